@@ -1,0 +1,15 @@
+//! The nouns of lustre: what planner, state and agents talk about.
+//!
+//! Plain values only: no I/O, no clock, no randomness, no terminal. Everything here can be built, compared, printed
+//! and serialised in a test.
+//! Invariant: a type with a private field can only be built valid; whoever holds one need not check it again.
+
+pub mod attr;
+pub mod control;
+pub mod fault;
+pub mod fid;
+pub mod hsm;
+pub mod id;
+pub mod layout;
+pub mod metadata;
+pub mod object;
