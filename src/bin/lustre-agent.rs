@@ -1,0 +1,3 @@
+//! The `lustre-agent` daemon.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! The product: commands, what they show, and the daemons that hosts run.
+//!
+//! The only code that prints, prompts or exits. Everything it decides with comes from the crates below it.

@@ -1,0 +1,3 @@
+//! The `lustre` command.
+
+fn main() {}
