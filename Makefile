@@ -1,0 +1,32 @@
+# The product in four words: demo, test, lint, bench. Each does its own set-up.
+CARGO ?= cargo
+DATA ?=
+TOOLS_BUILD = cc=gcc git=git
+TOOLS_RUN = fusermount3=fuse3
+TOOLS_TEST = sqlite3=sqlite3
+
+.PHONY: demo demo-destroy test lint unit bench setup-run setup-test
+
+setup-run:
+	@scripts/setup.sh --yes $(TOOLS_BUILD) $(TOOLS_RUN)
+
+setup-test:
+	@scripts/setup.sh $(TOOLS_BUILD) $(TOOLS_RUN) $(TOOLS_TEST)
+
+demo: setup-run ## builds, then plan, apply and a tour; DATA=/folder serves your own data
+	@scripts/demo.sh up "$(DATA)"
+
+demo-destroy: ## removes everything that the demo made
+	@scripts/demo.sh down
+
+lint: setup-test
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --quiet -- -D warnings
+
+test: lint unit ## everything that CI runs
+
+unit: setup-test
+	$(CARGO) test --workspace --quiet
+
+bench: setup-test ## figures of this machine, ratios in one run
+	@scripts/bench.sh
