@@ -1,0 +1,273 @@
+//! The recorded world: what the state says was last applied, and how each event of an apply changes it.
+//!
+//! Not how it is stored; that is `state/store`. Not what hosts report; that is *observed*.
+//! Invariant: the world is the fold of its events. [`World::apply`] is total: an event that does not fit is refused and
+//! changes nothing, so a journal replayed after a crash gives the same world as the process that wrote it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::address::Address;
+use crate::journal::{Event, Outcome};
+use crate::plan::Operation;
+use crate::resource::{Attributes, Kind};
+use crate::value::Value;
+
+/// Names one state for ever: drawn at random when the state is made, and never changed.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
+pub struct Lineage(pub String);
+
+impl fmt::Display for Lineage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// Text that is never printed: a private key or a password.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Takes the text.
+    pub fn new(text: String) -> Self {
+        Self(text)
+    }
+
+    /// Returns the text, for the one who uses it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(…)")
+    }
+}
+
+/// The deployment's own certificate authority: signs agents and the administrator.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeploymentAuthority {
+    /// Its certificate, PEM.
+    pub certificate: String,
+    /// Its private key, PEM.
+    pub key: Secret,
+}
+
+/// How far the last thing done to an object came.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Status {
+    /// Creation was begun and no result is known. The attributes are those it was to get. Creating again resumes it.
+    Creating,
+    /// As the attributes say.
+    Present,
+    /// An update was begun and no result is known. The attributes are those before; an update must be made again.
+    Updating,
+    /// Deletion was begun and no result is known. What is left may be deleted, or deleted and created anew.
+    Deleting,
+    /// It is there but cannot be used as it is; only a replacement helps.
+    Tainted {
+        /// What is wrong.
+        cause: String,
+    },
+}
+
+/// One object of the recorded world: a resource instance, or a target of a cluster.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Object {
+    /// What it is.
+    pub kind: Kind,
+    /// What was applied, all known.
+    pub attributes: Attributes,
+    /// What only the executor reads, such as the key of a cluster's authority. Never printed.
+    pub private: BTreeMap<String, Secret>,
+    /// Direct dependencies only; deletion goes against them.
+    pub dependencies: BTreeSet<Address>,
+    /// How far it is.
+    pub status: Status,
+}
+
+/// The value of an `output`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Output {
+    /// What it is.
+    pub value: Value,
+    /// Whether it must not be printed.
+    pub sensitive: bool,
+}
+
+/// Numbers of a cluster that are given once and never again.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Allotment {
+    /// The index that the next object target gets.
+    pub next_ost: u32,
+    /// The id that the next link gets.
+    pub next_link: u32,
+}
+
+/// Everything a state records.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+pub struct World {
+    /// Which state it is.
+    pub lineage: Lineage,
+    /// Grows by one with every event; a plan is made for exactly one serial.
+    pub serial: u64,
+    /// Signs agents and the administrator; made by the first apply that meets a host.
+    pub authority: Option<DeploymentAuthority>,
+    /// All objects.
+    pub objects: BTreeMap<Address, Object>,
+    /// Outputs of the last apply.
+    pub outputs: BTreeMap<String, Output>,
+    /// What each cluster has given out so far, also to objects that are gone.
+    pub allotments: BTreeMap<Address, Allotment>,
+}
+
+/// An event that cannot follow what was recorded before.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum IllegalEvent {
+    /// The object is not there.
+    #[error("{address} is not in the state, so it cannot be {verb}")]
+    Missing {
+        /// Which.
+        address: Address,
+        /// What was to happen to it.
+        verb: &'static str,
+    },
+    /// The object is there already.
+    #[error("{address} is in the state already, so it cannot be {verb}")]
+    Taken {
+        /// Which.
+        address: Address,
+        /// What was to happen to it.
+        verb: &'static str,
+    },
+    /// A result without its intent.
+    #[error("a result was recorded for {address}, but nothing had been begun there")]
+    NotBegun {
+        /// Which.
+        address: Address,
+    },
+}
+
+impl World {
+    /// Returns an empty world of a new lineage.
+    pub fn new(lineage: Lineage) -> Self {
+        Self { lineage, ..Self::default() }
+    }
+
+    /// Records one event; on refusal nothing changed.
+    pub fn apply(&mut self, event: &Event) -> Result<(), IllegalEvent> {
+        match event {
+            Event::Intent { address, kind, operation, attributes, dependencies } => {
+                let intent = (*kind, attributes, dependencies);
+                self.begin(address, *operation, intent)?;
+            }
+            Event::Result { address, outcome } => self.end(address, outcome)?,
+            Event::Moved { from, to } => self.rename(from, to)?,
+            Event::Forgotten { address } => {
+                let missing = || IllegalEvent::Missing { address: address.clone(), verb: "forgotten" };
+                self.objects.remove(address).ok_or_else(missing)?;
+            }
+            Event::Outputs { outputs } => self.outputs = outputs.clone(),
+            Event::Authority { authority } => self.authority = Some(authority.clone()),
+        }
+        self.serial += 1;
+        Ok(())
+    }
+
+    fn begin(
+        &mut self,
+        address: &Address,
+        operation: Operation,
+        (kind, attributes, dependencies): (Kind, &Attributes, &BTreeSet<Address>),
+    ) -> Result<(), IllegalEvent> {
+        match operation {
+            Operation::Create => {
+                let resumed = self.objects.get(address);
+                if resumed.is_some_and(|object| object.status != Status::Creating) {
+                    return Err(IllegalEvent::Taken { address: address.clone(), verb: "created" });
+                }
+                let private = resumed.map(|object| object.private.clone()).unwrap_or_default();
+                let object = Object {
+                    kind,
+                    attributes: attributes.clone(),
+                    private,
+                    dependencies: dependencies.clone(),
+                    status: Status::Creating,
+                };
+                self.allot(&object);
+                self.objects.insert(address.clone(), object);
+            }
+            Operation::Update => {
+                let object = self.object_mut(address, "updated")?;
+                // Direct edges of both sides until the result is known: either may have to be undone against them.
+                object.dependencies.extend(dependencies.iter().cloned());
+                object.status = Status::Updating;
+            }
+            Operation::Delete => self.object_mut(address, "deleted")?.status = Status::Deleting,
+            Operation::Read => {}
+        }
+        Ok(())
+    }
+
+    fn end(&mut self, address: &Address, outcome: &Outcome) -> Result<(), IllegalEvent> {
+        let not_begun = || IllegalEvent::NotBegun { address: address.clone() };
+        let object = self.objects.get_mut(address).ok_or_else(not_begun)?;
+        match outcome {
+            Outcome::Present { attributes, private, dependencies } => {
+                object.attributes = attributes.clone();
+                object.private = private.clone();
+                object.dependencies = dependencies.clone();
+                object.status = Status::Present;
+                let object = object.clone();
+                self.allot(&object);
+            }
+            Outcome::Absent => {
+                self.objects.remove(address);
+                self.allotments.remove(address);
+            }
+            Outcome::Tainted { cause } => object.status = Status::Tainted { cause: cause.clone() },
+            Outcome::Failed { private, .. } => object.private.extend(private.clone()),
+        }
+        Ok(())
+    }
+
+    /// Gives an object another address; every mention of the old one follows.
+    fn rename(&mut self, from: &Address, to: &Address) -> Result<(), IllegalEvent> {
+        if self.objects.contains_key(to) {
+            return Err(IllegalEvent::Taken { address: to.clone(), verb: "moved there" });
+        }
+        let missing = || IllegalEvent::Missing { address: from.clone(), verb: "moved" };
+        let object = self.objects.remove(from).ok_or_else(missing)?;
+        self.objects.insert(to.clone(), object);
+        if let Some(allotment) = self.allotments.remove(from) {
+            self.allotments.insert(to.clone(), allotment);
+        }
+        for object in self.objects.values_mut() {
+            if object.dependencies.remove(from) {
+                object.dependencies.insert(to.clone());
+            }
+            object.kind.rename_references(&mut object.attributes, from, to);
+        }
+        Ok(())
+    }
+
+    /// Keeps the numbers of a target or link from ever being given again.
+    fn allot(&mut self, object: &Object) {
+        let Some((cluster, number)) = object.kind.allotted(&object.attributes) else { return };
+        let allotment = self.allotments.entry(cluster).or_default();
+        let next = number.saturating_add(1);
+        match object.kind {
+            Kind::Target => allotment.next_ost = allotment.next_ost.max(next),
+            Kind::DataRepositoryAssociation => allotment.next_link = allotment.next_link.max(next),
+            Kind::Host | Kind::Cluster | Kind::Bucket | Kind::Mount | Kind::Value => {}
+        }
+    }
+
+    fn object_mut(&mut self, address: &Address, verb: &'static str) -> Result<&mut Object, IllegalEvent> {
+        self.objects.get_mut(address).ok_or_else(|| IllegalEvent::Missing { address: address.clone(), verb })
+    }
+}
