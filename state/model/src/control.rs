@@ -184,6 +184,16 @@ pub struct ProcessStatus {
     pub cpu_ms: Option<u64>,
 }
 
+/// What an agent reads from `agent.json` in its folder when it starts, beside `key.pem` (made there by
+/// `lustre-agent enrol --dir`, which prints a signing request), `cert.pem` and `ca.pem`. The planner writes the last three
+/// and then runs `lustre-agent start --dir`, which returns when the agent listens and does nothing when one with the same
+/// binary, settings and certificate runs already; one that differs is replaced, its processes go on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentSettings {
+    /// `address:port` of control.
+    pub listen: String,
+}
+
 /// What a host is.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[expect(missing_docs, reason = "the names say it")]
