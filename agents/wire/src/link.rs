@@ -32,7 +32,7 @@ pub(crate) struct Outgoing {
 
 impl From<Frame> for Outgoing {
     fn from(frame: Frame) -> Self {
-        Self { frame, charge: None }
+        Self { frame, _charge: None }
     }
 }
 
