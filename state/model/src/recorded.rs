@@ -132,7 +132,7 @@ pub enum IllegalEvent {
     #[error("{address} is not in the state, so it cannot be {verb}")]
     Missing {
         /// Which.
-        address: Address,
+        address: Box<Address>,
         /// What was to happen to it.
         verb: &'static str,
     },
@@ -140,7 +140,7 @@ pub enum IllegalEvent {
     #[error("{address} is in the state already, so it cannot be {verb}")]
     Taken {
         /// Which.
-        address: Address,
+        address: Box<Address>,
         /// What was to happen to it.
         verb: &'static str,
     },
@@ -148,7 +148,7 @@ pub enum IllegalEvent {
     #[error("a result was recorded for {address}, but nothing had been begun there")]
     NotBegun {
         /// Which.
-        address: Address,
+        address: Box<Address>,
     },
 }
 
@@ -168,7 +168,8 @@ impl World {
             Event::Result { address, outcome } => self.end(address, outcome)?,
             Event::Moved { from, to } => self.rename(from, to)?,
             Event::Forgotten { address } => {
-                let missing = || IllegalEvent::Missing { address: address.clone(), verb: "forgotten" };
+                let missing =
+                    || IllegalEvent::Missing { address: Box::new(address.clone()), verb: "forgotten" };
                 self.objects.remove(address).ok_or_else(missing)?;
             }
             Event::Outputs { outputs } => self.outputs = outputs.clone(),
@@ -188,7 +189,7 @@ impl World {
             Operation::Create => {
                 let resumed = self.objects.get(address);
                 if resumed.is_some_and(|object| object.status != Status::Creating) {
-                    return Err(IllegalEvent::Taken { address: address.clone(), verb: "created" });
+                    return Err(IllegalEvent::Taken { address: Box::new(address.clone()), verb: "created" });
                 }
                 let private = resumed.map(|object| object.private.clone()).unwrap_or_default();
                 let object = Object {
@@ -214,7 +215,7 @@ impl World {
     }
 
     fn end(&mut self, address: &Address, outcome: &Outcome) -> Result<(), IllegalEvent> {
-        let not_begun = || IllegalEvent::NotBegun { address: address.clone() };
+        let not_begun = || IllegalEvent::NotBegun { address: Box::new(address.clone()) };
         let object = self.objects.get_mut(address).ok_or_else(not_begun)?;
         match outcome {
             Outcome::Present { attributes, private, dependencies } => {
@@ -238,9 +239,9 @@ impl World {
     /// Gives an object another address; every mention of the old one follows.
     fn rename(&mut self, from: &Address, to: &Address) -> Result<(), IllegalEvent> {
         if self.objects.contains_key(to) {
-            return Err(IllegalEvent::Taken { address: to.clone(), verb: "moved there" });
+            return Err(IllegalEvent::Taken { address: Box::new(to.clone()), verb: "moved there" });
         }
-        let missing = || IllegalEvent::Missing { address: from.clone(), verb: "moved" };
+        let missing = || IllegalEvent::Missing { address: Box::new(from.clone()), verb: "moved" };
         let object = self.objects.remove(from).ok_or_else(missing)?;
         self.objects.insert(to.clone(), object);
         if let Some(allotment) = self.allotments.remove(from) {
@@ -268,6 +269,7 @@ impl World {
     }
 
     fn object_mut(&mut self, address: &Address, verb: &'static str) -> Result<&mut Object, IllegalEvent> {
-        self.objects.get_mut(address).ok_or_else(|| IllegalEvent::Missing { address: address.clone(), verb })
+        let missing = || IllegalEvent::Missing { address: Box::new(address.clone()), verb };
+        self.objects.get_mut(address).ok_or_else(missing)
     }
 }

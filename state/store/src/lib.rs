@@ -1,1 +1,25 @@
-//! placeholder
+//! Keeps the recorded world: read, lock, migrate, write atomically. One backend: files in a folder (`local`).
+//!
+//! What is recorded, and what an event does to it, is `lustre_model::recorded`. The format of every file is in the
+//! README beside this crate, field by field.
+//! Invariant: a state that cannot be read completely is an error that says what to do. Nothing here ever takes a
+//! missing, empty or torn file for "nothing exists", except where no file of that state exists at all.
+//!
+//! ```text
+//! lustre.state           snapshot: a header line and a body, replaced by rename
+//! lustre.state.journal   what happened since, one record per commit; absent when nothing did
+//! lustre.state.lock      who works on it, and the fencing token
+//! ```
+
+mod disk;
+mod error;
+mod local;
+mod lock;
+mod migrate;
+mod record;
+mod snapshot;
+
+pub use disk::{Disk, DiskFile, Folder};
+pub use error::{LockError, StoreError};
+pub use local::{LocalJournal, Recovered, Recovery, journal_path, open, read};
+pub use lock::{Holder, Lock, lock};

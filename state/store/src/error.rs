@@ -1,0 +1,146 @@
+//! Why a state cannot be read, written or locked, and what to do about it.
+//!
+//! I/O errors carry the path.
+//! Invariant: no variant stands for "there is no state"; that is not an error.
+
+use std::io;
+use std::path::PathBuf;
+
+use lustre_model::recorded::{IllegalEvent, Lineage};
+use thiserror::Error;
+
+use crate::lock::Holder;
+
+/// A state cannot be read or written. The files are as they were.
+#[derive(Debug, Error)]
+pub enum StoreError {
+    /// The disk refused.
+    #[error("the state could not be {verb}")]
+    Io {
+        /// What was tried.
+        verb: &'static str,
+        /// Why, with the path.
+        #[source]
+        source: io::Error,
+    },
+    /// The file has no bytes.
+    #[error("{} is empty, so it is unknown what exists; restore it from a copy, or delete it together with its journal if nothing was ever applied", path.display())]
+    Empty {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// The file ends too early or its checksum does not fit.
+    #[error("{} is damaged ({damage}), so it is unknown what exists; restore it from a copy, nothing was changed", path.display())]
+    Damaged {
+        /// Which file.
+        path: PathBuf,
+        /// What does not fit.
+        damage: Damage,
+    },
+    /// The file is not one of ours.
+    #[error("{} is not a state of lustre; name another file in `state \"local\"`", path.display())]
+    Foreign {
+        /// Which file.
+        path: PathBuf,
+    },
+    /// Newer code wrote it.
+    #[error("{} has version {found}, and this lustre reads versions up to {known}: use the newer lustre that wrote it", path.display())]
+    Newer {
+        /// Which file.
+        path: PathBuf,
+        /// Its version.
+        found: u32,
+        /// The newest that this code reads.
+        known: u32,
+    },
+    /// A journal without its snapshot.
+    #[error("{} is missing, but its journal {} is there: restore the file from a copy", path.display(), journal.display())]
+    SnapshotMissing {
+        /// The snapshot.
+        path: PathBuf,
+        /// The journal.
+        journal: PathBuf,
+    },
+    /// A journal of another state.
+    #[error("{} belongs to the state {found}, not to {expected}: put the file that belongs to this state in its place", path.display())]
+    OtherLineage {
+        /// The journal.
+        path: PathBuf,
+        /// What it says.
+        found: Lineage,
+        /// The state's.
+        expected: Lineage,
+    },
+    /// The snapshot is older than the journal's beginning.
+    #[error("{} begins at serial {begins}, but the state ends at {ends}: an older copy of the state was put in place; restore the newest", path.display())]
+    Gap {
+        /// The journal.
+        path: PathBuf,
+        /// Its first serial.
+        begins: u64,
+        /// The snapshot's.
+        ends: u64,
+    },
+    /// A record that does not follow from the ones before.
+    #[error("{} holds a record that does not fit the state", path.display())]
+    Illegal {
+        /// The journal.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: IllegalEvent,
+    },
+    /// The world does not serialise. A bug, but one that must not lose anything.
+    #[error("the state cannot be put into words")]
+    Encoding {
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// An earlier write failed; what is on the disk is not known until it is read again.
+    #[error("an earlier write of the state failed; run the command again")]
+    Poisoned,
+}
+
+/// What does not fit in a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[expect(missing_docs, reason = "each variant's message is its documentation")]
+pub enum Damage {
+    #[error("it ends too early")]
+    Short,
+    #[error("its checksum does not fit")]
+    Checksum,
+    #[error("bytes follow behind its end")]
+    Long,
+    #[error("a record in its middle is broken")]
+    Record,
+    #[error("its content is not what its version has")]
+    Content,
+}
+
+/// The lock was not taken.
+#[derive(Debug, Error)]
+pub enum LockError {
+    /// Somebody else works on the state.
+    #[error("the state is locked by {holder}")]
+    Held {
+        /// Who.
+        holder: Box<Holder>,
+    },
+    /// Somebody else works on the state and did not say who.
+    #[error("the state is locked by another process")]
+    HeldByUnnamed,
+    /// Both copies in the lock file are broken.
+    #[error("{} is damaged; delete it when no other lustre works on this state", path.display())]
+    Damaged {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// The disk refused.
+    #[error("the lock could not be taken")]
+    Io {
+        /// Why, with the path.
+        #[source]
+        source: io::Error,
+    },
+}

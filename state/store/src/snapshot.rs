@@ -1,0 +1,132 @@
+//! The snapshot: the whole world in one file, replaced by rename.
+//!
+//! ```text
+//! {"format":"lustre state","version":1,"lineage":"…","serial":7,"token":3,"length":812,"sha256":"…"}\n
+//! { …the body, `length` bytes of JSON… }\n
+//! ```
+//! Not the journal; that is `record`.
+//! Invariant: a file is either read completely, with its checksum, or refused; and the old file stays whole until the new
+//! one is durable under its name.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use lustre_model::recorded::{Lineage, World};
+
+use crate::disk::Disk;
+use crate::error::{Damage, StoreError};
+use crate::migrate::{VERSION, migrate};
+
+/// The first line says this, so that other files are told from ours.
+const FORMAT: &str = "lustre state";
+
+/// The first line of a snapshot.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct Header {
+    format: String,
+    version: u32,
+    lineage: Lineage,
+    serial: u64,
+    /// The fencing token under which it was written; later locks get higher ones, also when the lock file is lost.
+    token: u64,
+    /// Bytes of the body, the line's end not counted.
+    length: usize,
+    /// Of the body, hex.
+    sha256: String,
+}
+
+/// What a snapshot holds.
+#[derive(Debug)]
+pub struct Snapshot {
+    /// The world.
+    pub world: World,
+    /// The fencing token under which it was written.
+    pub token: u64,
+}
+
+/// Puts a world into words.
+pub fn encode(world: &World, token: u64) -> Result<Vec<u8>, StoreError> {
+    let encoding = |source| StoreError::Encoding { source };
+    let body = serde_json::to_vec(world).map_err(encoding)?;
+    let header = Header {
+        format: FORMAT.to_owned(),
+        version: VERSION,
+        lineage: world.lineage.clone(),
+        serial: world.serial,
+        token,
+        length: body.len(),
+        sha256: hex::encode(Sha256::digest(&body)),
+    };
+    let mut bytes = serde_json::to_vec(&header).map_err(encoding)?;
+    bytes.push(b'\n');
+    bytes.extend_from_slice(&body);
+    bytes.push(b'\n');
+    Ok(bytes)
+}
+
+/// Reads a snapshot, of this version or an older one.
+pub fn decode(path: &Path, bytes: &[u8]) -> Result<Snapshot, StoreError> {
+    let damaged = |damage| StoreError::Damaged { path: path.to_owned(), damage };
+    if bytes.is_empty() {
+        return Err(StoreError::Empty { path: path.to_owned() });
+    }
+    let header = header(path, bytes)?;
+    if header.version > VERSION {
+        return Err(StoreError::Newer { path: path.to_owned(), found: header.version, known: VERSION });
+    }
+    let start = bytes.iter().position(|byte| *byte == b'\n').ok_or_else(|| damaged(Damage::Short))? + 1;
+    let body = bytes.get(start..start.saturating_add(header.length)).ok_or_else(|| damaged(Damage::Short))?;
+    if hex::encode(Sha256::digest(body)) != header.sha256 {
+        return Err(damaged(Damage::Checksum));
+    }
+    match &bytes[start + header.length..] {
+        b"\n" => {}
+        [] => return Err(damaged(Damage::Short)),
+        _ => return Err(damaged(Damage::Long)),
+    }
+    let content = |_| damaged(Damage::Content);
+    let body = serde_json::from_slice(body).map_err(content)?;
+    let world: World = serde_json::from_value(migrate(header.version, body)).map_err(content)?;
+    if world.lineage != header.lineage || world.serial != header.serial {
+        return Err(damaged(Damage::Content));
+    }
+    Ok(Snapshot { world, token: header.token })
+}
+
+fn header(path: &Path, bytes: &[u8]) -> Result<Header, StoreError> {
+    let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or(bytes);
+    if let Ok(header) = serde_json::from_slice::<Header>(line) {
+        let foreign = header.format != FORMAT;
+        return if foreign { Err(StoreError::Foreign { path: path.to_owned() }) } else { Ok(header) };
+    }
+    // A line that begins as ours was ours; any other file is somebody else's.
+    let ours = format!("{{\"format\":\"{FORMAT}\"");
+    let common = ours.len().min(line.len());
+    if ours.as_bytes()[..common] == line[..common] {
+        let damage = if line.len() == bytes.len() { Damage::Short } else { Damage::Content };
+        return Err(StoreError::Damaged { path: path.to_owned(), damage });
+    }
+    Err(StoreError::Foreign { path: path.to_owned() })
+}
+
+/// Writes a snapshot beside the old one and puts it in its place.
+pub fn write(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(), StoreError> {
+    let io = |source| StoreError::Io { verb: "written", source };
+    let beside = beside(path);
+    let mut file = disk.create(&beside).map_err(io)?;
+    file.write(bytes).map_err(io)?;
+    file.sync().map_err(io)?;
+    drop(file);
+    disk.rename(&beside, path).map_err(io)?;
+    // The rename is durable only with its folder.
+    disk.sync_folder(path).map_err(io)
+}
+
+/// Where a snapshot is written before it is put in place.
+pub fn beside(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    PathBuf::from(name)
+}
