@@ -1,0 +1,182 @@
+//! From a bare host to an agent that listens: binary by content hash, key made there, certificate signed here, started.
+//!
+//! Asks before it acts: what is there and right is left alone, so that doing it again costs little. No shell is used.
+//! Invariant: the agent's private key never leaves the host.
+
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use lustre_model::address::Address;
+use lustre_model::control::AgentSettings;
+use lustre_model::resource::{self, HostSpec};
+use lustre_wire::Role;
+use sha2::{Digest, Sha256};
+use tokio::net::TcpStream;
+use tokio::sync::OnceCell;
+
+use crate::connection::{Command, Connection, ConnectionError, Found, Local, Source, run_ok};
+use crate::error::StepError;
+use crate::trust::Realm;
+
+/// Bytes that are hashed at a time.
+const CHUNK: usize = 1 << 20;
+
+/// How long an agent may take to end.
+const END_MAX: Duration = Duration::from_secs(20);
+
+/// Pause between looks whether it ended.
+const END_PAUSE: Duration = Duration::from_millis(20);
+
+/// The agent that is put on hosts.
+pub struct AgentBinary {
+    path: PathBuf,
+    measured: OnceCell<Measured>,
+}
+
+/// What is known of a binary once it was read.
+#[derive(Debug, Clone)]
+struct Measured {
+    hash: String,
+    size: u64,
+}
+
+impl AgentBinary {
+    /// Reads nothing yet.
+    pub fn new(path: PathBuf) -> Self {
+        Self { path, measured: OnceCell::new() }
+    }
+
+    async fn measure(&self) -> Result<&Measured, StepError> {
+        let path = self.path.clone();
+        let absent = || StepError::NoAgentBinary { path: self.path.display().to_string() };
+        self.measured
+            .get_or_try_init(|| async {
+                let hashed = tokio::task::spawn_blocking(move || hash(&path)).await;
+                hashed.ok().and_then(Result::ok).ok_or_else(absent)
+            })
+            .await
+    }
+}
+
+fn hash(path: &Path) -> std::io::Result<Measured> {
+    let mut file = fs_err::File::open(path)?;
+    let (mut hasher, mut size, mut chunk) = (Sha256::new(), 0, vec![0; CHUNK]);
+    loop {
+        let count = file.read(&mut chunk)?;
+        if count == 0 {
+            return Ok(Measured { hash: hex::encode(hasher.finalize()), size });
+        }
+        hasher.update(&chunk[..count]);
+        size += count as u64;
+    }
+}
+
+/// Returns the way to a host.
+pub fn connection(host: &Address, spec: &HostSpec) -> Box<dyn Connection> {
+    match spec.connection {
+        resource::Connection::Local => Box::new(Local::new(host.to_string())),
+    }
+}
+
+/// Brings the agent of a host up: puts what is missing there and starts it. Returns when it listens.
+pub async fn bring_up(
+    host: &Address,
+    spec: &HostSpec,
+    realm: &Realm,
+    binary: &AgentBinary,
+) -> Result<(), StepError> {
+    let connection = connection(host, spec);
+    let folder = Path::new(&spec.path);
+    let program = put_binary(connection.as_ref(), folder, binary).await?;
+    enrol(connection.as_ref(), &program, (host, spec), realm).await?;
+    run_ok(connection.as_ref(), &Command::new(program, &["start", "--dir", &spec.path])).await?;
+    Ok(())
+}
+
+/// Puts the binary under its content hash, unless it is there.
+async fn put_binary(
+    connection: &dyn Connection,
+    folder: &Path,
+    binary: &AgentBinary,
+) -> Result<PathBuf, StepError> {
+    let measured = binary.measure().await?;
+    let program = folder.join("bin").join(&measured.hash).join("lustre-agent");
+    // Files are put whole or not at all, so the size under the hash tells that it is the same.
+    if connection.stat(&program).await? != (Found::File { size: measured.size }) {
+        connection.put(Source::File(&binary.path), &program, 0o755).await?;
+    }
+    Ok(program)
+}
+
+/// Has a key made on the host and puts its certificate and settings beside it, unless they are there.
+async fn enrol(
+    connection: &dyn Connection,
+    program: &Path,
+    (host, spec): (&Address, &HostSpec),
+    realm: &Realm,
+) -> Result<(), StepError> {
+    let folder = Path::new(&spec.path);
+    let settings = AgentSettings { listen: spec.control_address() };
+    let settings = serde_json::to_vec_pretty(&settings).map_err(|source| ConnectionError::File {
+        host: connection.name().to_owned(),
+        source: source.into(),
+    })?;
+    put_if_other(connection, &settings, &folder.join("agent.json")).await?;
+    if let Some(trusted) = connection.read(&folder.join("ca.pem")).await? {
+        if trusted == realm.authority_pem().as_bytes() {
+            return Ok(());
+        }
+        return Err(StepError::Foreign { host: host.clone(), path: spec.path.clone() });
+    }
+    let csr = run_ok(connection, &Command::new(program, &["enrol", "--dir", &spec.path])).await?;
+    let credential = realm.sign(&String::from_utf8_lossy(&csr), Role::Agent, &host.to_string())?;
+    connection.put(Source::Bytes(credential.certificate.as_bytes()), &folder.join("cert.pem"), 0o644).await?;
+    // Last, because its presence says that the certificate beside it belongs to it.
+    connection.put(Source::Bytes(credential.authority.as_bytes()), &folder.join("ca.pem"), 0o644).await?;
+    Ok(())
+}
+
+async fn put_if_other(connection: &dyn Connection, bytes: &[u8], path: &Path) -> Result<(), StepError> {
+    if connection.read(path).await?.as_deref() != Some(bytes) {
+        connection.put(Source::Bytes(bytes), path, 0o644).await?;
+    }
+    Ok(())
+}
+
+/// Waits until nothing listens any more where the agent of a host did.
+pub async fn wait_until_gone(host: &Address, spec: &HostSpec) -> Result<(), StepError> {
+    let begun = Instant::now();
+    while TcpStream::connect(spec.control_address()).await.is_ok() {
+        if begun.elapsed() > END_MAX {
+            return Err(StepError::StillKept { host: host.clone(), processes: vec!["its agent".to_owned()] });
+        }
+        tokio::time::sleep(END_PAUSE).await;
+    }
+    Ok(())
+}
+
+/// Removes from a host what bootstrap and the agent put into its folder, and the folder when nothing else is in it.
+pub async fn clear(host: &Address, spec: &HostSpec) -> Result<(), StepError> {
+    let connection = connection(host, spec);
+    let folder = Path::new(&spec.path);
+    for name in OURS {
+        connection.remove(&folder.join(name)).await?;
+    }
+    connection.remove_empty(folder).await?;
+    Ok(())
+}
+
+/// Everything that is ever put into a host's folder by us.
+const OURS: &[&str] = &[
+    "bin",
+    "agent.json",
+    "cert.pem",
+    "ca.pem",
+    "key.pem",
+    "agent.pid",
+    "agent.log",
+    "agent.lock",
+    "fence",
+    "processes",
+];

@@ -1,0 +1,262 @@
+//! Why a step failed, whether trying again may help, and what a person can do.
+//!
+//! Not why an apply could not begin; that is [`crate::walk::ApplyError`].
+//! Invariant: what is transient is so by its type, never by the text of a message.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use lustre_model::address::Address;
+use lustre_model::control::Refusal;
+use lustre_model::fault::Fault;
+use lustre_model::hsm::FailedExport;
+use lustre_model::journal::ResolveError;
+use lustre_model::recorded::IllegalEvent;
+use lustre_model::resource::AttributeError;
+use lustre_wire::WireError;
+use thiserror::Error;
+
+use crate::connection::ConnectionError;
+use crate::trust::TrustError;
+
+/// Most failed exports that an error names.
+const EXPORTS_SHOWN: usize = 5;
+
+/// Why a step failed.
+#[derive(Debug, Error)]
+pub enum StepError {
+    /// An attribute did not become known, or came out differently.
+    #[error("its attributes could not be made")]
+    Resolve(#[from] ResolveError),
+    /// Attributes are not those of the kind.
+    #[error("its attributes do not fit")]
+    Attributes(#[from] AttributeError),
+    /// The step does not follow what is recorded.
+    #[error("the step does not fit the state")]
+    Illegal(#[from] IllegalEvent),
+    /// Something cannot be signed.
+    #[error("no certificate could be made")]
+    Trust(#[from] TrustError),
+    /// The host could not be reached, or a command there failed.
+    #[error("the host could not be worked on")]
+    Connection(#[from] ConnectionError),
+    /// The agent's binary is not beside ours.
+    #[error("there is no agent to put on the host at {path}")]
+    NoAgentBinary {
+        /// Where it was looked for.
+        path: String,
+    },
+    /// A host that a step needs is not recorded.
+    #[error("{host} is not in the state")]
+    NoHost {
+        /// Which.
+        host: Address,
+    },
+    /// Nothing answers where the agent should.
+    #[error("the agent of {host} does not answer")]
+    NoAgent {
+        /// Whose.
+        host: Address,
+    },
+    /// Another deployment's agent lives in the folder.
+    #[error("{path} on {host} belongs to the agent of another state")]
+    Foreign {
+        /// Which host.
+        host: Address,
+        /// Its folder.
+        path: String,
+    },
+    /// The agent does not answer.
+    #[error("the agent of {host} does not answer")]
+    Agent {
+        /// Whose.
+        host: Address,
+        /// Why.
+        #[source]
+        source: WireError,
+    },
+    /// The agent said no.
+    #[error("the agent of {host} could not do it")]
+    Refused {
+        /// Whose.
+        host: Address,
+        /// Why.
+        #[source]
+        source: Refusal,
+    },
+    /// The agent answered something else than was asked.
+    #[error("the agent of {host} gave an answer that does not belong to {asked}")]
+    Unfitting {
+        /// Whose.
+        host: Address,
+        /// To which request.
+        asked: &'static str,
+    },
+    /// The metadata target does not answer.
+    #[error("the metadata target of {cluster} does not answer")]
+    Metadata {
+        /// Of which cluster.
+        cluster: Address,
+        /// Why.
+        #[source]
+        source: WireError,
+    },
+    /// The metadata target said no.
+    #[error("the metadata target of {cluster} could not {what}")]
+    MetadataRefused {
+        /// Of which cluster.
+        cluster: Address,
+        /// What was asked.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: Fault,
+    },
+    /// The link cannot work.
+    #[error("the link does not work: {cause}")]
+    Link {
+        /// What the metadata target says.
+        cause: String,
+    },
+    /// The metadata target does not know a link that was put there.
+    #[error("the metadata target forgot the link")]
+    LinkMissing,
+    /// Files have not reached the bucket.
+    #[error("{pending} files have not been exported: {}", exports(.failed))]
+    Unexported {
+        /// How many.
+        pending: u64,
+        /// Those that failed.
+        failed: Vec<FailedExport>,
+    },
+    /// Something that was waited for did not go on.
+    #[error("{what} made no progress for {} s", limit.as_secs())]
+    Stalled {
+        /// What.
+        what: &'static str,
+        /// How long.
+        limit: Duration,
+    },
+    /// Processes would be left behind.
+    #[error("{host} still keeps {}", processes.join(", "))]
+    StillKept {
+        /// Which host.
+        host: Address,
+        /// What it keeps.
+        processes: Vec<String>,
+    },
+}
+
+impl StepError {
+    /// Tells whether the same step may succeed soon without anybody doing anything.
+    pub fn is_transient(&self) -> bool {
+        match self {
+            Self::Agent { source, .. } | Self::Metadata { source, .. } => wire_is_transient(source),
+            Self::MetadataRefused { source, .. } => {
+                matches!(source, Fault::TimedOut | Fault::Unreachable | Fault::Busy)
+            }
+            Self::Resolve(_)
+            | Self::Attributes(_)
+            | Self::Illegal(_)
+            | Self::Trust(_)
+            | Self::Connection(_)
+            | Self::NoAgentBinary { .. }
+            | Self::NoHost { .. }
+            | Self::NoAgent { .. }
+            | Self::Foreign { .. }
+            | Self::Refused { .. }
+            | Self::Unfitting { .. }
+            | Self::Link { .. }
+            | Self::LinkMissing
+            | Self::Unexported { .. }
+            | Self::Stalled { .. }
+            | Self::StillKept { .. } => false,
+        }
+    }
+
+    /// Returns what went wrong, outermost first.
+    pub fn causes(&self) -> Vec<String> {
+        let mut causes = vec![self.to_string()];
+        let mut next = self.source();
+        while let Some(source) = next {
+            causes.push(source.to_string());
+            next = source.source();
+        }
+        causes.dedup();
+        causes
+    }
+
+    /// Returns what a person can do, when that is known.
+    pub fn remedy(&self) -> Option<String> {
+        match self {
+            Self::Refused {
+                source: Refusal::NotStarted { remedy, .. } | Refusal::Conflict { remedy, .. },
+                ..
+            } => Some(remedy.clone()),
+            Self::Refused { source: Refusal::Fenced { .. }, .. } => {
+                Some("wait for the other apply, then plan again".to_owned())
+            }
+            Self::Refused { source: Refusal::NotAdministrator, .. } => Some(
+                "another state owns this host: use that state, or give the host block another path and port"
+                    .to_owned(),
+            ),
+            Self::Foreign { .. } => {
+                Some("use that state, or give the host block another path and port".to_owned())
+            }
+            Self::NoAgentBinary { .. } => Some("install lustre-agent beside lustre".to_owned()),
+            Self::Unexported { .. } => Some(
+                "repair the access to the bucket, or allow the loss with -allow-data-loss=ADDRESS".to_owned(),
+            ),
+            Self::Resolve(_) => Some("plan again".to_owned()),
+            Self::Attributes(_)
+            | Self::Illegal(_)
+            | Self::Trust(_)
+            | Self::Connection(_)
+            | Self::NoHost { .. }
+            | Self::NoAgent { .. }
+            | Self::Agent { .. }
+            | Self::Unfitting { .. }
+            | Self::Metadata { .. }
+            | Self::MetadataRefused { .. }
+            | Self::Link { .. }
+            | Self::LinkMissing
+            | Self::Stalled { .. }
+            | Self::StillKept { .. } => None,
+        }
+    }
+}
+
+fn wire_is_transient(error: &WireError) -> bool {
+    match error {
+        WireError::Unreachable { .. }
+        | WireError::TimedOut { .. }
+        | WireError::Broken { .. }
+        | WireError::Silent { .. }
+        | WireError::Ended { .. }
+        | WireError::Closed { .. }
+        | WireError::Lost { .. }
+        | WireError::Unanswered { .. }
+        | WireError::TooManyCalls { .. } => true,
+        WireError::Stranger { .. }
+        | WireError::Unwelcome { .. }
+        | WireError::Tls { .. }
+        | WireError::Nameless { .. }
+        | WireError::Scope { .. }
+        | WireError::Refused { .. }
+        | WireError::Damaged { .. }
+        | WireError::Protocol { .. }
+        | WireError::Codec { .. } => false,
+    }
+}
+
+fn exports(failed: &[FailedExport]) -> String {
+    let mut shown: Vec<String> = failed
+        .iter()
+        .take(EXPORTS_SHOWN)
+        .map(|export| format!("{} ({})", export.path, export.cause))
+        .collect();
+    if failed.len() > EXPORTS_SHOWN {
+        shown.push(format!("{} more", failed.len() - EXPORTS_SHOWN));
+    }
+    shown.join(", ")
+}

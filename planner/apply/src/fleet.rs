@@ -1,0 +1,346 @@
+//! The agents of the hosts that a state knows, and the metadata targets of its clusters, connected to when needed.
+//!
+//! Finding, starting and asking; what is asked is decided by the steps. A connection that broke is made again by the
+//! next who asks.
+//! Invariant: every call carries the fencing token of the lock that is held.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use lustre_model::address::Address;
+use lustre_model::control::{self, Call, Credential, ProcessId, ProcessSpec, ProcessStatus};
+use lustre_model::metadata;
+use lustre_model::recorded::World;
+use lustre_model::resource::{ClusterSpec, HostSpec, Kind, Resource};
+use lustre_wire::client::Connection;
+use lustre_wire::{Control, Identity, Metadata, Role, WireError};
+
+use crate::bootstrap::{self, AgentBinary};
+use crate::error::StepError;
+use crate::trust::{Deployment, Realm, cluster_realm};
+
+/// How long one attempt to connect may take.
+const CONNECT_MAX: Duration = Duration::from_secs(5);
+
+/// How long a daemon that was just started may take until it answers.
+const START_MAX: Duration = Duration::from_secs(20);
+
+/// Pause between attempts to connect to a daemon that was just started.
+const START_PAUSE: Duration = Duration::from_millis(20);
+
+/// How long an agent may take for a request; starting a process counts in.
+const REQUEST_MAX: Duration = Duration::from_mins(3);
+
+/// A slot that one task at a time fills.
+type Slot<T> = Arc<tokio::sync::Mutex<Option<T>>>;
+
+/// All agents and metadata targets.
+pub struct Fleet {
+    token: u64,
+    deployment: Deployment,
+    binary: AgentBinary,
+    agents: Mutex<BTreeMap<Address, Slot<Connection<Control>>>>,
+    clusters: Mutex<BTreeMap<Address, Slot<ClusterView>>>,
+}
+
+/// An agent that answers.
+#[derive(Clone)]
+pub struct Agent {
+    /// Its host.
+    pub host: Address,
+    token: u64,
+    connection: Connection<Control>,
+}
+
+/// A metadata target that answers to the cluster's administrator.
+#[derive(Clone)]
+pub struct ClusterView {
+    cluster: Address,
+    connection: Connection<Metadata>,
+}
+
+impl Fleet {
+    /// Knows nobody yet. `binary` is the agent that is put on hosts; `token` that of the lock that is held.
+    pub fn new(token: u64, deployment: Deployment, binary: PathBuf) -> Self {
+        Self {
+            token,
+            deployment,
+            binary: AgentBinary::new(binary),
+            agents: Mutex::new(BTreeMap::new()),
+            clusters: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    /// Returns the agent of a recorded host, starting it again when it does not answer.
+    pub async fn agent(&self, world: &World, host: &Address) -> Result<Agent, StepError> {
+        let spec = host_spec(world, host)?;
+        self.agent_with(host, &spec).await
+    }
+
+    /// Returns the agent of a host with this spec, bringing it up when it does not answer.
+    pub async fn agent_with(&self, host: &Address, spec: &HostSpec) -> Result<Agent, StepError> {
+        let slot = slot(&self.agents, host);
+        let mut connection = slot.lock().await;
+        if let Some(open) = connection.as_ref().filter(|open| !open.is_closed()) {
+            return Ok(self.answering(host, open));
+        }
+        let realm = self.deployment.realm().await?;
+        let fresh = match connect(&spec.control_address(), realm.administrator()).await {
+            Ok(fresh) => fresh,
+            Err(WireError::Unreachable { .. } | WireError::TimedOut { .. }) => {
+                bootstrap::bring_up(host, spec, realm, &self.binary).await?;
+                connect_until(&spec.control_address(), realm.administrator(), START_MAX)
+                    .await
+                    .map_err(|source| StepError::Agent { host: host.clone(), source })?
+            }
+            Err(source) => return Err(StepError::Agent { host: host.clone(), source }),
+        };
+        *connection = Some(fresh.clone());
+        Ok(self.answering(host, &fresh))
+    }
+
+    /// Puts the agent on a host, or what is missing of it, starts it, and returns it when it answers.
+    pub async fn bootstrap(&self, host: &Address, spec: &HostSpec) -> Result<Agent, StepError> {
+        let realm = self.deployment.realm().await?;
+        bootstrap::bring_up(host, spec, realm, &self.binary).await?;
+        let connection = connect_until(&spec.control_address(), realm.administrator(), START_MAX)
+            .await
+            .map_err(|source| StepError::Agent { host: host.clone(), source })?;
+        *slot(&self.agents, host).lock().await = Some(connection.clone());
+        Ok(self.answering(host, &connection))
+    }
+
+    /// Forgets the connection to a host's agent.
+    pub async fn forget(&self, host: &Address) {
+        *slot(&self.agents, host).lock().await = None;
+    }
+
+    fn answering(&self, host: &Address, connection: &Connection<Control>) -> Agent {
+        Agent { host: host.clone(), token: self.token, connection: connection.clone() }
+    }
+
+    /// Asks the metadata target of a recorded cluster as its administrator.
+    pub async fn administer(
+        &self,
+        world: &World,
+        cluster: &Address,
+        what: &'static str,
+        request: metadata::Request,
+    ) -> Result<metadata::Reply, StepError> {
+        self.view(world, cluster).await?.ask(what, request).await
+    }
+
+    async fn view(&self, world: &World, cluster: &Address) -> Result<ClusterView, StepError> {
+        let slot = slot(&self.clusters, cluster);
+        let mut known = slot.lock().await;
+        if let Some(view) = known.as_ref().filter(|view| !view.connection.is_closed()) {
+            return Ok(view.clone());
+        }
+        Ok(known.insert(ClusterView::open(world, cluster).await?).clone())
+    }
+}
+
+impl ClusterView {
+    /// Connects to the metadata target as the cluster's administrator.
+    pub async fn open(world: &World, address: &Address) -> Result<Self, StepError> {
+        let spec = cluster_spec(world, address)?;
+        let realm = cluster_realm(world, address, spec.fs_name.as_str())?;
+        let (connection, _) = Connection::connect(&spec.metadata_address, realm.administrator(), CONNECT_MAX)
+            .await
+            .map_err(|source| StepError::Metadata { cluster: address.clone(), source })?;
+        Ok(Self { cluster: address.clone(), connection })
+    }
+
+    /// Asks once; `what` completes "the metadata target could not …".
+    pub async fn ask(
+        &self,
+        what: &'static str,
+        request: metadata::Request,
+    ) -> Result<metadata::Reply, StepError> {
+        let call = metadata::Call {
+            session: metadata::SessionId(0),
+            xid: metadata::Xid(0),
+            acknowledged: metadata::Xid(0),
+            request,
+        };
+        let failed = |source| StepError::Metadata { cluster: self.cluster.clone(), source };
+        let (answer, _) = self.connection.call(&call, Bytes::new()).await.map_err(failed)?;
+        answer.map_err(|source| StepError::MetadataRefused { cluster: self.cluster.clone(), what, source })
+    }
+}
+
+impl Agent {
+    /// Returns the agent of a host only when it answers now; starts nothing.
+    pub async fn find(
+        realm: &Realm,
+        token: u64,
+        host: &Address,
+        spec: &HostSpec,
+    ) -> Result<Option<Self>, StepError> {
+        match connect(&spec.control_address(), realm.administrator()).await {
+            Ok(connection) => Ok(Some(Self { host: host.clone(), token, connection })),
+            Err(WireError::Unreachable { .. } | WireError::TimedOut { .. }) => Ok(None),
+            Err(source) => Err(StepError::Agent { host: host.clone(), source }),
+        }
+    }
+
+    /// Asks once.
+    pub async fn ask(&self, request: control::Request) -> Result<control::Reply, StepError> {
+        let call = Call { token: self.token, request };
+        let failed = |source| StepError::Agent { host: self.host.clone(), source };
+        let answer = match tokio::time::timeout(REQUEST_MAX, self.connection.call(&call, Bytes::new())).await
+        {
+            Ok(answered) => answered.map_err(failed)?.0,
+            Err(_) => return Err(StepError::Stalled { what: "the agent's request", limit: REQUEST_MAX }),
+        };
+        answer.map_err(|source| StepError::Refused { host: self.host.clone(), source })
+    }
+
+    fn unfitting(&self, asked: &'static str) -> StepError {
+        StepError::Unfitting { host: self.host.clone(), asked }
+    }
+
+    /// Returns what the host is.
+    pub async fn facts(&self) -> Result<control::Facts, StepError> {
+        match self.ask(control::Request::Facts).await? {
+            control::Reply::Facts { facts } => Ok(facts),
+            _other => Err(self.unfitting("facts")),
+        }
+    }
+
+    /// Returns what it keeps.
+    pub async fn processes(&self) -> Result<Vec<ProcessStatus>, StepError> {
+        match self.ask(control::Request::Processes).await? {
+            control::Reply::Processes { processes } => Ok(processes),
+            _other => Err(self.unfitting("processes")),
+        }
+    }
+
+    /// Returns what came of these probes, in order.
+    pub async fn probe(&self, probes: Vec<control::Probe>) -> Result<Vec<control::ProbeResult>, StepError> {
+        let asked = probes.len();
+        match self.ask(control::Request::Probe { probes }).await? {
+            control::Reply::Probed { results } if results.len() == asked => Ok(results),
+            _other => Err(self.unfitting("probes")),
+        }
+    }
+
+    /// Tells whether the process runs with exactly this spec.
+    pub async fn runs(&self, process: &ProcessId, spec: &ProcessSpec) -> Result<bool, StepError> {
+        let kept = self.processes().await?;
+        Ok(kept.iter().any(|one| one.process == *process && one.spec == *spec && is_running(one)))
+    }
+
+    /// Has a key made for the process, and signs it.
+    pub async fn enrol(
+        &self,
+        realm: &Realm,
+        role: Role,
+        process: &ProcessId,
+        name: &str,
+    ) -> Result<Credential, StepError> {
+        match self.ask(control::Request::Enrol { process: process.clone() }).await? {
+            control::Reply::Csr { pem } => Ok(realm.sign(&pem, role, name)?),
+            _other => Err(self.unfitting("enrol")),
+        }
+    }
+
+    /// Makes sure that the process runs, and answers.
+    pub async fn ensure(
+        &self,
+        process: ProcessId,
+        spec: ProcessSpec,
+        credential: Option<Credential>,
+    ) -> Result<(), StepError> {
+        match self.ask(control::Request::Ensure { process, spec, credential }).await? {
+            control::Reply::Process { status } if is_running(&status) => Ok(()),
+            _other => Err(self.unfitting("ensure")),
+        }
+    }
+
+    /// Makes sure that a process runs with this spec under a certificate of its cluster that bears this name.
+    pub async fn ensure_signed(
+        &self,
+        realm: &Realm,
+        role: Role,
+        name: &str,
+        (process, spec): (ProcessId, ProcessSpec),
+    ) -> Result<(), StepError> {
+        if self.runs(&process, &spec).await? {
+            return Ok(());
+        }
+        let credential = self.enrol(realm, role, &process, name).await?;
+        self.ensure(process, spec, Some(credential)).await
+    }
+
+    /// Stops the process and forgets it; one that is not there is fine.
+    pub async fn remove(&self, process: ProcessId, data: control::DataFate) -> Result<(), StepError> {
+        match self.ask(control::Request::Remove { process, data }).await? {
+            control::Reply::Done => Ok(()),
+            _other => Err(self.unfitting("remove")),
+        }
+    }
+}
+
+/// Tells whether a process answers.
+pub fn is_running(status: &ProcessStatus) -> bool {
+    match status.state {
+        control::ProcessState::Running { .. } => true,
+        control::ProcessState::Starting | control::ProcessState::Failing { .. } => false,
+    }
+}
+
+/// Returns the recorded spec of a host.
+pub fn host_spec(world: &World, host: &Address) -> Result<HostSpec, StepError> {
+    let missing = || StepError::NoHost { host: host.clone() };
+    let object = world.objects.get(host).ok_or_else(missing)?;
+    match Resource::from_attributes(Kind::Host, &object.attributes)? {
+        Resource::Host(spec) => Ok(spec),
+        _other => Err(missing()),
+    }
+}
+
+/// Returns who signs for a recorded cluster.
+pub fn realm(world: &World, cluster: &Address) -> Result<Realm, StepError> {
+    let spec = cluster_spec(world, cluster)?;
+    Ok(cluster_realm(world, cluster, spec.fs_name.as_str())?)
+}
+
+/// Returns the recorded spec of a cluster.
+fn cluster_spec(world: &World, cluster: &Address) -> Result<ClusterSpec, StepError> {
+    let missing = || StepError::NoHost { host: cluster.clone() };
+    let object = world.objects.get(cluster).ok_or_else(missing)?;
+    match Resource::from_attributes(Kind::Cluster, &object.attributes)? {
+        Resource::Cluster(spec) => Ok(spec),
+        _other => Err(missing()),
+    }
+}
+
+fn slot<T>(slots: &Mutex<BTreeMap<Address, Slot<T>>>, address: &Address) -> Slot<T> {
+    let mut slots = slots.lock().unwrap_or_else(PoisonError::into_inner);
+    Arc::clone(slots.entry(address.clone()).or_default())
+}
+
+async fn connect(address: &str, identity: &Identity) -> Result<Connection<Control>, WireError> {
+    Connection::connect(address, identity, CONNECT_MAX).await.map(|(connection, _)| connection)
+}
+
+/// Connects to a daemon that was just started, giving it time to listen.
+async fn connect_until(
+    address: &str,
+    identity: &Identity,
+    limit: Duration,
+) -> Result<Connection<Control>, WireError> {
+    let begun = Instant::now();
+    loop {
+        match connect(address, identity).await {
+            Err(WireError::Unreachable { .. } | WireError::TimedOut { .. }) if begun.elapsed() < limit => {
+                tokio::time::sleep(START_PAUSE).await;
+            }
+            ended => return ended,
+        }
+    }
+}

@@ -1,0 +1,67 @@
+//! A host: its agent is there, runs and answers; at the end nothing of it is left.
+//!
+//! Invariant: a host's folder is cleared only when no process of it runs any more.
+
+use lustre_model::control::{DataFate, ProcessId, ProcessStatus, Request};
+use lustre_model::resource::HostSpec;
+
+use crate::bootstrap;
+use crate::connection::Found;
+use crate::error::StepError;
+use crate::fleet::{Agent, Fleet};
+use crate::perform::Task;
+
+/// Puts the agent there, starts it, and has it say what the host is.
+pub(super) async fn ensure(fleet: &Fleet, task: &Task, spec: &HostSpec) -> Result<(), StepError> {
+    let agent = fleet.bootstrap(&task.step.address, spec).await?;
+    agent.facts().await?;
+    Ok(())
+}
+
+/// Ends the agent and removes what was put on the host. A host that was never begun is done at once.
+pub(super) async fn delete(fleet: &Fleet, task: &Task, spec: &HostSpec) -> Result<(), StepError> {
+    let host = &task.step.address;
+    let connection = bootstrap::connection(host, spec);
+    let enrolled = connection.stat(&std::path::Path::new(&spec.path).join("ca.pem")).await?;
+    if enrolled != Found::Absent {
+        let agent = fleet.agent_with(host, spec).await?;
+        sweep(&agent).await?;
+        match agent.ask(Request::Shutdown).await {
+            // An agent that ends may close the connection before its answer is sent.
+            Ok(_) | Err(StepError::Agent { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        fleet.forget(host).await;
+        bootstrap::wait_until_gone(host, spec).await?;
+    }
+    bootstrap::clear(host, spec).await
+}
+
+/// Stops what an apply that was cut off left running; refuses while anything holds data that the state should know.
+async fn sweep(agent: &Agent) -> Result<(), StepError> {
+    let kept = agent.processes().await?;
+    let data: Vec<String> = kept.iter().filter(|one| holds_data(one)).map(name).collect();
+    if !data.is_empty() {
+        return Err(StepError::StillKept { host: agent.host.clone(), processes: data });
+    }
+    for one in kept {
+        agent.remove(one.process, DataFate::Erase).await?;
+    }
+    Ok(())
+}
+
+fn holds_data(one: &ProcessStatus) -> bool {
+    match one.process {
+        ProcessId::Target(_) => true,
+        ProcessId::Mover(_) | ProcessId::Mount(_) | ProcessId::Bucket(_) => false,
+    }
+}
+
+fn name(one: &ProcessStatus) -> String {
+    match &one.process {
+        ProcessId::Target(target) => target.to_string(),
+        ProcessId::Mover(fs_name) => format!("the mover of {fs_name}"),
+        ProcessId::Mount(path) => format!("the mount at {path}"),
+        ProcessId::Bucket(name) => format!("the bucket {name}"),
+    }
+}

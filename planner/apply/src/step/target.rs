@@ -1,0 +1,37 @@
+//! A target: a process under the cluster's certificate; an object target is made known to the metadata target.
+//!
+//! Invariant: no target is registered before it answers.
+
+use lustre_model::control::DataFate;
+use lustre_model::metadata::{Request, TargetEntry};
+use lustre_model::resource::{TargetRole, TargetSpec};
+use lustre_wire::Role;
+
+use crate::error::StepError;
+use crate::fleet::{self, Fleet};
+use crate::perform::Task;
+
+/// Makes sure that it runs and is known.
+pub(super) async fn ensure(fleet: &Fleet, task: &Task, spec: &TargetSpec) -> Result<(), StepError> {
+    let agent = fleet.agent(&task.world, &spec.host).await?;
+    let realm = fleet::realm(&task.world, &spec.cluster)?;
+    let wanted = (spec.process(), spec.process_spec());
+    agent.ensure_signed(&realm, Role::Target, &spec.target.to_string(), wanted).await?;
+    let (what, request) = match &spec.role {
+        TargetRole::Metadata { default_layout } => {
+            ("set the default layout", Request::SetDefaultLayout { template: default_layout.clone() })
+        }
+        TargetRole::Object { index, capacity, .. } => {
+            let target = TargetEntry { index: *index, address: spec.listen.clone(), capacity: *capacity };
+            ("take the object target", Request::RegisterTarget { target })
+        }
+    };
+    fleet.administer(&task.world, &spec.cluster, what, request).await?;
+    Ok(())
+}
+
+/// Stops it and deletes its bytes; the gate was passed before.
+pub(super) async fn delete(fleet: &Fleet, task: &Task, spec: &TargetSpec) -> Result<(), StepError> {
+    let agent = fleet.agent(&task.world, &spec.host).await?;
+    agent.remove(spec.process(), DataFate::Erase).await
+}
