@@ -1,13 +1,15 @@
 //! The snapshot: the whole world in one file, replaced by rename.
 //!
 //! ```text
-//! {"format":"lustre state","version":1,"lineage":"…","serial":7,"token":3,"length":812,"sha256":"…"}\n
+//! {"format":"lustre state","version":1,"lineage":"…","serial":7,"token":3,"length":812}\n
 //! { …the body, `length` bytes of JSON… }\n
+//! …SHA-256 over both lines, hex…\n
 //! ```
 //! Not the journal; that is `record`.
 //! Invariant: a file is either read completely, with its checksum, or refused; and the old file stays whole until the new
 //! one is durable under its name.
 
+use std::cmp::Ordering;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -33,8 +35,6 @@ struct Header {
     token: u64,
     /// Bytes of the body, the line's end not counted.
     length: usize,
-    /// Of the body, hex.
-    sha256: String,
 }
 
 /// What a snapshot holds.
@@ -57,12 +57,13 @@ pub fn encode(world: &World, token: u64) -> Result<Vec<u8>, StoreError> {
         serial: world.serial,
         token,
         length: body.len(),
-        sha256: hex::encode(Sha256::digest(&body)),
     };
     let mut bytes = serde_json::to_vec(&header).map_err(encoding)?;
     bytes.push(b'\n');
     bytes.extend_from_slice(&body);
     bytes.push(b'\n');
+    let sum = checksum(&bytes);
+    bytes.extend_from_slice(sum.as_bytes());
     Ok(bytes)
 }
 
@@ -77,14 +78,15 @@ pub fn decode(path: &Path, bytes: &[u8]) -> Result<Snapshot, StoreError> {
         return Err(StoreError::Newer { path: path.to_owned(), found: header.version, known: VERSION });
     }
     let start = bytes.iter().position(|byte| *byte == b'\n').ok_or_else(|| damaged(Damage::Short))? + 1;
-    let body = bytes.get(start..start.saturating_add(header.length)).ok_or_else(|| damaged(Damage::Short))?;
-    if hex::encode(Sha256::digest(body)) != header.sha256 {
-        return Err(damaged(Damage::Checksum));
-    }
-    match &bytes[start + header.length..] {
-        b"\n" => {}
-        [] => return Err(damaged(Damage::Short)),
-        _ => return Err(damaged(Damage::Long)),
+    let end = start.saturating_add(header.length);
+    let body = bytes.get(start..end).ok_or_else(|| damaged(Damage::Short))?;
+    let summed = bytes.get(..end.saturating_add(1)).ok_or_else(|| damaged(Damage::Short))?;
+    let sum = checksum(summed);
+    match bytes[summed.len()..].len().cmp(&sum.len()) {
+        Ordering::Less => return Err(damaged(Damage::Short)),
+        Ordering::Greater => return Err(damaged(Damage::Long)),
+        Ordering::Equal if &bytes[summed.len()..] == sum.as_bytes() => {}
+        Ordering::Equal => return Err(damaged(Damage::Checksum)),
     }
     let content = |_| damaged(Damage::Content);
     let body = serde_json::from_slice(body).map_err(content)?;
@@ -93,6 +95,11 @@ pub fn decode(path: &Path, bytes: &[u8]) -> Result<Snapshot, StoreError> {
         return Err(damaged(Damage::Content));
     }
     Ok(Snapshot { world, token: header.token })
+}
+
+/// The last line: over all before it.
+fn checksum(bytes: &[u8]) -> String {
+    format!("{}\n", hex::encode(Sha256::digest(bytes)))
 }
 
 fn header(path: &Path, bytes: &[u8]) -> Result<Header, StoreError> {

@@ -110,7 +110,7 @@ fn files_that_are_not_whole_states_are_refused_and_kept() {
         ("is empty", Vec::new()),
         ("ends too early", good[..good.len() / 2].to_vec()),
         ("ends too early", good[..20].to_vec()),
-        ("checksum", flipped(good.len() - 10)),
+        ("checksum", flipped(good.len() - 100)),
         ("bytes follow", [good.clone(), b"x".to_vec()].concat()),
         ("version 9", newer.into_bytes()),
         ("not a state of lustre", b"{\"version\": 4, \"terraform_version\": \"1.15\"}".to_vec()),
