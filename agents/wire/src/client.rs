@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use rustls::pki_types::ServerName;
-use tokio::io::{ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio_rustls::TlsConnector;
@@ -19,10 +18,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::error::{CodecError, Step, WireError, tls_failure};
 use crate::frame::{Frame, Kind};
-use crate::handshake::{Hello, Refusal, Welcome};
+use crate::handshake::{Cover, Hello, Refusal, Welcome};
 use crate::identity::{Identity, TLS_BUFFER};
 use crate::limit::{CALLS_MAX, NOTICES_MAX};
 use crate::link::{Inlet, Outgoing, decode, message, write_frames, write_now};
+use crate::machine::{Input, Output, leave_tls};
 use crate::protocol::Protocol;
 use crate::session::{Arrival, Calls, NoCall, unexpected};
 use crate::subject::Subject;
@@ -41,7 +41,6 @@ pub struct Connection<P> {
 }
 
 /// What the server says without being asked.
-#[derive(Debug)]
 pub struct Notices<P: Protocol> {
     queue: mpsc::Receiver<P::Notice>,
 }
@@ -76,6 +75,12 @@ impl<P> std::fmt::Debug for Connection<P> {
             .field("address", &self.shared.address)
             .field("peer", &self.shared.peer)
             .finish_non_exhaustive()
+    }
+}
+
+impl<P: Protocol> std::fmt::Debug for Notices<P> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Notices").field("waiting", &self.queue.len()).finish()
     }
 }
 
@@ -237,7 +242,7 @@ type Stream = TlsStream<TcpStream>;
 async fn establish<P: Protocol>(
     address: &str,
     identity: &Identity,
-) -> Result<(Inlet<ReadHalf<Stream>>, WriteHalf<Stream>, Subject), WireError> {
+) -> Result<(Inlet<Input>, Output, Subject), WireError> {
     let unreachable = |source| WireError::Unreachable { address: address.to_owned(), source };
     let socket = TcpStream::connect(address).await.map_err(unreachable)?;
     socket.set_nodelay(true).map_err(unreachable)?;
@@ -249,12 +254,15 @@ async fn establish<P: Protocol>(
         .map_err(|source| tls_failure(address, source, false))?;
     stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER));
     let peer = peer_of(address, identity, &stream)?;
-    let hello = message(Kind::Hello, "hello", &Hello::ours(P::NAME), Bytes::new())
+    let hello = message(Kind::Hello, "hello", &Hello::ours(P::NAME, identity.boot()), Bytes::new())
         .map_err(|source| WireError::Codec { address: address.to_owned(), source })?;
     write_now(&mut stream, hello).await.map_err(|source| tls_failure(address, source, true))?;
     let (input, output) = tokio::io::split(stream);
     let mut inlet = Inlet::new(input, Arc::from(address));
-    welcomed(address, inlet.frame().await?)?;
+    let (inlet, output): (Inlet<Input>, Output) = match welcomed(address, inlet.frame().await?)? {
+        Cover::Tls => (inlet.boxed(), Box::new(output)),
+        Cover::Machine => leave_tls(inlet.into_io().unsplit(output).into_inner().0, address).await?,
+    };
     Ok((inlet, output, peer))
 }
 
@@ -272,13 +280,13 @@ fn peer_of(address: &str, identity: &Identity, stream: &Stream) -> Result<Subjec
     Ok(peer)
 }
 
-fn welcomed(address: &str, frame: Option<Frame>) -> Result<(), WireError> {
+fn welcomed(address: &str, frame: Option<Frame>) -> Result<Cover, WireError> {
     let address = address.to_owned();
     let Some(frame) = frame else { return Err(WireError::Ended { address }) };
     match frame.kind {
         Kind::Welcome => {
             let read: Result<Welcome, CodecError> = decode("welcome", &frame.body);
-            read.map(drop).map_err(|source| WireError::Codec { address, source })
+            read.map(|welcome| welcome.cover).map_err(|source| WireError::Codec { address, source })
         }
         Kind::Refusal => {
             let read: Result<Refusal, CodecError> = decode("refusal", &frame.body);
@@ -297,22 +305,14 @@ fn welcomed(address: &str, frame: Option<Frame>) -> Result<(), WireError> {
     }
 }
 
-async fn write(
-    shared: Arc<Shared>,
-    mut outlet: WriteHalf<Stream>,
-    queued: mpsc::UnboundedReceiver<Outgoing>,
-) {
+async fn write(shared: Arc<Shared>, mut outlet: Output, queued: mpsc::UnboundedReceiver<Outgoing>) {
     let written = write_frames(&mut outlet, queued, shared.closing.clone()).await;
     if let Err(source) = written {
         shared.fail(WireError::Broken { address: shared.address.to_string(), source });
     }
 }
 
-async fn read<P: Protocol>(
-    shared: Arc<Shared>,
-    mut inlet: Inlet<ReadHalf<Stream>>,
-    notices: mpsc::Sender<P::Notice>,
-) {
+async fn read<P: Protocol>(shared: Arc<Shared>, mut inlet: Inlet<Input>, notices: mpsc::Sender<P::Notice>) {
     let received = tokio::select! {
         biased;
         () = shared.closing.cancelled() => Ok(()),
@@ -327,7 +327,7 @@ async fn read<P: Protocol>(
 /// Hands out what arrives until the connection fails or is closed.
 async fn receive<P: Protocol>(
     shared: &Shared,
-    inlet: &mut Inlet<ReadHalf<Stream>>,
+    inlet: &mut Inlet<Input>,
     notices: mpsc::Sender<P::Notice>,
 ) -> Result<(), WireError> {
     let address = || shared.address.to_string();

@@ -26,6 +26,8 @@ pub(crate) struct Hello {
     pub version_max: u16,
     /// Its release, for messages.
     pub release: String,
+    /// The boot of the machine it runs on, where known.
+    pub boot: Option<String>,
 }
 
 /// What a server says first when it will serve.
@@ -35,6 +37,17 @@ pub(crate) struct Welcome {
     pub version: u16,
     /// Its release, for messages.
     pub release: String,
+    /// How the connection goes on.
+    pub cover: Cover,
+}
+
+/// What protects a connection behind its handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub(crate) enum Cover {
+    /// TLS.
+    Tls,
+    /// The machine that both ends run on.
+    Machine,
 }
 
 /// Why a server will not talk to a peer.
@@ -81,13 +94,15 @@ pub enum Refusal {
 }
 
 impl Hello {
-    /// What this release says for `protocol`, as a client and, for comparison, as a server.
-    pub fn ours(protocol: &str) -> Self {
+    /// What this release says for `protocol`, as a client and, for comparison, as a server on the machine
+    /// of that boot.
+    pub fn ours(protocol: &str, boot: Option<String>) -> Self {
         Self {
             protocol: protocol.to_owned(),
             version_min: VERSION_MIN,
             version_max: VERSION_MAX,
             release: env!("CARGO_PKG_VERSION").to_owned(),
+            boot,
         }
     }
 }
@@ -108,7 +123,9 @@ pub(crate) fn negotiate(server: &Hello, client: &Hello) -> Result<Welcome, Refus
             server_max: server.version_max,
         });
     }
-    Ok(Welcome { version, release: server.release.clone() })
+    let same_machine = server.boot.is_some() && server.boot == client.boot;
+    let cover = if same_machine { Cover::Machine } else { Cover::Tls };
+    Ok(Welcome { version, release: server.release.clone(), cover })
 }
 
 /// Checks that a peer belongs to the same deployment or cluster.
@@ -126,7 +143,7 @@ mod tests {
     use super::*;
 
     fn hello(version_min: u16, version_max: u16) -> Hello {
-        Hello { protocol: "object".to_owned(), version_min, version_max, release: "9".to_owned() }
+        Hello { protocol: "object".to_owned(), version_min, version_max, release: "9".to_owned(), boot: None }
     }
 
     #[test]
@@ -137,8 +154,19 @@ mod tests {
     }
 
     #[test]
+    fn only_one_machine_and_one_boot_of_it_go_without_tls() {
+        let on = |boot: Option<&str>| Hello { boot: boot.map(str::to_owned), ..hello(1, 1) };
+        let cover = |server, client| negotiate(&on(server), &on(client)).expect("one version").cover;
+        assert_eq!(cover(Some("a"), Some("a")), Cover::Machine);
+        assert_eq!(cover(Some("a"), Some("b")), Cover::Tls);
+        assert_eq!(cover(None, None), Cover::Tls);
+        assert_eq!(cover(Some("a"), None), Cover::Tls);
+    }
+
+    #[test]
     fn another_protocol_is_refused_by_name() {
-        let refusal = negotiate(&Hello::ours("object"), &Hello::ours("control")).expect_err("another one");
+        let refusal =
+            negotiate(&Hello::ours("object", None), &Hello::ours("control", None)).expect_err("another one");
         assert_eq!(refusal, Refusal::Protocol { asked: "control".into(), served: "object".into() });
     }
 

@@ -29,6 +29,8 @@ pub(crate) const TLS_BUFFER: usize = 256 << 10;
 #[derive(Clone)]
 pub struct Identity {
     subject: Subject,
+    /// The boot of our machine, named to peers so that TLS may end where both are the same.
+    boot: Option<String>,
     client: Arc<ClientConfig>,
     server: Arc<ServerConfig>,
 }
@@ -99,7 +101,18 @@ impl Identity {
             .map_err(|source| IdentityError::Authority { source })?;
         let client = client_config(&provider, verifier, certificate.clone(), key.clone_key())?;
         let server = server_config(&provider, clients, certificate, key)?;
-        Ok(Self { subject, client: Arc::new(client), server: Arc::new(server) })
+        let boot = crate::machine::boot();
+        Ok(Self { subject, boot, client: Arc::new(client), server: Arc::new(server) })
+    }
+
+    /// Keeps TLS on every connection of this identity, also with a peer on this machine.
+    #[must_use]
+    pub fn always_tls(self) -> Self {
+        Self { boot: None, ..self }
+    }
+
+    pub(crate) fn boot(&self) -> Option<String> {
+        self.boot.clone()
     }
 
     /// Reads `cert.pem`, `key.pem` and `ca.pem` of a folder.

@@ -4,7 +4,8 @@
 //! frame, what may follow what, and how two releases agree on a version is decided without sockets (`frame`,
 //! `session`, `handshake`); sockets only move bytes (`link`).
 //!
-//! A connection is one TLS stream. Requests are numbered and multiplexed: answers come in any order. Bulk bytes travel
+//! A connection is one TLS stream, which goes on in the clear behind the handshake where both ends are one machine
+//! (`machine`). Requests are numbered and multiplexed: answers come in any order. Bulk bytes travel
 //! raw behind the encoded body. Both sides say that they live every [`limit::BEAT_EVERY`]; who is silent for
 //! [`limit::SILENCE_MAX`] is gone, and every call that waits for it fails.
 //! Invariant: no request reaches a service, and no answer a caller, from a peer whose certificate the same authority did
@@ -18,6 +19,7 @@ mod handshake;
 mod identity;
 pub mod limit;
 mod link;
+mod machine;
 mod protocol;
 pub mod server;
 mod session;

@@ -21,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::error::{CodecError, WireError, tls_failure};
 use crate::frame::{Decoder, Frame, Kind};
 use crate::limit::{BATCH_MAX, BEAT_EVERY, BULK_COPY_MAX, CLOSE_MAX, SILENCE_MAX, STAGING_MAX};
+use crate::machine::Input;
 
 /// A frame on its way to the writer.
 pub(crate) struct Outgoing {
@@ -131,6 +132,20 @@ impl<R: AsyncRead + Unpin> Inlet<R> {
         let heard = Instant::now();
         let silence = Box::pin(sleep_until(heard + SILENCE_MAX));
         Self { io, address, decoder: Decoder::default(), silence, heard }
+    }
+
+    /// Gives the stream back, between two frames.
+    pub fn into_io(self) -> R {
+        self.io
+    }
+
+    /// Hides what kind of stream it is; what was read ahead stays.
+    pub fn boxed(self) -> Inlet<Input>
+    where
+        R: Send + 'static,
+    {
+        let Self { io, address, decoder, silence, heard } = self;
+        Inlet { io: Box::new(io), address, decoder, silence, heard }
     }
 
     /// Forgives silence up to now: this side did not listen.
@@ -253,4 +268,65 @@ async fn write_batch<W: AsyncWrite + Unpin>(
     staging.clear();
     batch.clear();
     io.flush().await
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::duplex;
+    use tokio::sync::mpsc::unbounded_channel;
+
+    use super::*;
+
+    /// Time is tokio's paused clock: it jumps when everything waits.
+    #[tokio::test(start_paused = true)]
+    async fn a_silent_peer_is_noticed_within_the_limit() {
+        let (ours, _theirs) = duplex(64);
+        let begun = Instant::now();
+        let error = Inlet::new(ours, Arc::from("there:1")).frame().await.unwrap_err();
+        assert!(matches!(error, WireError::Silent { .. }), "{error:?}");
+        assert_eq!(begun.elapsed().as_secs(), SILENCE_MAX.as_secs());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn an_idle_peer_that_lives_is_not_given_up() {
+        let (ours, mut theirs) = duplex(1024);
+        let (queue, queued) = unbounded_channel();
+        let closing = CancellationToken::new();
+        let stop = closing.clone();
+        let writer = tokio::spawn(async move { write_frames(&mut theirs, queued, stop).await });
+        let mut inlet = Inlet::new(ours, Arc::from("there:1"));
+        for _ in 0..100 {
+            assert_eq!(inlet.frame().await.unwrap().unwrap().kind, Kind::Beat);
+        }
+        queue.send(Frame::bare(Kind::Notice, 0).into()).unwrap_or_else(|_| unreachable!());
+        closing.cancel();
+        assert_eq!(inlet.frame().await.unwrap().unwrap().kind, Kind::Notice);
+        assert_eq!(inlet.frame().await.unwrap().unwrap().kind, Kind::Bye);
+        assert!(inlet.frame().await.unwrap().is_none());
+        writer.await.unwrap().unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_stream_cut_inside_a_frame_is_broken_not_ended() {
+        let (ours, mut theirs) = duplex(1024);
+        theirs.write_all(&Frame::bare(Kind::Beat, 0).head()[..20]).await.unwrap();
+        drop(theirs);
+        let error = Inlet::new(ours, Arc::from("there:1")).frame().await.unwrap_err();
+        assert!(matches!(error, WireError::Broken { .. }), "{error:?}");
+    }
+
+    #[tokio::test]
+    async fn a_budget_holds_back_until_enough_is_given_back() {
+        let budget = Arc::new(Budget::default());
+        let mut charge = budget.charge(10);
+        let waiting = tokio::spawn({
+            let budget = Arc::clone(&budget);
+            async move { budget.below(5).await }
+        });
+        charge.resize(7);
+        tokio::task::yield_now().await;
+        assert!(!waiting.is_finished());
+        drop(charge);
+        waiting.await.unwrap();
+    }
 }

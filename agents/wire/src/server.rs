@@ -8,21 +8,20 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use tokio::io::{ReadHalf, WriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
-use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::error::{Step, WireError, tls_failure};
 use crate::frame::{Frame, Kind};
-use crate::handshake::{Hello, Refusal, check_scope, negotiate};
+use crate::handshake::{Cover, Hello, Refusal, check_scope, negotiate};
 use crate::identity::{Identity, TLS_BUFFER};
 use crate::limit::{ACCEPT_PAUSE, CONNECTIONS_MAX, HANDSHAKE_MAX, NOTICES_MAX, SERVER_BYTES_MAX};
 use crate::link::{Budget, Charge, Inlet, Outgoing, decode, message, write_frames, write_now};
+use crate::machine::{Input, Output, await_plain};
 use crate::protocol::Protocol;
 use crate::session::{Demand, Requests, unexpected};
 use crate::subject::{Subject, SubjectError};
@@ -204,12 +203,10 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> std::io::Res
     Ok((socket, Arc::from(address.to_string()), place))
 }
 
-type Stream = TlsStream<TcpStream>;
-
 /// A connection after its handshake.
 struct Greeted {
-    inlet: Inlet<ReadHalf<Stream>>,
-    outlet: WriteHalf<Stream>,
+    inlet: Inlet<Input>,
+    outlet: Output,
     subject: Subject,
 }
 
@@ -248,17 +245,20 @@ async fn greet<P: Protocol>(
     let checked = subject
         .map_err(|_| Refusal::Nameless)
         .and_then(|subject| check_scope(identity.subject(), &subject).map(|()| subject));
-    let agreed = checked.and_then(|subject| Ok((subject, negotiate(&Hello::ours(P::NAME), &hello)?)));
+    let agreed =
+        checked.and_then(|subject| Ok((subject, negotiate(&Hello::ours(P::NAME, identity.boot()), &hello)?)));
     let reply = match &agreed {
         Ok((_, welcome)) => message(Kind::Welcome, "welcome", welcome, Bytes::new()),
         Err(refusal) => message(Kind::Refusal, "refusal", refusal, Bytes::new()),
     };
     let written = write_now(&mut outlet, reply.map_err(codec)?).await;
     written.map_err(|source| tls_failure(address, source, true))?;
-    match agreed {
-        Ok((subject, _)) => Ok(Greeted { inlet, outlet, subject }),
-        Err(source) => Err(WireError::Refused { address: name(), source }),
-    }
+    let (subject, welcome) = agreed.map_err(|source| WireError::Refused { address: name(), source })?;
+    let (inlet, outlet): (Inlet<Input>, Output) = match welcome.cover {
+        Cover::Tls => (inlet.boxed(), Box::new(outlet)),
+        Cover::Machine => await_plain(inlet.into_io().unsplit(outlet).into_inner().0, address).await?,
+    };
+    Ok(Greeted { inlet, outlet, subject })
 }
 
 /// Tells the service that a peer is gone, also when the service panicked.
@@ -321,7 +321,7 @@ async fn attend<P: Protocol, S: Service<P>>(
 /// Gives requests to the service until the peer closes or fails.
 async fn receive<P: Protocol, S: Service<P>>(
     attendance: &Attendance<'_, P, S>,
-    inlet: &mut Inlet<ReadHalf<Stream>>,
+    inlet: &mut Inlet<Input>,
 ) -> Result<(), WireError> {
     let link = &attendance.peer.link;
     let address = || link.address.to_string();

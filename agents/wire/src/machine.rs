@@ -1,0 +1,63 @@
+//! Leaves encryption behind where both ends of a connection are one machine.
+//!
+//! TLS on loopback costs more than all the rest of a transfer and hides nothing: who could read the loopback device can
+//! read the memory of both processes. So each side names its boot of the kernel inside the authenticated stream, and where
+//! both are the same, TLS ends behind the handshake. A tunnel or a proxy to another machine never passes this test.
+//! Invariant: the first byte outside TLS is the client's, sent after the server agreed inside it; neither side has read ahead.
+
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+
+use crate::error::{WireError, tls_failure};
+use crate::frame::{Frame, Kind};
+use crate::link::{Inlet, write_now};
+
+/// Changes with each boot and differs between machines (`random(4)`).
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// What a connection reads from, with TLS or without.
+pub(crate) type Input = Box<dyn AsyncRead + Send + Unpin>;
+
+/// What a connection writes to, with TLS or without.
+pub(crate) type Output = Box<dyn AsyncWrite + Send + Unpin>;
+
+/// Returns the name of this boot of this machine, where the system tells.
+pub(crate) fn boot() -> Option<String> {
+    let text = fs_err::read_to_string(BOOT_ID).ok()?;
+    let text = text.trim();
+    (!text.is_empty()).then(|| text.to_owned())
+}
+
+/// Goes on without TLS on the client's side: says so with the first plain frame.
+pub(crate) async fn leave_tls(socket: TcpStream, address: &str) -> Result<(Inlet<Input>, Output), WireError> {
+    let (input, mut output) = socket.into_split();
+    let sent = write_now(&mut output, Frame::bare(Kind::Beat, 0)).await;
+    sent.map_err(|source| tls_failure(address, source, true))?;
+    Ok((Inlet::new(input, address.into()).boxed(), Box::new(output)))
+}
+
+/// Goes on without TLS on the server's side: waits for the client's first plain frame, and sends none before.
+pub(crate) async fn await_plain(
+    socket: TcpStream,
+    address: &str,
+) -> Result<(Inlet<Input>, Output), WireError> {
+    let (input, output) = socket.into_split();
+    let mut inlet = Inlet::new(input, address.into()).boxed();
+    let Some(frame) = inlet.frame().await? else {
+        return Err(WireError::Ended { address: address.to_owned() });
+    };
+    match frame.kind {
+        Kind::Beat => Ok((inlet, Box::new(output))),
+        Kind::Hello
+        | Kind::Welcome
+        | Kind::Refusal
+        | Kind::Request
+        | Kind::Answer
+        | Kind::Unanswered
+        | Kind::Notice
+        | Kind::Bye => {
+            let source = crate::session::unexpected(frame.kind);
+            Err(WireError::Protocol { address: address.to_owned(), source })
+        }
+    }
+}
