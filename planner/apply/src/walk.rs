@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use lustre_model::address::Address;
 use lustre_model::journal::{Event as Record, Journal, JournalError, Outcome, Resolve, ResolveError};
 use lustre_model::plan::{Allowance, Gate, Mode, Operation, Plan, Step, StepId};
-use lustre_model::recorded::World;
+use lustre_model::recorded::{Lineage, World};
 use lustre_model::resource::Attributes;
 use thiserror::Error;
 use tokio::task::JoinSet;
@@ -147,7 +147,9 @@ pub async fn carry_out(apply: Apply) -> Result<Report, ApplyError> {
 
 fn check(apply: &Apply, world: &World) -> Result<(), ApplyError> {
     let parts = apply.plan.parts();
-    if parts.lineage != world.lineage {
+    // A plan that was made before there was a state fits one to which nothing happened yet.
+    let before_all = parts.lineage == Lineage::default() && parts.serial == 0;
+    if parts.lineage != world.lineage && !before_all {
         return Err(ApplyError::Foreign);
     }
     if parts.serial != world.serial {
@@ -247,11 +249,12 @@ impl Walk {
         if ready.is_empty() {
             return (records, settled);
         }
-        let current = apply.journal.world();
-        if current.serial != self.world.serial {
-            self.world = World::clone(&current);
-        }
-        drop(current);
+        let world = &mut self.world;
+        apply.journal.look(&mut |current| {
+            if current.serial != world.serial {
+                *world = current.clone();
+            }
+        });
         while let Some(id) = ready.pop_first() {
             if settled.len() >= WAVE_MAX {
                 break;
