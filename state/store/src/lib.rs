@@ -22,4 +22,4 @@ mod snapshot;
 pub use disk::{Disk, DiskFile, Folder};
 pub use error::{LockError, StoreError};
 pub use local::{LocalJournal, Recovered, Recovery, journal_path, open, read};
-pub use lock::{Holder, Lock, lock};
+pub use lock::{Holder, Lock, lock, newest_token};

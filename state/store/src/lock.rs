@@ -93,6 +93,20 @@ pub fn lock(state: &Path, holder: Holder, wait: Duration) -> Result<Lock, LockEr
     Ok(Lock { file, slot })
 }
 
+/// Returns the token of whoever holds the lock on a state, or held it last; 0 when nobody ever did.
+///
+/// For those who only look: agents answer to it, and it never outlives the next lock.
+pub fn newest_token(state: &Path) -> Result<u64, LockError> {
+    match fs_err::File::open(lock_path(state)) {
+        Ok(file) => {
+            let newest = newest(&file).map_err(|source| LockError::Io { source })?;
+            Ok(newest.map_or(0, |slot| slot.token))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(0),
+        Err(source) => Err(LockError::Io { source }),
+    }
+}
+
 impl Lock {
     /// Returns the fencing token.
     pub fn token(&self) -> u64 {
