@@ -1,0 +1,361 @@
+//! The metadata target: its state, what goes in and what comes out.
+//!
+//! A request runs as one step: it checks everything, may *wait* (and then runs again from its start when what it waited
+//! for happened), changes records, and replies. A request that waits holds nothing, so requests cannot deadlock; an
+//! inode that somebody waits for gives no new leases, so they cannot starve either, and those who wait for one inode run
+//! in the order in which they came.
+//!
+//! Recovery: sessions, open files, kept replies and the marks of files being written are durable. Leases are not: after a
+//! restart, and after a client connected anew, it holds none. A client therefore drops its caches when its connection
+//! is lost, and ignores leases in replies to requests that it sent before a `Downgrade` of the same inode.
+//!
+//! Not here: sockets, files, clocks. Invariant: [`Target::commit`] is the only way out, and it logs before it answers.
+
+mod attributes;
+mod directory;
+mod entry;
+mod export;
+mod file;
+mod identify;
+mod import;
+mod layout;
+mod lease;
+mod link;
+mod mover;
+mod names;
+mod open;
+mod orphan;
+mod path;
+mod rename;
+mod request;
+mod restore;
+mod session;
+mod size;
+mod truncate;
+mod work;
+mod xattr;
+
+use std::collections::{BTreeMap, VecDeque};
+
+use lustre_model::attr::Timestamp;
+use lustre_model::fid::Fid;
+use lustre_model::id::{ClientId, FsName};
+use lustre_model::layout::{LayoutTemplate, OstIndex, Stripe};
+use lustre_model::metadata::{Answer, Call, Notice, Reply, SessionId, TargetEntry, Xid};
+use lustre_model::object::ObjectStat;
+
+use crate::failure::{TargetError, Wait};
+use crate::log::LogFile;
+use crate::store::OrderedStore;
+use crate::table::Table;
+
+use file::Opened;
+use lease::Holder;
+use link::Links;
+use request::Pending;
+use session::Session;
+use truncate::Truncation;
+use work::WorkQueue;
+
+/// What a target is told when it starts.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The file system's name.
+    pub fs_name: FsName,
+    /// Layout of new files where no directory says otherwise, until an administrator sets another.
+    pub default_layout: LayoutTemplate,
+    /// How long a session lives without a sign of its client.
+    pub lease_ms: u32,
+}
+
+/// A point in time: the wall clock for timestamps, a clock that never jumps for timeouts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Moment {
+    /// Wall clock.
+    pub wall: Timestamp,
+    /// Milliseconds since some fixed moment of this process.
+    pub uptime_ms: u64,
+}
+
+/// A connection of a peer, unique in this process's life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ConnectionId(pub u64);
+
+/// Names a request whose reply is due, unique in this process's life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestToken(pub u64);
+
+/// Names work given to object targets, unique in this process's life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobId(pub u64);
+
+/// What a peer's certificate lets it ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rights {
+    /// The file system.
+    Client,
+    /// That and the mover's verbs.
+    Mover,
+    /// Everything.
+    Administrator,
+}
+
+/// What happens to a target.
+#[derive(Debug)]
+pub enum Input {
+    /// A peer asks.
+    Request {
+        /// On which connection.
+        connection: ConnectionId,
+        /// Where the reply goes.
+        token: RequestToken,
+        /// What the peer may ask.
+        rights: Rights,
+        /// What it asks.
+        call: Call,
+    },
+    /// A connection ended.
+    Disconnected {
+        /// Which.
+        connection: ConnectionId,
+    },
+    /// Work is done or failed. Statistics come in the order of a glimpse's stripes and are empty for other work.
+    WorkDone {
+        /// Which.
+        job: JobId,
+        /// What came of it.
+        result: Result<Vec<ObjectStat>, lustre_model::fault::Fault>,
+    },
+    /// The log was synced to disk at least up to this record.
+    LogSynced {
+        /// As [`Output::SyncLog`] said.
+        sequence: u64,
+    },
+    /// Time passed.
+    Tick,
+}
+
+/// Work for object targets. The host sends each part to the target that holds it and retries what is worth it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Work {
+    /// Say how long these objects are.
+    Glimpse {
+        /// The objects.
+        stripes: Vec<Stripe>,
+    },
+    /// Cut objects to these sizes. Objects that are shorter stay as they are or grow, as the target likes.
+    Truncate {
+        /// Objects with their new sizes.
+        sizes: Vec<(Stripe, u64)>,
+    },
+    /// Remove objects.
+    Destroy {
+        /// The objects.
+        stripes: Vec<Stripe>,
+    },
+    /// Refuse this client's requests below `epoch`, on all targets.
+    Fence {
+        /// Whom.
+        client: ClientId,
+        /// The lowest epoch that may pass.
+        epoch: u64,
+        /// All targets.
+        targets: Vec<OstIndex>,
+    },
+}
+
+/// What a target wants done.
+#[derive(Debug)]
+pub enum Output {
+    /// Answer a request.
+    Reply {
+        /// Which.
+        token: RequestToken,
+        /// With what.
+        answer: Answer,
+    },
+    /// Tell a client.
+    Notice {
+        /// On which connection.
+        connection: ConnectionId,
+        /// What.
+        notice: Notice,
+    },
+    /// Have object targets do something, then say so with [`Input::WorkDone`].
+    Work {
+        /// Its name.
+        job: JobId,
+        /// What.
+        work: Work,
+    },
+    /// Sync the log's file, then say so with [`Input::LogSynced`]. At most one is under way.
+    SyncLog {
+        /// The last record that it holds.
+        sequence: u64,
+    },
+    /// These object targets answer at these addresses now.
+    Targets {
+        /// All of them.
+        targets: Vec<TargetEntry>,
+    },
+}
+
+/// Numbers that every commit carries when they changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, serde::Serialize, serde::Deserialize)]
+struct Counters {
+    /// Next FID.
+    serial: u64,
+    /// Inodes there are.
+    inodes: u64,
+    /// Current epoch of sessions.
+    epoch: u64,
+    /// Last session that was opened.
+    session: u64,
+    /// How often the target was started.
+    incarnation: u64,
+}
+
+/// Who asks, for the time of one step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Caller {
+    request: request::RequestId,
+    connection: ConnectionId,
+    session: SessionId,
+    xid: Xid,
+}
+
+/// A metadata target.
+pub struct Target {
+    config: Config,
+    table: Table,
+    now: Moment,
+    outputs: Vec<Output>,
+    counters: Counters,
+    /// The counters as the running request found them.
+    counters_kept: Counters,
+    counters_committed: Counters,
+    default_layout: LayoutTemplate,
+    targets: BTreeMap<OstIndex, TargetEntry>,
+    /// Where the next file's stripes begin.
+    next_stripe: usize,
+    sessions: BTreeMap<SessionId, Session>,
+    clients: BTreeMap<ClientId, SessionId>,
+    connections: BTreeMap<ConnectionId, SessionId>,
+    leases: BTreeMap<Fid, Vec<Holder>>,
+    opens: BTreeMap<Fid, Vec<Opened>>,
+    /// Files that may be longer than their record says, with the least size they have.
+    writing: BTreeMap<Fid, u64>,
+    truncations: BTreeMap<Fid, Truncation>,
+    next_request: u64,
+    parked: BTreeMap<request::RequestId, Pending>,
+    waiting: BTreeMap<Wait, VecDeque<request::RequestId>>,
+    ready: VecDeque<request::RequestId>,
+    in_flight: BTreeMap<(SessionId, Xid), request::RequestId>,
+    work: WorkQueue,
+    links: Links,
+}
+
+impl Target {
+    /// Opens a target over its store and log, or makes an empty file system when both are empty.
+    pub fn open(
+        config: Config,
+        store: Box<dyn OrderedStore>,
+        log: Box<dyn LogFile>,
+        now: Moment,
+    ) -> Result<Self, TargetError> {
+        let default_layout = config.default_layout.clone();
+        let mut target = Self {
+            config,
+            table: Table::open(store, log)?,
+            now,
+            outputs: Vec::new(),
+            counters: Counters::default(),
+            counters_kept: Counters::default(),
+            counters_committed: Counters::default(),
+            default_layout,
+            targets: BTreeMap::new(),
+            next_stripe: 0,
+            sessions: BTreeMap::new(),
+            clients: BTreeMap::new(),
+            connections: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            opens: BTreeMap::new(),
+            writing: BTreeMap::new(),
+            truncations: BTreeMap::new(),
+            next_request: 0,
+            parked: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            ready: VecDeque::new(),
+            in_flight: BTreeMap::new(),
+            work: WorkQueue::default(),
+            links: Links::default(),
+        };
+        target.load_settings()?;
+        target.load_sessions()?;
+        target.load_links()?;
+        target.recover_files()?;
+        target.table.commit()?;
+        Ok(target)
+    }
+
+    /// Takes one input. Its effects are visible to later inputs at once, and to the world after [`Target::commit`].
+    pub fn handle(&mut self, now: Moment, input: Input) -> Result<(), TargetError> {
+        self.now = now;
+        match input {
+            Input::Request { connection, token, rights, call } => {
+                self.accept((connection, token), rights, call)?;
+            }
+            Input::Disconnected { connection } => self.disconnected(connection),
+            Input::WorkDone { job, result } => self.work_done(job, result)?,
+            Input::LogSynced { sequence } => self.log_synced(sequence)?,
+            Input::Tick => self.tick()?,
+        }
+        self.run_ready()
+    }
+
+    /// Writes what changed to the log and returns everything that may leave now.
+    pub fn commit(&mut self) -> Result<Vec<Output>, TargetError> {
+        self.pump_exports()?;
+        self.serve_movers()?;
+        self.run_ready()?;
+        self.start_destroying();
+        if self.counters != self.counters_committed {
+            self.table.put(crate::key::setting("counters"), &self.counters)?;
+            self.counters_committed = self.counters;
+        }
+        self.table.commit()?;
+        self.start_sync();
+        Ok(std::mem::take(&mut self.outputs))
+    }
+
+    fn tick(&mut self) -> Result<(), TargetError> {
+        self.evict_silent()?;
+        self.retry_work()?;
+        self.tick_links();
+        self.wake(Wait::Turn);
+        Ok(())
+    }
+
+    /// Makes what the running request did so far permanent, whatever becomes of it.
+    fn keep(&mut self) {
+        self.table.keep();
+        self.counters_kept = self.counters;
+    }
+
+    /// Undoes what the running request did since it began or last called [`Target::keep`].
+    fn revert(&mut self) {
+        self.table.revert();
+        self.counters = self.counters_kept;
+    }
+
+    /// The FID of a new inode.
+    fn new_fid(&mut self) -> Fid {
+        let fid = Fid::from_serial(self.counters.serial);
+        self.counters.serial += 1;
+        fid
+    }
+
+    fn reply_entries(&self) -> Reply {
+        Reply::Targets { targets: self.targets.values().cloned().collect() }
+    }
+}
