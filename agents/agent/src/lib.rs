@@ -6,6 +6,7 @@
 //! and return after [`termination::requested`].
 //! Invariant: a process that the planner was told is there comes back from disk, whatever was killed.
 
+pub mod bucket;
 mod durable;
 mod process_dir;
 pub mod termination;
