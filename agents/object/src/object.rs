@@ -1,0 +1,173 @@
+//! One object in memory: its open file, its header and what is not durable yet; and what a change to it may use.
+//!
+//! Not how bytes are stored; `plain` and `chunked` know that.
+//! Invariant: the state changes only under its lock, and an object with changes that are not durable stays in memory.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::sync::atomic::AtomicU64;
+use std::sync::{Arc, Mutex, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use lustre_model::attr::Timestamp;
+use lustre_model::control::Compression;
+use lustre_model::layout::ObjectId;
+
+use crate::chunked::Versions;
+use crate::disk::DiskFile;
+use crate::epoch::{Crashed, Epoch};
+use crate::error::StoreError;
+use crate::geometry::HEADER_AT;
+use crate::header::{Format, HEADER, Header};
+use crate::intents::IntentLog;
+use crate::space::{FreeSpace, Promise, Room};
+
+/// An object and its locks.
+#[derive(Debug)]
+pub(crate) struct Object<F> {
+    pub id: ObjectId,
+    state: RwLock<State<F>>,
+    /// Held while it is being made durable: one at a time.
+    pub syncing: Mutex<()>,
+    /// When it was last asked for, in the cache's count.
+    pub used_at: AtomicU64,
+}
+
+/// What is known of an object.
+#[derive(Debug)]
+pub(crate) enum State<F> {
+    /// Nobody looked yet.
+    Unknown,
+    /// It has no file.
+    Absent,
+    /// It has.
+    Present(Body<F>),
+    /// A write failed and what it left cannot be read.
+    Broken,
+}
+
+/// Whether bytes behind the object's end are known to be zeros.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Tail {
+    Zeros,
+    /// A crash or a failed truncation may have left some.
+    Unchecked,
+}
+
+/// An object with a file.
+#[derive(Debug)]
+pub(crate) struct Body<F> {
+    pub file: Arc<F>,
+    pub header: Header,
+    pub tail: Tail,
+    /// Bytes that the file takes on the disk, as counted.
+    pub stored: u64,
+    /// Number of changes, and how many of them are durable.
+    pub changes: u64,
+    pub durable: u64,
+    /// The change of its folder after which its name is durable.
+    pub named: u64,
+    /// Chunks with versions that are not durable.
+    pub chunks: BTreeMap<u64, Versions>,
+}
+
+/// What a reader knows.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct View<'a> {
+    pub object: ObjectId,
+    pub crashed: &'a Crashed,
+}
+
+/// What a writer may use.
+pub(crate) struct Change<'a, F> {
+    pub view: View<'a>,
+    pub epoch: Epoch,
+    pub intents: &'a IntentLog<F>,
+    pub room: &'a Room,
+    pub disk: &'a dyn FreeSpace,
+    /// Room promised to this change, given back when what it took was counted.
+    pub promises: RefCell<Vec<Promise<'a>>>,
+    pub compression: Compression,
+    pub now: Timestamp,
+}
+
+/// Bytes read, whole blocks or chunks from `start` on, and which of those turned out inexact after a crash.
+#[derive(Debug)]
+pub(crate) struct Found {
+    pub start: u64,
+    pub bytes: Vec<u8>,
+    pub inexact: Vec<u64>,
+}
+
+impl<F> Object<F> {
+    /// Returns an object of which nothing is known.
+    pub fn new(id: ObjectId) -> Self {
+        let state = RwLock::new(State::Unknown);
+        Self { id, state, syncing: Mutex::new(()), used_at: AtomicU64::new(0) }
+    }
+
+    /// Locks it for reading.
+    pub fn shared(&self) -> RwLockReadGuard<'_, State<F>> {
+        self.state.read().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    /// Locks it for changes.
+    pub fn exclusive(&self) -> RwLockWriteGuard<'_, State<F>> {
+        self.state.write().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+}
+
+impl<F: DiskFile> Body<F> {
+    /// Reads the header of an open file; `fresh` is the format of an object that was never written.
+    pub fn load(file: F, view: View<'_>, fresh: Format, room: &Room) -> Result<Self, StoreError> {
+        let failed = "asking for an object's space";
+        let mut stored = file.stored().map_err(StoreError::disk(failed))?;
+        let mut bytes = Vec::with_capacity(HEADER);
+        file.read_at(HEADER_AT, HEADER, &mut bytes).map_err(StoreError::disk("reading a header"))?;
+        let tail = if view.crashed.is_empty() { Tail::Zeros } else { Tail::Unchecked };
+        let (header, tail) = match Header::decode(&bytes, view.object)? {
+            Some(header) => (header, tail),
+            None => {
+                // Created, and perhaps written to, but a crash came before its header: nothing was acknowledged.
+                file.clear().map_err(StoreError::disk("clearing a file without a header"))?;
+                let left = file.stored().map_err(StoreError::disk(failed))?;
+                room.settle(stored, left);
+                stored = left;
+                (Header::empty(fresh), Tail::Zeros)
+            }
+        };
+        let file = Arc::new(file);
+        let chunks = BTreeMap::new();
+        Ok(Self { file, header, tail, stored, changes: 0, durable: 0, named: 0, chunks })
+    }
+
+    /// Writes the header.
+    pub fn save(&self, object: ObjectId) -> Result<(), StoreError> {
+        let bytes = self.header.encode(object);
+        self.file.write_at(HEADER_AT, &bytes).map_err(StoreError::disk("writing a header"))
+    }
+
+    /// Counts what the file takes now.
+    pub fn count(&mut self, room: &Room) -> Result<(), StoreError> {
+        let stored = self.file.stored().map_err(StoreError::disk("asking for an object's space"))?;
+        room.settle(self.stored, stored);
+        self.stored = stored;
+        Ok(())
+    }
+}
+
+impl<F> Change<'_, F> {
+    /// Makes sure that this change may take so many bytes more.
+    pub fn admit(&self, bytes: u64) -> Result<(), StoreError> {
+        let promise = self.room.admit(bytes, self.disk)?;
+        self.promises.borrow_mut().push(promise);
+        Ok(())
+    }
+
+    /// Returns whether in-place changes to bytes whose sum is of this epoch need an intent.
+    ///
+    /// Epochs that crashes left inexact need none, nor does the present one; every other may be trusted after the
+    /// next crash.
+    pub fn needs_intent(&self, epoch: Epoch) -> bool {
+        epoch != 0 && epoch != self.epoch && !self.view.crashed.contains(epoch)
+    }
+}

@@ -1,0 +1,319 @@
+//! Plain objects: bytes at their own offsets, an eight-byte entry (CRC32C, epoch) for each 4 KiB block.
+//!
+//! Never compresses. Overwrites happen in place, entries first, bytes second:
+//! - killed between the two, the entry is of an epoch that the crash makes inexact: the block counts as found;
+//! - power lost, both reach the disk in any order: the same, and for entries of older epochs an intent was durable first;
+//! - the disk fails in between: the blocks are summed again as found before the error is returned.
+//!
+//! A missing entry stands for zeros.
+//! Invariant: in a run, the entry of every block matches its bytes whenever nobody holds the object's lock.
+
+use std::ops::Range;
+
+use lustre_model::layout::ObjectId;
+
+use crate::checksum::{crc32c, salt};
+use crate::disk::DiskFile;
+use crate::epoch::Epoch;
+use crate::error::StoreError;
+use crate::geometry::{BLOCK, ENTRY, HEADER_AT, TABLE_AT, entry_at, narrow, table_growth};
+use crate::header::field;
+use crate::object::{Body, Change, Found, View};
+
+const BLOCK_BYTES: usize = BLOCK as usize;
+const ENTRY_BYTES: usize = ENTRY as usize;
+
+/// Blocks whose entries are looked at in one go.
+const PIECE_BLOCKS: u64 = 8192;
+
+static ZEROS: [u8; BLOCK_BYTES] = [0; BLOCK_BYTES];
+
+/// The sum of a block and the epoch it was written in; epoch 0 when it never was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+struct Entry {
+    sum: u32,
+    epoch: Epoch,
+}
+
+/// What checking a block against its entry says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Check {
+    Good,
+    /// They differ, and a crash explains it.
+    Inexact,
+    Damaged,
+}
+
+/// Computes the sums of the blocks that a write covers whole, before any lock is taken.
+pub(crate) fn sums(offset: u64, data: &[u8]) -> Vec<u32> {
+    let head = narrow(offset.next_multiple_of(BLOCK) - offset).min(data.len());
+    data[head..].chunks_exact(BLOCK_BYTES).map(crc32c).collect()
+}
+
+/// Reads whole blocks around a range that lies within the object.
+pub(crate) fn read<F: DiskFile>(
+    body: &Body<F>,
+    view: View<'_>,
+    range: Range<u64>,
+) -> Result<Found, StoreError> {
+    let blocks = range.start / BLOCK..range.end.div_ceil(BLOCK);
+    let bytes = load(body, &blocks)?;
+    let entries = entries(body, &blocks)?;
+    let mut inexact = Vec::new();
+    for ((block, bytes), entry) in blocks.clone().zip(bytes.chunks_exact(BLOCK_BYTES)).zip(&entries) {
+        match check(view, block, bytes, *entry) {
+            Check::Good => {}
+            Check::Inexact => inexact.push(block),
+            Check::Damaged => return Err(damaged(view.object, block)),
+        }
+    }
+    Ok(Found { start: blocks.start * BLOCK, bytes, inexact })
+}
+
+/// Writes bytes; `sums` are those of [`sums`] for the same write. Bytes behind the object's end must be zeros.
+pub(crate) fn write<F: DiskFile>(
+    body: &Body<F>,
+    change: &Change<'_, F>,
+    offset: u64,
+    data: &[u8],
+    sums: &[u32],
+) -> Result<(), StoreError> {
+    let blocks = offset / BLOCK..(offset + data.len() as u64).div_ceil(BLOCK);
+    let old = if blocks.start * BLOCK >= body.header.size {
+        vec![Entry::default(); narrow(blocks.end - blocks.start)]
+    } else {
+        entries(body, &blocks)?
+    };
+    let first_whole = offset.div_ceil(BLOCK);
+    let mut new = Vec::with_capacity(old.len());
+    for (block, entry) in blocks.clone().zip(&old) {
+        let whole = block.checked_sub(first_whole).and_then(|index| sums.get(narrow(index)));
+        let sum = match whole {
+            Some(sum) => *sum,
+            None => crc32c(&merged(body, change.view, (block, *entry), (offset, data))?),
+        };
+        new.push(Entry { sum: sum ^ salt(change.view.object, block), epoch: change.epoch });
+    }
+    let added = old.iter().filter(|entry| entry.epoch == 0).count() as u64;
+    change.admit(if added > 0 { added * BLOCK + table_growth(added * ENTRY) } else { 0 })?;
+    cover(change, blocks.start, &old)?;
+    store(body, blocks.start, &new)
+        .and_then(|()| body.file.write_at(offset, data).map_err(StoreError::disk("writing an object")))
+        .map_err(|error| repaired(body, change, blocks, error))
+}
+
+/// Makes a range within the object zeros and gives its whole blocks back.
+pub(crate) fn punch<F: DiskFile>(
+    body: &Body<F>,
+    change: &Change<'_, F>,
+    range: Range<u64>,
+) -> Result<(), StoreError> {
+    let whole = range.start.div_ceil(BLOCK)..range.end / BLOCK;
+    if whole.start > whole.end {
+        return blank(body, change, range);
+    }
+    blank(body, change, range.start..whole.start * BLOCK)?;
+    blank(body, change, whole.end * BLOCK..range.end)?;
+    free(body, change, whole.clone(), whole.end * BLOCK)
+}
+
+/// Makes everything behind the object's end zeros.
+pub(crate) fn cut_tail<F: DiskFile>(body: &Body<F>, change: &Change<'_, F>) -> Result<(), StoreError> {
+    let size = body.header.size;
+    let first = size.div_ceil(BLOCK);
+    blank(body, change, size..first * BLOCK)?;
+    let length = body.file.length().map_err(StoreError::disk("asking for a file's length"))?;
+    let summed = length.saturating_sub(TABLE_AT).div_ceil(ENTRY);
+    free(body, change, first..summed.max(first), HEADER_AT)
+}
+
+/// Sums blocks again as they are found, because a crash or a failed write left them inexact.
+pub(crate) fn rehash<F: DiskFile>(
+    body: &Body<F>,
+    change: &Change<'_, F>,
+    blocks: Range<u64>,
+) -> Result<(), StoreError> {
+    let bytes = load(body, &blocks)?;
+    let old = entries(body, &blocks)?;
+    let mut new = old.clone();
+    for ((block, bytes), entry) in blocks.clone().zip(bytes.chunks_exact(BLOCK_BYTES)).zip(&mut new) {
+        if check(change.view, block, bytes, *entry) != Check::Good {
+            *entry = Entry { sum: crc32c(bytes) ^ salt(change.view.object, block), epoch: change.epoch };
+        }
+    }
+    if new == old { Ok(()) } else { store(body, blocks.start, &new) }
+}
+
+/// Sums the blocks of an intended range again that a crash left inexact.
+pub(crate) fn recover<F: DiskFile>(
+    body: &Body<F>,
+    change: &Change<'_, F>,
+    range: Range<u64>,
+) -> Result<(), StoreError> {
+    let mut block = range.start / BLOCK;
+    let end = range.end.min(body.header.size).div_ceil(BLOCK);
+    while block < end {
+        let blocks = block..end.min(block + PIECE_BLOCKS);
+        block = blocks.end;
+        if entries(body, &blocks)?.iter().any(|entry| entry.epoch != 0) {
+            rehash(body, change, blocks)?;
+        }
+    }
+    Ok(())
+}
+
+/// Returns a block as it will be when `write` has been put over its checked old bytes.
+fn merged<F: DiskFile>(
+    body: &Body<F>,
+    view: View<'_>,
+    (block, entry): (u64, Entry),
+    (offset, data): (u64, &[u8]),
+) -> Result<Vec<u8>, StoreError> {
+    let start = block * BLOCK;
+    let mut bytes =
+        if start >= body.header.size { vec![0; BLOCK_BYTES] } else { load(body, &(block..block + 1))? };
+    if start < body.header.size && check(view, block, &bytes, entry) == Check::Damaged {
+        return Err(damaged(view.object, block));
+    }
+    let from = offset.max(start);
+    let to = (offset + data.len() as u64).min(start + BLOCK);
+    let piece = &data[narrow(from - offset)..narrow(to - offset)];
+    bytes[narrow(from - start)..narrow(to - start)].copy_from_slice(piece);
+    Ok(bytes)
+}
+
+/// Makes a part of one block zeros, unless it is.
+fn blank<F: DiskFile>(body: &Body<F>, change: &Change<'_, F>, range: Range<u64>) -> Result<(), StoreError> {
+    if range.is_empty() {
+        return Ok(());
+    }
+    let length = narrow(range.end - range.start);
+    let mut found = Vec::with_capacity(length);
+    body.file.read_at(range.start, length, &mut found).map_err(StoreError::disk("reading an object"))?;
+    if found == ZEROS[..length] {
+        return Ok(());
+    }
+    write(body, change, range.start, &ZEROS[..length], &[])
+}
+
+/// Gives back blocks; their bytes up to `end` even where no entry is.
+fn free<F: DiskFile>(
+    body: &Body<F>,
+    change: &Change<'_, F>,
+    blocks: Range<u64>,
+    end: u64,
+) -> Result<(), StoreError> {
+    let failed = "punching an object";
+    let start = blocks.start * BLOCK;
+    if blocks.start < blocks.end {
+        cover_blocks(body, change, blocks.clone())?;
+        body.file
+            .punch(entry_at(blocks.start), (blocks.end - blocks.start) * ENTRY)
+            .map_err(StoreError::disk(failed))
+            .map_err(|error| repaired(body, change, blocks.clone(), error))?;
+    }
+    if start >= end {
+        return Ok(());
+    }
+    body.file
+        .punch(start, end - start)
+        .map_err(StoreError::disk(failed))
+        .map_err(|error| repaired(body, change, blocks, error))
+}
+
+/// Covers the blocks of a range by an intent where they need one.
+fn cover_blocks<F: DiskFile>(
+    body: &Body<F>,
+    change: &Change<'_, F>,
+    blocks: Range<u64>,
+) -> Result<(), StoreError> {
+    let mut block = blocks.start;
+    while block < blocks.end {
+        let piece = block..blocks.end.min(block + PIECE_BLOCKS);
+        block = piece.end;
+        cover(change, piece.start, &entries(body, &piece)?)?;
+    }
+    Ok(())
+}
+
+fn cover<F: DiskFile>(change: &Change<'_, F>, first: u64, old: &[Entry]) -> Result<(), StoreError> {
+    let needs = |entry: &Entry| change.needs_intent(entry.epoch);
+    let (Some(start), Some(end)) = (old.iter().position(needs), old.iter().rposition(needs)) else {
+        return Ok(());
+    };
+    let range = (first + start as u64) * BLOCK..(first + end as u64 + 1) * BLOCK;
+    change.intents.cover(change.view.object, range)
+}
+
+/// Makes entries match their blocks again after a failure, or says that this failed as well.
+fn repaired<F: DiskFile>(
+    body: &Body<F>,
+    change: &Change<'_, F>,
+    blocks: Range<u64>,
+    error: StoreError,
+) -> StoreError {
+    let mut block = blocks.start;
+    while block < blocks.end {
+        let piece = block..blocks.end.min(block + PIECE_BLOCKS);
+        block = piece.end;
+        if let Err(second) = rehash(body, change, piece) {
+            let object = change.view.object;
+            tracing::error!(?object, %error, %second, "a failed write left an object unreadable");
+            return StoreError::Broken { object };
+        }
+    }
+    error
+}
+
+fn check(view: View<'_>, block: u64, bytes: &[u8], entry: Entry) -> Check {
+    if entry.epoch == 0 {
+        let zeros = *bytes == ZEROS;
+        return match (zeros, view.crashed.is_empty()) {
+            (true, _) => Check::Good,
+            (false, false) => Check::Inexact,
+            (false, true) => Check::Damaged,
+        };
+    }
+    if crc32c(bytes) ^ salt(view.object, block) == entry.sum {
+        Check::Good
+    } else if view.crashed.contains(entry.epoch) {
+        Check::Inexact
+    } else {
+        Check::Damaged
+    }
+}
+
+fn load<F: DiskFile>(body: &Body<F>, blocks: &Range<u64>) -> Result<Vec<u8>, StoreError> {
+    let length = narrow((blocks.end - blocks.start) * BLOCK);
+    let mut bytes = Vec::with_capacity(length);
+    body.file
+        .read_at(blocks.start * BLOCK, length, &mut bytes)
+        .map_err(StoreError::disk("reading an object"))?;
+    Ok(bytes)
+}
+
+fn entries<F: DiskFile>(body: &Body<F>, blocks: &Range<u64>) -> Result<Vec<Entry>, StoreError> {
+    let length = narrow((blocks.end - blocks.start) * ENTRY);
+    let mut bytes = Vec::with_capacity(length);
+    body.file
+        .read_at(entry_at(blocks.start), length, &mut bytes)
+        .map_err(StoreError::disk("reading checksums"))?;
+    let entry = |bytes: &[u8]| Entry {
+        sum: u32::from_le_bytes(field(bytes, 0)),
+        epoch: Epoch::from_le_bytes(field(bytes, 4)),
+    };
+    Ok(bytes.chunks_exact(ENTRY_BYTES).map(entry).collect())
+}
+
+fn store<F: DiskFile>(body: &Body<F>, first: u64, entries: &[Entry]) -> Result<(), StoreError> {
+    let mut bytes = Vec::with_capacity(entries.len() * ENTRY_BYTES);
+    for entry in entries {
+        bytes.extend_from_slice(&entry.sum.to_le_bytes());
+        bytes.extend_from_slice(&entry.epoch.to_le_bytes());
+    }
+    body.file.write_at(entry_at(first), &bytes).map_err(StoreError::disk("writing checksums"))
+}
+
+fn damaged(object: ObjectId, block: u64) -> StoreError {
+    StoreError::Damaged { object, offset: block * BLOCK }
+}

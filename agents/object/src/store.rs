@@ -1,0 +1,476 @@
+//! The store of one object target: what it can be asked.
+//!
+//! Blocking calls, safe from any number of threads; different objects go in parallel. Reads no clock: whoever writes
+//! says when.
+//! Invariant: a change that returned `Ok` survives the death of the process; after [`ObjectStore::sync`], of the host.
+
+mod cache;
+mod durability;
+mod recovery;
+
+use std::io;
+use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock, RwLockWriteGuard};
+
+use bytes::Bytes;
+use lustre_model::attr::Timestamp;
+use lustre_model::control::Compression;
+use lustre_model::layout::ObjectId;
+use lustre_model::object::ObjectStat;
+
+use crate::chunked::{self, Packed};
+use crate::disk::{Disk, DiskFile};
+use crate::epoch::{Crashed, Epoch};
+use crate::error::{Refusal, StoreError};
+use crate::geometry::{BLOCK, OBJECT_SIZE_MAX, narrow};
+use crate::header::Format;
+use crate::intents::{COVERED_MAX, IntentLog};
+use crate::ledger::Ledger;
+use crate::name::{FileName, Folder};
+use crate::object::{Body, Change, Found, Object, State, Tail, View};
+use crate::plain;
+use crate::space::Room;
+
+use cache::Cache;
+
+/// Bytes of a block as the unit of `st_blocks`.
+const STAT_BLOCK: u64 = 512;
+
+/// How a store is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// Most bytes that objects may take.
+    pub capacity: u64,
+    /// Bytes of the disk that are never given to objects, so that logs and headers can always be written.
+    pub reserve: u64,
+    /// How objects that are new are stored. Others stay as they are, but chunks written from now on follow it.
+    pub compression: Compression,
+    /// Most objects, each with an open file, that are kept in memory while nobody uses them.
+    pub open_objects_max: usize,
+}
+
+/// How full a store is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Bytes that objects may take: the limit, or what the disk has left when that is less.
+    pub capacity: u64,
+    /// Bytes that they take, after compression, with their checksums.
+    pub used: u64,
+    /// How many there are.
+    pub objects: u64,
+}
+
+/// Objects in a folder.
+pub struct ObjectStore<D: Disk> {
+    disk: D,
+    options: Options,
+    cache: Cache<D::File>,
+    /// The epoch of changes; held shared by every change, so that a checkpoint knows that none is under way.
+    gate: RwLock<Epoch>,
+    crashed: Crashed,
+    intents: IntentLog<D::File>,
+    room: Room,
+    folders: Vec<FolderState>,
+    ledger: Mutex<Ledger>,
+    ledger_file: D::File,
+    checkpointing: Mutex<()>,
+    failure: OnceLock<Arc<io::Error>>,
+}
+
+/// Names that came or went in a folder, as counts of changes.
+#[derive(Debug, Default)]
+struct FolderState {
+    changes: AtomicU64,
+    /// The last change that removed a name.
+    removed: AtomicU64,
+    durable: AtomicU64,
+}
+
+impl FolderState {
+    fn durable(&self) -> u64 {
+        self.durable.load(Ordering::SeqCst)
+    }
+}
+
+/// What was computed from the bytes of a write before its object was locked.
+enum Prepared {
+    Plain(Vec<u32>),
+    Chunked(Vec<Packed>),
+}
+
+/// Whether a change makes the object when there is none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Missing {
+    Create,
+    Ignore,
+}
+
+impl<D: Disk> ObjectStore<D> {
+    /// Returns as many bytes from `offset` on as there are before the object's end, at most `length`.
+    ///
+    /// Holes are zeros. Every byte was checked; [`StoreError::Damaged`] says that one cannot be trusted.
+    pub fn read(&self, id: ObjectId, offset: u64, length: u32) -> Result<Bytes, StoreError> {
+        let object = self.cache.get(id);
+        self.loaded(&object)?;
+        let state = object.shared();
+        let body = match &*state {
+            State::Present(body) => body,
+            State::Unknown | State::Absent => return Ok(Bytes::new()),
+            State::Broken => return Err(StoreError::Broken { object: id }),
+        };
+        let range = offset..offset.saturating_add(length.into()).min(body.header.size);
+        if range.is_empty() {
+            return Ok(Bytes::new());
+        }
+        let found = match body.header.format {
+            Format::Plain => plain::read(body, self.view(id), range.clone())?,
+            Format::Chunked => chunked::read(body, self.view(id), range.clone())?,
+        };
+        drop(state);
+        if !found.inexact.is_empty() {
+            self.settle_inexact(id, &found).unwrap_or_else(|error| {
+                tracing::warn!(object = ?id, %error, "checksums that a crash left inexact stay so");
+            });
+        }
+        let (start, end) = (narrow(range.start - found.start), narrow(range.end - found.start));
+        Ok(Bytes::from(found.bytes).slice(start..end))
+    }
+
+    /// Writes bytes at `offset`; the object comes into being and grows as needed.
+    pub fn write(&self, id: ObjectId, offset: u64, data: &[u8], now: Timestamp) -> Result<(), StoreError> {
+        let end = ends_within(offset, data.len() as u64)?;
+        if data.is_empty() {
+            return Ok(());
+        }
+        let object = self.cache.get(id);
+        let prepared = self.prepare(&object, offset, data);
+        let first = self.try_write(&object, (offset, end), (data, &prepared), now);
+        match first {
+            Err(error) if error.refusal() == Refusal::NoSpace => {
+                // Space of older versions and of removed names is given back by a checkpoint.
+                self.checkpoint()?;
+                self.try_write(&object, (offset, end), (data, &prepared), now)
+            }
+            first => first,
+        }
+    }
+
+    /// Sets the size. Bytes behind it are gone, and are zeros when the object grows again.
+    pub fn truncate(&self, id: ObjectId, size: u64, now: Timestamp) -> Result<(), StoreError> {
+        ends_within(size, 0)?;
+        let missing = if size == 0 { Missing::Ignore } else { Missing::Create };
+        self.alter(&self.cache.get(id), missing, now, |body, change| {
+            body.header.mtime = change.now;
+            if size >= body.header.size {
+                clean_tail(body, change)?;
+                body.header.size = size;
+                return Ok(());
+            }
+            body.header.size = size;
+            if size == 0 {
+                body.file.clear().map_err(StoreError::disk("clearing an object"))?;
+                body.chunks.clear();
+                body.tail = Tail::Zeros;
+                return Ok(());
+            }
+            // The size first: what a crash leaves behind it is cut before the object grows again.
+            body.tail = Tail::Unchecked;
+            body.save(id)?;
+            clean_tail(body, change)
+        })
+    }
+
+    /// Makes a range zeros and gives its space back; the size stays.
+    pub fn punch(&self, id: ObjectId, range: Range<u64>, now: Timestamp) -> Result<(), StoreError> {
+        self.alter(&self.cache.get(id), Missing::Ignore, now, |body, change| {
+            let range = range.start..range.end.min(body.header.size);
+            if range.is_empty() {
+                return Ok(());
+            }
+            body.header.mtime = change.now;
+            match body.header.format {
+                Format::Plain => plain::punch(body, change, range),
+                Format::Chunked => chunked::punch(body, change, range),
+            }
+        })
+    }
+
+    /// Returns size, space and time of an object; zeros when there is none.
+    pub fn stat(&self, id: ObjectId) -> Result<ObjectStat, StoreError> {
+        let object = self.cache.get(id);
+        self.loaded(&object)?;
+        match &*object.shared() {
+            State::Present(body) => {
+                let (size, mtime) = (body.header.size, body.header.mtime);
+                Ok(ObjectStat { size, blocks: body.stored / STAT_BLOCK, mtime })
+            }
+            State::Unknown | State::Absent => {
+                Ok(ObjectStat { size: 0, blocks: 0, mtime: Timestamp::default() })
+            }
+            State::Broken => Err(StoreError::Broken { object: id }),
+        }
+    }
+
+    /// Removes an object; there may be none. Durable after the next sync of it or checkpoint.
+    pub fn destroy(&self, id: ObjectId) -> Result<(), StoreError> {
+        let object = self.cache.get(id);
+        let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        self.running()?;
+        let mut state = object.exclusive();
+        let loading = self.load(&object, &mut state);
+        let name = FileName::Object(id);
+        let stored = match &*state {
+            State::Absent => return Ok(()),
+            State::Present(body) => body.stored,
+            // Not readable any more: ask the disk what goes.
+            State::Unknown | State::Broken => match self.disk.open(name) {
+                Ok(Some(file)) => file.stored().unwrap_or(0),
+                Ok(None) | Err(_) => return loading,
+            },
+        };
+        self.disk.remove(name).map_err(StoreError::disk("removing an object"))?;
+        let folder = self.folder(name.folder());
+        let change = folder.changes.fetch_add(1, Ordering::SeqCst) + 1;
+        folder.removed.fetch_max(change, Ordering::SeqCst);
+        *state = State::Absent;
+        self.cache.settled(id);
+        self.room.settle(stored, 0);
+        self.room.object_removed();
+        Ok(())
+    }
+
+    /// Returns how full the store is.
+    pub fn space(&self) -> Result<Space, StoreError> {
+        let free = self.disk.free().map_err(StoreError::disk("asking for free space"))?;
+        let (used, objects) = self.room.used();
+        Ok(Space { capacity: self.room.capacity(free), used, objects })
+    }
+
+    /// Fails when nothing may be written any more.
+    fn running(&self) -> Result<(), StoreError> {
+        match self.failure.get() {
+            Some(cause) => Err(StoreError::Stopped { cause: Arc::clone(cause) }),
+            None => Ok(()),
+        }
+    }
+
+    /// Stops all writing for good; returns the error that says so.
+    fn stop(&self, cause: io::Error) -> StoreError {
+        let cause = Arc::clone(self.failure.get_or_init(|| Arc::new(cause)));
+        StoreError::Stopped { cause }
+    }
+
+    fn view(&self, object: ObjectId) -> View<'_> {
+        View { object, crashed: &self.crashed }
+    }
+
+    fn folder(&self, folder: Folder) -> &FolderState {
+        match folder {
+            Folder::Root => &self.folders[0],
+            Folder::Objects(number) => &self.folders[usize::from(number)],
+        }
+    }
+
+    fn format(&self) -> Format {
+        match self.options.compression {
+            Compression::None => Format::Plain,
+            Compression::Lz4 => Format::Chunked,
+        }
+    }
+
+    /// Computes what a write needs, by the format that the object has or will have.
+    fn prepare(&self, object: &Object<D::File>, offset: u64, data: &[u8]) -> Prepared {
+        let format = match &*object.shared() {
+            State::Present(body) => body.header.format,
+            State::Unknown | State::Absent | State::Broken => self.format(),
+        };
+        self.prepare_as(format, offset, data)
+    }
+
+    fn prepare_as(&self, format: Format, offset: u64, data: &[u8]) -> Prepared {
+        match format {
+            Format::Plain => Prepared::Plain(plain::sums(offset, data)),
+            Format::Chunked => Prepared::Chunked(chunked::pack_whole(offset, data, self.options.compression)),
+        }
+    }
+
+    fn try_write(
+        &self,
+        object: &Arc<Object<D::File>>,
+        (offset, end): (u64, u64),
+        (data, prepared): (&[u8], &Prepared),
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.alter(object, Missing::Create, now, |body, change| {
+            let grows = end > body.header.size;
+            if grows {
+                clean_tail(body, change)?;
+            }
+            let again = match (prepared, body.header.format) {
+                (Prepared::Plain(_), Format::Plain) | (Prepared::Chunked(_), Format::Chunked) => None,
+                (Prepared::Plain(_), Format::Chunked) | (Prepared::Chunked(_), Format::Plain) => {
+                    Some(self.prepare_as(body.header.format, offset, data))
+                }
+            };
+            let result = match again.as_ref().unwrap_or(prepared) {
+                Prepared::Plain(sums) => plain::write(body, change, offset, data, sums),
+                Prepared::Chunked(whole) => chunked::write(body, change, offset, data, whole),
+            };
+            if grows && result.is_err() {
+                body.tail = Tail::Unchecked;
+            }
+            result?;
+            body.header.size = body.header.size.max(end);
+            body.header.mtime = change.now;
+            Ok(())
+        })
+    }
+
+    /// Changes an object under its lock, writes its header and counts what it takes.
+    fn alter(
+        &self,
+        object: &Arc<Object<D::File>>,
+        missing: Missing,
+        now: Timestamp,
+        act: impl FnOnce(&mut Body<D::File>, &Change<'_, D::File>) -> Result<(), StoreError>,
+    ) -> Result<(), StoreError> {
+        let gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        self.running()?;
+        let mut state = object.exclusive();
+        self.load(object, &mut state)?;
+        let change = self.change(object.id, *gate, now);
+        if matches!(*state, State::Absent) && missing == Missing::Create {
+            self.create(object, &mut state, &change)?;
+        }
+        let body = match &mut *state {
+            State::Present(body) => body,
+            State::Unknown | State::Absent => return Ok(()),
+            State::Broken => return Err(StoreError::Broken { object: object.id }),
+        };
+        let before = body.header;
+        let result = act(body, &change).and_then(|()| body.save(object.id));
+        if result.is_err() && body.header.size > before.size {
+            body.header = before;
+            body.tail = Tail::Unchecked;
+        }
+        body.changes += 1;
+        let counted = body.count(&self.room);
+        let changed = self.cache.changed(object);
+        let result = self.judge(result.and(counted), &mut state);
+        drop((state, change, gate));
+        if changed > self.options.open_objects_max / 2 || self.intents.covered() > COVERED_MAX {
+            self.checkpoint()?;
+        }
+        result
+    }
+
+    /// Draws the consequences of an error: the store stops, or the object rests.
+    fn judge(
+        &self,
+        result: Result<(), StoreError>,
+        state: &mut RwLockWriteGuard<'_, State<D::File>>,
+    ) -> Result<(), StoreError> {
+        match &result {
+            Err(StoreError::Stopped { cause }) => {
+                self.failure.get_or_init(|| Arc::clone(cause));
+            }
+            Err(StoreError::Broken { .. }) => **state = State::Broken,
+            Ok(()) | Err(_) => {}
+        }
+        result
+    }
+
+    fn create(
+        &self,
+        object: &Object<D::File>,
+        state: &mut State<D::File>,
+        change: &Change<'_, D::File>,
+    ) -> Result<(), StoreError> {
+        change.admit(BLOCK)?;
+        let name = FileName::Object(object.id);
+        let file = self.disk.create(name).map_err(StoreError::disk("creating an object"))?;
+        let folder = self.folder(name.folder());
+        let named = folder.changes.fetch_add(1, Ordering::SeqCst) + 1;
+        let mut body = Body::load(file, change.view, self.format(), &self.room)?;
+        body.named = named;
+        self.room.settle(0, body.stored);
+        self.room.object_added();
+        *state = State::Present(body);
+        Ok(())
+    }
+
+    fn change(&self, object: ObjectId, epoch: Epoch, now: Timestamp) -> Change<'_, D::File> {
+        Change {
+            view: self.view(object),
+            epoch,
+            intents: &self.intents,
+            room: &self.room,
+            disk: &self.disk,
+            promises: std::cell::RefCell::default(),
+            compression: self.options.compression,
+            now,
+        }
+    }
+
+    /// Makes sure that it is known whether the object has a file.
+    fn loaded(&self, object: &Object<D::File>) -> Result<(), StoreError> {
+        if matches!(*object.shared(), State::Unknown) {
+            self.load(object, &mut object.exclusive())?;
+        }
+        Ok(())
+    }
+
+    fn load(&self, object: &Object<D::File>, state: &mut State<D::File>) -> Result<(), StoreError> {
+        if !matches!(state, State::Unknown) {
+            return Ok(());
+        }
+        let file =
+            self.disk.open(FileName::Object(object.id)).map_err(StoreError::disk("opening an object"))?;
+        *state = match file {
+            Some(file) => State::Present(Body::load(file, self.view(object.id), self.format(), &self.room)?),
+            None => State::Absent,
+        };
+        Ok(())
+    }
+
+    /// Makes exact what a crash left inexact, now that it was read.
+    fn settle_inexact(&self, id: ObjectId, found: &Found) -> Result<(), StoreError> {
+        if self.running().is_err() {
+            return Ok(());
+        }
+        let gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
+        let object = self.cache.get(id);
+        let mut state = object.exclusive();
+        self.load(&object, &mut state)?;
+        let change = self.change(id, *gate, Timestamp::default());
+        let State::Present(body) = &mut *state else { return Ok(()) };
+        for index in &found.inexact {
+            match body.header.format {
+                Format::Plain => plain::rehash(body, &change, *index..*index + 1)?,
+                Format::Chunked => chunked::settle_inexact(body, &change, *index)?,
+            }
+        }
+        body.changes += 1;
+        self.cache.changed(&object);
+        Ok(())
+    }
+}
+
+fn clean_tail<F: DiskFile>(body: &mut Body<F>, change: &Change<'_, F>) -> Result<(), StoreError> {
+    if body.tail == Tail::Zeros {
+        return Ok(());
+    }
+    match body.header.format {
+        Format::Plain => plain::cut_tail(body, change)?,
+        Format::Chunked => chunked::cut_tail(body, change)?,
+    }
+    body.tail = Tail::Zeros;
+    Ok(())
+}
+
+/// Returns the end of a range that lies within the largest object.
+fn ends_within(offset: u64, length: u64) -> Result<u64, StoreError> {
+    let end = offset.saturating_add(length);
+    if end > OBJECT_SIZE_MAX { Err(StoreError::TooLarge { end }) } else { Ok(end) }
+}

@@ -1,0 +1,309 @@
+//! Random histories of one store and a model of it in memory, in both formats, with kills and power losses.
+//!
+//! The model keeps, for each block, what a power loss may leave.
+//! Invariant: after a kill the store equals the model; after a power loss every block is one the model allows.
+
+use std::collections::BTreeMap;
+
+use lustre_model::attr::Timestamp;
+use lustre_model::control::Compression;
+use lustre_model::fid::Fid;
+use lustre_model::layout::ObjectId;
+use lustre_object::{BLOCK, ObjectStore, Options};
+use proptest::prelude::*;
+
+use crate::disk::{Random, SimulatedDisk, Tearing};
+
+const BLOCK_BYTES: usize = BLOCK as usize;
+const OBJECTS: u32 = 3;
+const REACH: u64 = 400_000;
+
+#[derive(Debug, Clone)]
+enum Act {
+    Write { object: u32, offset: u64, length: u64, seed: u64 },
+    Append { object: u32, length: u64, seed: u64 },
+    Read { object: u32, offset: u64, length: u64 },
+    Truncate { object: u32, size: u64 },
+    Punch { object: u32, offset: u64, length: u64 },
+    Sync { object: u32 },
+    Checkpoint,
+    Destroy { object: u32 },
+    Close,
+    Kill,
+    LosePower { seed: u64 },
+    ToggleCompression,
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let object = 0..OBJECTS;
+    let length = prop_oneof![1..200_u64, 3000..9000_u64, 1..200_000_u64, Just(65_536), Just(131_072)];
+    let place = prop_oneof![0..REACH, (0..6_u64).prop_map(|chunk| chunk * 65_536)];
+    prop_oneof![
+        6 => (object.clone(), place.clone(), length.clone(), any::<u64>())
+            .prop_map(|(object, offset, length, seed)| Act::Write { object, offset, length, seed }),
+        4 => (object.clone(), length.clone(), any::<u64>())
+            .prop_map(|(object, length, seed)| Act::Append { object, length, seed }),
+        3 => (object.clone(), place.clone(), length.clone())
+            .prop_map(|(object, offset, length)| Act::Read { object, offset, length }),
+        2 => (object.clone(), prop_oneof![Just(0), 0..REACH])
+            .prop_map(|(object, size)| Act::Truncate { object, size }),
+        2 => (object.clone(), place, length)
+            .prop_map(|(object, offset, length)| Act::Punch { object, offset, length }),
+        3 => object.clone().prop_map(|object| Act::Sync { object }),
+        2 => Just(Act::Checkpoint),
+        1 => object.prop_map(|object| Act::Destroy { object }),
+        1 => Just(Act::Close),
+        2 => Just(Act::Kill),
+        2 => any::<u64>().prop_map(|seed| Act::LosePower { seed }),
+        1 => Just(Act::ToggleCompression),
+    ]
+}
+
+/// What an object may be after a power loss; the last of each is what it is now.
+#[derive(Debug, Clone)]
+struct Expected {
+    bytes: Vec<u8>,
+    sizes: Vec<usize>,
+    blocks: BTreeMap<usize, Vec<Vec<u8>>>,
+}
+
+impl Expected {
+    fn new() -> Self {
+        Self { bytes: Vec::new(), sizes: vec![0], blocks: BTreeMap::new() }
+    }
+
+    fn block(&self, index: usize) -> Vec<u8> {
+        let start = (index * BLOCK_BYTES).min(self.bytes.len());
+        let end = (start + BLOCK_BYTES).min(self.bytes.len());
+        let mut block = self.bytes[start..end].to_vec();
+        block.resize(BLOCK_BYTES, 0);
+        block
+    }
+
+    /// Applies a change and notes every block and size it makes possible.
+    fn change(&mut self, act: impl FnOnce(&mut Vec<u8>)) {
+        let before = self.clone();
+        act(&mut self.bytes);
+        let blocks = before.bytes.len().max(self.bytes.len()).div_ceil(BLOCK_BYTES);
+        for index in 0..blocks {
+            let (old, new) = (before.block(index), self.block(index));
+            if old != new {
+                self.blocks.entry(index).or_insert_with(|| vec![old]).push(new);
+            }
+        }
+        self.sizes.push(self.bytes.len());
+    }
+
+    fn sync(&mut self) {
+        self.sizes = vec![self.bytes.len()];
+        self.blocks.clear();
+    }
+
+    fn allows(&self, found: &[u8]) -> Result<(), String> {
+        if !self.sizes.contains(&found.len()) {
+            return Err(format!("size {} is none of {:?}", found.len(), self.sizes));
+        }
+        for (index, block) in found.chunks(BLOCK_BYTES).enumerate() {
+            let fits = |allowed: &[u8]| allowed[..block.len()] == *block;
+            let allowed = match self.blocks.get(&index) {
+                Some(blocks) => blocks.iter().any(|allowed| fits(allowed)),
+                None => fits(&self.block(index)),
+            };
+            if !allowed {
+                return Err(format!("block {index} is none of those written"));
+            }
+        }
+        Ok(())
+    }
+
+    fn adopt(&mut self, found: Vec<u8>) {
+        self.bytes = found;
+        self.sync();
+    }
+}
+
+fn id(number: u32) -> ObjectId {
+    ObjectId { fid: Fid::from_serial(u64::from(number) * 77), ordinal: number }
+}
+
+/// Bytes that LZ4 shrinks, or not, by the seed.
+fn content(length: u64, seed: u64) -> Vec<u8> {
+    let mut random = Random::new(seed);
+    let repeats = seed % 3 != 0;
+    let word: Vec<u8> = (0..97).map(|_| u8::try_from(random.below(256)).unwrap()).collect();
+    (0..usize::try_from(length).unwrap())
+        .map(|at| if repeats { word[at % word.len()] } else { u8::try_from(random.below(256)).unwrap() })
+        .collect()
+}
+
+struct Harness {
+    disk: SimulatedDisk,
+    store: ObjectStore<SimulatedDisk>,
+    compression: Compression,
+    tearing: Tearing,
+    expected: BTreeMap<u32, Expected>,
+    clock: i64,
+}
+
+impl Harness {
+    fn new(compression: Compression, tearing: Tearing) -> Self {
+        let disk = SimulatedDisk::default();
+        let store = open(&disk, compression);
+        Self { disk, store, compression, tearing, expected: BTreeMap::new(), clock: 0 }
+    }
+
+    fn expected(&mut self, object: u32) -> &mut Expected {
+        self.expected.entry(object).or_insert_with(Expected::new)
+    }
+
+    fn now(&mut self) -> Timestamp {
+        self.clock += 1;
+        Timestamp { seconds: self.clock, nanoseconds: 0 }
+    }
+
+    fn write(&mut self, object: u32, offset: u64, data: &[u8]) {
+        let now = self.now();
+        self.store.write(id(object), offset, data, now).unwrap();
+        assert_eq!(self.store.stat(id(object)).unwrap().mtime, now);
+        self.expected(object).change(|bytes| {
+            let start = usize::try_from(offset).unwrap();
+            let end = start + data.len();
+            bytes.resize(bytes.len().max(end), 0);
+            bytes[start..end].copy_from_slice(data);
+        });
+    }
+
+    fn read_all(&self, object: u32) -> Vec<u8> {
+        let size = self.store.stat(id(object)).unwrap().size;
+        self.store.read(id(object), 0, u32::try_from(size).unwrap()).unwrap().to_vec()
+    }
+
+    fn reopen(&mut self) {
+        self.store = open(&self.disk, self.compression);
+        let space = self.store.space().unwrap();
+        assert_eq!(space.used, self.disk.stored(), "space is counted exactly");
+    }
+
+    fn check(&mut self) {
+        for object in 0..OBJECTS {
+            let found = self.read_all(object);
+            assert!(self.expected(object).bytes == found, "object {object} differs");
+        }
+    }
+
+    fn act(&mut self, act: Act) {
+        match act {
+            Act::Write { object, offset, length, seed } => self.write(object, offset, &content(length, seed)),
+            Act::Append { object, length, seed } => {
+                let offset = self.expected(object).bytes.len() as u64;
+                if offset < REACH {
+                    self.write(object, offset, &content(length, seed));
+                }
+            }
+            Act::Read { object, offset, length } => {
+                let found = self.store.read(id(object), offset, u32::try_from(length).unwrap()).unwrap();
+                let bytes = &self.expected(object).bytes;
+                let start = usize::try_from(offset).unwrap().min(bytes.len());
+                let end = (start + usize::try_from(length).unwrap()).min(bytes.len());
+                assert!(found[..] == bytes[start..end], "read of object {object} differs");
+            }
+            Act::Truncate { object, size } => {
+                let now = self.now();
+                self.store.truncate(id(object), size, now).unwrap();
+                self.expected(object).change(|bytes| bytes.resize(usize::try_from(size).unwrap(), 0));
+            }
+            Act::Punch { object, offset, length } => {
+                let now = self.now();
+                self.store.punch(id(object), offset..offset + length, now).unwrap();
+                self.expected(object).change(|bytes| {
+                    let start = usize::try_from(offset).unwrap().min(bytes.len());
+                    let end = (start + usize::try_from(length).unwrap()).min(bytes.len());
+                    bytes[start..end].fill(0);
+                });
+            }
+            Act::Sync { object } => {
+                self.store.sync(&[id(object)]).unwrap();
+                self.expected(object).sync();
+            }
+            Act::Checkpoint => {
+                self.store.checkpoint().unwrap();
+                self.expected.values_mut().for_each(Expected::sync);
+            }
+            Act::Destroy { object } => {
+                self.store.destroy(id(object)).unwrap();
+                self.store.sync(&[id(object)]).unwrap();
+                self.expected.remove(&object);
+            }
+            Act::Close | Act::Kill | Act::LosePower { .. } | Act::ToggleCompression => self.end_run(act),
+        }
+    }
+
+    fn end_run(&mut self, act: Act) {
+        match act {
+            Act::Close => self.store.close().unwrap(),
+            Act::LosePower { seed } => self.disk.lose_power(seed, self.tearing),
+            _ => self.disk.kill(),
+        }
+        if matches!(act, Act::ToggleCompression) {
+            self.compression = match self.compression {
+                Compression::None => Compression::Lz4,
+                Compression::Lz4 => Compression::None,
+            };
+        }
+        self.reopen();
+        if matches!(act, Act::LosePower { .. }) {
+            for object in 0..OBJECTS {
+                let found = self.read_all(object);
+                if let Err(problem) = self.expected(object).allows(&found) {
+                    panic!("object {object} after power loss: {problem}");
+                }
+                self.expected(object).adopt(found);
+            }
+        } else {
+            self.check();
+        }
+        if matches!(act, Act::Close) {
+            self.expected.values_mut().for_each(Expected::sync);
+        }
+    }
+}
+
+fn open(disk: &SimulatedDisk, compression: Compression) -> ObjectStore<SimulatedDisk> {
+    let options = Options { capacity: 1 << 40, reserve: 0, compression, open_objects_max: 2 };
+    ObjectStore::open(disk.clone(), options).unwrap()
+}
+
+fn run(acts: Vec<Act>, compression: Compression, tearing: Tearing, toggle: bool) {
+    let mut harness = Harness::new(compression, tearing);
+    for act in acts {
+        if toggle || !matches!(act, Act::ToggleCompression) {
+            harness.act(act);
+        }
+    }
+    harness.check();
+    assert_eq!(harness.store.space().unwrap().used, harness.disk.stored());
+}
+
+/// How many histories of each kind are tried: few with every build, more when asked for by `PROPTEST_CASES`.
+fn cases() -> u32 {
+    std::env::var("PROPTEST_CASES").ok().and_then(|text| text.parse().ok()).unwrap_or(40)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(cases()))]
+
+    #[test]
+    fn plain_objects_equal_the_model(acts in proptest::collection::vec(act(), 1..40)) {
+        run(acts, Compression::None, Tearing::WholePages, false);
+    }
+
+    #[test]
+    fn compressed_objects_equal_the_model_even_when_pages_tear(acts in proptest::collection::vec(act(), 1..40)) {
+        run(acts, Compression::Lz4, Tearing::Sectors, false);
+    }
+
+    #[test]
+    fn compression_may_be_switched_between_runs(acts in proptest::collection::vec(act(), 1..40)) {
+        run(acts, Compression::Lz4, Tearing::WholePages, true);
+    }
+}
