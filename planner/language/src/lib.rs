@@ -28,3 +28,24 @@
 //! ```
 //! Not here: which attributes a resource has, the graph, the state, files (they come through the trait `World`).
 //! Invariant: no text makes anything here panic, hang, or use memory without bound.
+
+mod body;
+mod constraint;
+mod evaluate;
+mod function;
+mod input;
+mod mention;
+mod program;
+mod scope;
+mod suggest;
+mod syntax;
+mod world;
+
+pub use crate::body::{Attribute, Block, Body, Evaluated, Label, Lifecycle};
+pub use crate::function::{Function, Parameter, Presence, functions};
+pub use crate::input::{Given, Input, Origin};
+pub use crate::program::{Local, Output, Program, Reference, Resource, Settings, Variable};
+pub use crate::scope::{Instance, Scope};
+pub use crate::suggest::{did_you_mean, nearest};
+pub use crate::syntax::Expr;
+pub use crate::world::{EmptyWorld, World, WorldError};

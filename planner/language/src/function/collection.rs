@@ -1,0 +1,4 @@
+//! x
+//!
+use crate::function::Row;
+pub(super) const ROWS: &[Row] = &[];

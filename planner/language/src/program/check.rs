@@ -1,0 +1,250 @@
+//! Checks of everything that is mentioned: names must be declared, functions must exist, and fit.
+//!
+//! Checked for all expressions, whether evaluation reaches them or not; evaluation is silent about what was told here.
+//! Invariant: after a folder that did not parse wholly, no name is called undeclared, for it may be in the broken part.
+
+use lustre_model::diagnostic::{Diagnostic, Diagnostics, Span};
+
+use crate::function;
+use crate::mention::{self, Mention, Reference};
+use crate::program::{Program, Repetition, Resource};
+use crate::suggest::did_you_mean;
+use crate::syntax::{BodySyntax, Call, Expr};
+
+/// Where an expression stands, which decides what it may mention.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Place<'a> {
+    /// `each` and `count` mean nothing.
+    Plain,
+    /// In a resource.
+    Resource(&'a Resource),
+    /// In the validation of a variable.
+    Validation(&'a str),
+}
+
+impl Program {
+    pub(super) fn check(&mut self, diagnostics: &mut Diagnostics) {
+        for variable in self.variables.values() {
+            for check in &variable.validations {
+                let place = Place::Validation(&variable.name);
+                self.check_expression(&check.condition, place, diagnostics);
+                self.check_expression(&check.error_message, place, diagnostics);
+            }
+        }
+        for local in self.locals.values() {
+            self.check_expression(&local.value, Place::Plain, diagnostics);
+        }
+        for output in self.outputs.values() {
+            let checks = output.preconditions.iter().flat_map(|check| [&check.condition, &check.error_message]);
+            for expression in [&output.value].into_iter().chain(checks) {
+                self.check_expression(expression, Place::Plain, diagnostics);
+            }
+            self.check_depends_on(&output.depends_on, diagnostics);
+        }
+        for resource in self.resources.values() {
+            self.check_resource(resource, diagnostics);
+        }
+        if let Some(state) = &self.settings.state {
+            for expression in state.body.expressions() {
+                self.check_expression(expression, Place::Plain, diagnostics);
+            }
+        }
+        self.mark_cycles(diagnostics);
+    }
+
+    fn check_resource(&self, resource: &Resource, diagnostics: &mut Diagnostics) {
+        match &resource.repetition {
+            Repetition::Single => {}
+            Repetition::Count(it) | Repetition::ForEach(it) => self.check_expression(it, Place::Plain, diagnostics),
+        }
+        let place = Place::Resource(resource);
+        self.check_body(&resource.body, &mut Vec::new(), place, diagnostics);
+        for expression in resource.lifecycle.expressions() {
+            self.check_expression(expression, place, diagnostics);
+        }
+        self.check_depends_on(&resource.depends_on, diagnostics);
+    }
+
+    /// Checks a body; inside `dynamic` its iterator is a name.
+    fn check_body<'a>(
+        &self,
+        body: &'a BodySyntax,
+        iterators: &mut Vec<&'a str>,
+        place: Place<'_>,
+        diagnostics: &mut Diagnostics,
+    ) {
+        for attribute in body.attributes.values() {
+            self.check_bound(&attribute.value, iterators, place, diagnostics);
+        }
+        for block in &body.blocks {
+            let iterator = block.iterator();
+            iterators.extend(iterator);
+            self.check_body(&block.body, iterators, place, diagnostics);
+            if iterator.is_some() {
+                iterators.pop();
+            }
+        }
+    }
+
+    fn check_depends_on(&self, expressions: &[Expr], diagnostics: &mut Diagnostics) {
+        for expression in expressions {
+            let target = mention::references(expression).next();
+            let resource = target.and_then(|it| self.resource(it.root, it.name(0)?));
+            if resource.is_none() && !self.incomplete {
+                let diagnostic = Diagnostic::error("E0302", "`depends_on` names no resource").at(expression.span);
+                diagnostics.push(diagnostic.detail("Each element is a resource: `cluster.scratch`."));
+            }
+        }
+    }
+
+    pub(super) fn check_expression(&self, expression: &Expr, place: Place<'_>, diagnostics: &mut Diagnostics) {
+        self.check_bound(expression, &[], place, diagnostics);
+    }
+
+    fn check_bound(&self, expression: &Expr, bound: &[&str], place: Place<'_>, diagnostics: &mut Diagnostics) {
+        for mention in mention::mentions(expression) {
+            match mention {
+                Mention::Reference(reference) if bound.contains(&reference.root) => {}
+                Mention::Reference(reference) => diagnostics.extend(self.check_reference(&reference, place)),
+                Mention::Call(call) => diagnostics.extend(check_call(call)),
+            }
+        }
+    }
+
+    fn check_reference(&self, reference: &Reference<'_>, place: Place<'_>) -> Option<Diagnostic> {
+        let name = reference.name(0);
+        let span = reference.span;
+        match reference.root {
+            "var" => {
+                if let Place::Validation(own) = place
+                    && name.is_some_and(|name| name != own && !self.variables.contains_key(name))
+                {
+                    return self.undeclared("variable", name, span, self.variables.keys());
+                }
+                self.declared("variable", name, span, &self.variables)
+            }
+            "local" => self.declared("local", name, span, &self.locals),
+            "path" => one_of("path", name, &["module", "root", "cwd"], span),
+            "each" => match place {
+                Place::Resource(it) if matches!(it.repetition, Repetition::ForEach(_)) => {
+                    one_of("each", name, &["key", "value"], span)
+                }
+                Place::Resource(_) | Place::Plain | Place::Validation(_) => Some(out_of_place("each", "for_each", span)),
+            },
+            "count" => match place {
+                Place::Resource(it) if matches!(it.repetition, Repetition::Count(_)) => {
+                    one_of("count", name, &["index"], span)
+                }
+                Place::Resource(_) | Place::Plain | Place::Validation(_) => Some(out_of_place("count", "count", span)),
+            },
+            kind if self.kinds.iter().any(|known| known == kind) => self.check_resource_reference(kind, name, reference, place),
+            root => Some(self.unknown_root(root, span)),
+        }
+    }
+
+    fn declared<V>(
+        &self,
+        what: &str,
+        name: Option<&str>,
+        span: Span,
+        known: &indexmap::IndexMap<String, V>,
+    ) -> Option<Diagnostic> {
+        if name.is_some_and(|name| known.contains_key(name)) {
+            return None;
+        }
+        self.undeclared(what, name, span, known.keys())
+    }
+
+    fn undeclared<'a>(
+        &self,
+        what: &str,
+        name: Option<&str>,
+        span: Span,
+        known: impl Iterator<Item = &'a String>,
+    ) -> Option<Diagnostic> {
+        let Some(name) = name else {
+            let diagnostic = Diagnostic::error("E0303", format!("name of a {what} is missing")).at(span);
+            return Some(diagnostic.hint("A dot and a name follow here."));
+        };
+        if self.incomplete {
+            return None;
+        }
+        let diagnostic = Diagnostic::error("E0304", format!("undeclared {what} `{name}`")).at(span);
+        let known: Vec<&str> = known.map(String::as_str).collect();
+        Some(match did_you_mean(name, known) {
+            Some(hint) => diagnostic.hint(hint),
+            None if what == "variable" => diagnostic.hint(format!("Declare it: `variable \"{name}\" {{}}`.")),
+            None => diagnostic,
+        })
+    }
+
+    fn check_resource_reference(
+        &self,
+        kind: &str,
+        name: Option<&str>,
+        reference: &Reference<'_>,
+        place: Place<'_>,
+    ) -> Option<Diagnostic> {
+        let of_kind = || self.resources.keys().filter(|(known, _)| known == kind).map(|(_, name)| name);
+        let Some(resource) = name.and_then(|name| self.resource(kind, name)) else {
+            return self.undeclared(kind, name, reference.span, of_kind());
+        };
+        if let Place::Resource(own) = place
+            && (&own.kind, &own.name) == (&resource.kind, &resource.name)
+        {
+            let diagnostic = Diagnostic::error("E0305", format!("`{}` refers to itself", resource.address()));
+            return Some(diagnostic.at(reference.span));
+        }
+        let key = reference.key(1);
+        if !resource.is_repeated() && key.is_some() {
+            let diagnostic = Diagnostic::error("E0306", format!("`{}` has one instance only", resource.address()));
+            let diagnostic = diagnostic.hint("It has neither `for_each` nor `count`; leave the brackets out.");
+            return Some(diagnostic.at(reference.span).related(resource.span, "declared here"));
+        }
+        None
+    }
+
+    fn unknown_root(&self, root: &str, span: Span) -> Diagnostic {
+        let roots = ["var", "local", "each", "count", "path"];
+        let known = self.kinds.iter().map(String::as_str).chain(roots);
+        let diagnostic = Diagnostic::error("E0307", format!("unknown name `{root}`")).at(span);
+        match did_you_mean(root, known) {
+            Some(hint) => diagnostic.hint(hint),
+            None if self.variables.contains_key(root) => diagnostic.hint(format!("Did you mean `var.{root}`?")),
+            None if self.locals.contains_key(root) => diagnostic.hint(format!("Did you mean `local.{root}`?")),
+            None => diagnostic.hint(format!("If it is a text, write \"{root}\".")),
+        }
+    }
+}
+
+fn one_of(root: &str, name: Option<&str>, known: &[&str], span: Span) -> Option<Diagnostic> {
+    if name.is_some_and(|name| known.contains(&name)) {
+        return None;
+    }
+    let names: Vec<String> = known.iter().map(|known| format!("`{root}.{known}`")).collect();
+    let diagnostic = Diagnostic::error("E0308", format!("invalid reference to `{root}`")).at(span);
+    Some(diagnostic.detail(format!("There is {}.", names.join(", "))))
+}
+
+fn out_of_place(root: &str, argument: &str, span: Span) -> Diagnostic {
+    let diagnostic = Diagnostic::error("E0309", format!("`{root}` has no meaning here")).at(span);
+    diagnostic.detail(format!("It stands only inside a resource that has `{argument}`."))
+}
+
+/// Checks name and number of arguments of a call.
+pub(crate) fn check_call(call: &Call) -> Option<Diagnostic> {
+    let Some(function) = function::find(&call.name) else {
+        let diagnostic = Diagnostic::error("E0501", format!("unknown function `{}`", call.name)).at(call.name_span);
+        let names = function::functions().into_iter().map(|function| function.name);
+        return Some(match did_you_mean(&call.name, names) {
+            Some(hint) => diagnostic.hint(hint),
+            None => diagnostic,
+        });
+    };
+    let given = call.arguments.len();
+    let wrong = if call.spread { !function.accepts_spread(given) } else { !function.accepts(given) };
+    wrong.then(|| {
+        let diagnostic = Diagnostic::error("E0502", format!("wrong number of arguments for `{}`", call.name));
+        diagnostic.detail(format!("Its signature is `{}`.", function.signature())).at(call.name_span)
+    })
+}
