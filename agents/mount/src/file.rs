@@ -1,0 +1,214 @@
+//! Open files: opened, told, closed.
+//!
+//! Their bytes are `io`'s. An open file stands with the metadata target, so that its inode outlives its last name.
+//! Invariant: what a file's size is was told, or is held under the write lease, when an operation here returns.
+
+use std::ops::Range;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lustre_model::attr::{AttrChange, SetTime};
+use lustre_model::fault::Fault;
+use lustre_model::fid::Fid;
+use lustre_model::metadata::{FileView, NewInode, OpenId, OpenMode, Reply, Request, SessionId};
+
+use crate::client::{Core, Seen, wall_clock};
+use crate::inode::{Heard, Inode};
+use crate::readahead::Readahead;
+
+/// A file that was just opened.
+#[derive(Debug)]
+pub(crate) struct Opened {
+    pub(crate) seen: Seen,
+    pub(crate) file: OpenFile,
+}
+
+/// An open file.
+#[derive(Debug)]
+pub(crate) struct OpenFile {
+    pub(crate) inode: Arc<Inode>,
+    mode: OpenMode,
+    /// Under which number the session knows it.
+    registered: Mutex<(Option<SessionId>, OpenId)>,
+    pub(crate) ahead: Mutex<Readahead>,
+}
+
+/// What `fallocate(2)` is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Allocate {
+    /// Makes the file at least so long.
+    Extend,
+    /// Nothing that a file system without reservations could do.
+    Reserve,
+    /// Makes the range a hole.
+    Punch,
+}
+
+/// What `lseek(2)` looks for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sought {
+    Data,
+    Hole,
+}
+
+impl OpenFile {
+    fn registered(&self) -> MutexGuard<'_, (Option<SessionId>, OpenId)> {
+        self.registered.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Core {
+    pub(crate) async fn open(self: &Arc<Self>, fid: Fid, mode: OpenMode) -> Result<Opened, Fault> {
+        let inode = self.inode(fid);
+        let telling = match mode {
+            OpenMode::Truncate => Some(inode.telling.lock().await),
+            OpenMode::Read | OpenMode::Write => None,
+        };
+        let request = Request::Open { fid, mode };
+        let ticket = self.session.ticket();
+        let answer = self.call(&request).await?;
+        let heard = self.hear(ticket);
+        let Reply::Opened { view, open: Some(open), .. } = answer else { return Err(Fault::Io) };
+        let opened = self.opened(heard, (&view, open), &request);
+        drop(telling);
+        Ok(opened)
+    }
+
+    /// Notes a file that an answer to `request` opened.
+    pub(crate) fn opened(
+        self: &Arc<Self>,
+        heard: Heard,
+        (view, open): (&FileView, OpenId),
+        request: &Request,
+    ) -> Opened {
+        let mode = mode_of(request);
+        let inode = self.inode(view.entry.attr.fid);
+        let mut state = inode.state();
+        if mode == OpenMode::Truncate {
+            state.outrank(view.entry.attr, true, true);
+            state.changed_here(heard, Some(&view.entry));
+        }
+        let fresh = state.learn_view(heard, view);
+        state.opens += 1;
+        let attr = state.overlay(view.entry.attr);
+        drop(state);
+        let registered = Mutex::new((self.session.id(), open));
+        let file = OpenFile { inode, mode, registered, ahead: Mutex::new(Readahead::default()) };
+        Opened { seen: self.seen(attr, fresh), file }
+    }
+
+    /// The last descriptor is gone.
+    pub(crate) async fn close(&self, file: &OpenFile) -> Result<(), Fault> {
+        let inode = &file.inode;
+        let _telling = inode.telling.lock().await;
+        let update = {
+            let mut state = inode.state();
+            state.opens = state.opens.saturating_sub(1);
+            if file.mode == OpenMode::Read { None } else { state.dirty() }
+        };
+        let (session, open) = *file.registered();
+        if session != self.session.id() {
+            return Ok(());
+        }
+        self.call(&Request::Close { fid: inode.fid, open, update }).await?;
+        if let Some(update) = update {
+            inode.state().told(update);
+        }
+        Ok(())
+    }
+
+    /// Opens the file again where the session that knew it was lost.
+    pub(crate) async fn stand(self: &Arc<Self>, file: &OpenFile) -> Result<(), Fault> {
+        let session = self.session.id();
+        if file.registered().0 == session {
+            return Ok(());
+        }
+        let mode = if file.mode == OpenMode::Read { OpenMode::Read } else { OpenMode::Write };
+        let ticket = self.session.ticket();
+        let answer = self.call(&Request::Open { fid: file.inode.fid, mode }).await;
+        let answer = answer.map_err(|fault| if fault == Fault::NotFound { Fault::Stale } else { fault })?;
+        let Reply::Opened { view, open: Some(open), .. } = answer else { return Err(Fault::Io) };
+        file.inode.state().learn_view(self.hear(ticket), &view);
+        *file.registered() = (session, open);
+        Ok(())
+    }
+
+    /// Makes everything that was written to the file survive power loss.
+    pub(crate) async fn sync_file(&self, inode: &Inode) -> Result<(), Fault> {
+        self.tell(inode).await?;
+        let view = inode.state().view();
+        if let Some(view) = view {
+            self.targets.sync(&view.layout).await?;
+        }
+        self.sync().await
+    }
+
+    /// Makes every change of names and attributes that was answered survive power loss.
+    pub(crate) async fn sync(&self) -> Result<(), Fault> {
+        self.call(&Request::Sync).await.map(drop)
+    }
+
+    pub(crate) async fn allocate(
+        self: &Arc<Self>,
+        file: &OpenFile,
+        range: Range<u64>,
+        what: Allocate,
+    ) -> Result<(), Fault> {
+        match what {
+            Allocate::Reserve => Ok(()),
+            Allocate::Extend => self.extend(file, range.end).await,
+            Allocate::Punch => self.punch(file, range).await,
+        }
+    }
+
+    async fn extend(self: &Arc<Self>, file: &OpenFile, size: u64) -> Result<(), Fault> {
+        let _permit = self.may_write(file).await?;
+        if file.inode.state().size() >= size {
+            return Ok(());
+        }
+        let change = AttrChange { size: Some(size), mtime: Some(SetTime::Now), ..AttrChange::default() };
+        self.set_attr(file.inode.fid, change).await.map(drop)
+    }
+
+    async fn punch(self: &Arc<Self>, file: &OpenFile, range: Range<u64>) -> Result<(), Fault> {
+        self.hydrate_all(&file.inode).await?;
+        let permit = self.may_write(file).await?;
+        let (view, size) = {
+            let state = file.inode.state();
+            (state.view().ok_or(Fault::Io)?, state.size())
+        };
+        let range = range.start..range.end.min(size);
+        if !range.is_empty() {
+            self.targets.punch(&view.layout, range).await?;
+        }
+        file.inode.state().wrote(0, wall_clock());
+        permit.finish().await
+    }
+
+    /// Finds data or a hole, `None` behind the end. Objects know their size but not their holes, so everything within the
+    /// file is data.
+    pub(crate) async fn seek(
+        self: &Arc<Self>,
+        file: &OpenFile,
+        offset: u64,
+        what: Sought,
+    ) -> Result<Option<u64>, Fault> {
+        let size = match self.cached(file.inode.fid) {
+            Some(seen) => seen.attr.size,
+            None => self.get_attr(file.inode.fid).await?.attr.size,
+        };
+        let found = match what {
+            Sought::Data => offset,
+            Sought::Hole => size,
+        };
+        Ok((offset < size).then_some(found))
+    }
+}
+
+fn mode_of(request: &Request) -> OpenMode {
+    if let Request::Open { mode, .. }
+    | Request::Create { inode: NewInode::Regular { open: Some(mode) }, .. } = request
+    {
+        return *mode;
+    }
+    OpenMode::Read
+}

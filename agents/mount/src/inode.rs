@@ -1,0 +1,359 @@
+//! What this client knows of one inode.
+//!
+//! No I/O: who asks the metadata target and when is elsewhere. Times are the caller's.
+//! Invariant: what is given out as cached was given or confirmed by the metadata target under a lease that is still held.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use lustre_model::attr::{Attr, Timestamp};
+use lustre_model::fid::Fid;
+use lustre_model::layout::Layout;
+use lustre_model::metadata::{ByteRange, Entry, FileView, LeaseKind, WriteUpdate};
+use tokio::sync::Notify;
+
+use crate::lease::{Lease, Stamp, Standing, Ticket};
+
+/// Names that one directory keeps at most.
+const NAMES_MAX: usize = 200_000;
+
+/// An inode, shared by everyone who uses it.
+#[derive(Debug)]
+pub(crate) struct Inode {
+    pub(crate) fid: Fid,
+    state: Mutex<State>,
+    /// Held while the metadata target is told or changes a size: what is told must not overtake what was set.
+    pub(crate) telling: tokio::sync::Mutex<()>,
+    /// Woken when a recall begins or ends and when writers have finished.
+    pub(crate) changed: Notify,
+}
+
+/// What is known.
+#[derive(Debug, Default)]
+pub(crate) struct State {
+    pub(crate) lease: Lease,
+    /// As the metadata target said; see [`State::attr_now`].
+    attr: Option<Attr>,
+    /// Where bytes are. Kept when the lease goes, for readers that may not wait.
+    view: Option<Arc<View>>,
+    /// What was written here and not told yet.
+    dirty: Option<WriteUpdate>,
+    /// Writes under way.
+    pub(crate) writers: u32,
+    /// Grows whenever bytes that were read ahead may be old.
+    pub(crate) data_generation: u64,
+    /// How often the kernel was given this inode.
+    pub(crate) lookups: u64,
+    /// Open handles here.
+    pub(crate) opens: u32,
+    names: Names,
+    names_given: bool,
+    /// Changes of this inode by this client under way.
+    changing: u32,
+    /// When the last of them began or ended.
+    changed: Stamp,
+}
+
+/// Where the bytes of a file are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct View {
+    pub(crate) layout: Layout,
+    /// `None` when all bytes are in place.
+    pub(crate) present: Option<Vec<ByteRange>>,
+}
+
+/// What a reader needs.
+#[derive(Debug, Clone)]
+pub(crate) struct Readable {
+    pub(crate) view: Arc<View>,
+    pub(crate) size: u64,
+    /// Under which generation bytes may be kept; `None` when they may not.
+    pub(crate) generation: Option<u64>,
+}
+
+/// Entries of a directory.
+#[derive(Debug, Default)]
+struct Names {
+    known: HashMap<Box<[u8]>, Option<Fid>>,
+}
+
+/// An answer: the moment before it was asked for, and the present.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Heard {
+    pub(crate) ticket: Ticket,
+    pub(crate) now: Stamp,
+    pub(crate) standing: Standing,
+}
+
+/// What is known of a name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// It names this inode.
+    Names(Fid),
+    /// It does not exist.
+    Nothing,
+    /// Ask.
+    NotKnown,
+}
+
+impl Inode {
+    /// An inode of which nothing is known; grants that were asked for before `floor` do not count.
+    pub(crate) fn new(fid: Fid, floor: Stamp) -> Self {
+        let mut state = State::default();
+        state.lease.end_recall(floor, LeaseKind::None);
+        Self { fid, state: Mutex::new(state), telling: tokio::sync::Mutex::new(()), changed: Notify::new() }
+    }
+
+    /// Each change of the state is complete before the lock is given back, also when its holder dies.
+    pub(crate) fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Notes what the metadata target said of the inode; says whether it may be cached.
+    pub(crate) fn learn(&mut self, heard: Heard, entry: &Entry) -> bool {
+        let fresh = self.lease.grant(heard.ticket, (entry.lease, heard.now), heard.standing)
+            && self.is_unchanged_since(heard.ticket);
+        if fresh {
+            self.take_attr(entry.attr);
+        }
+        fresh
+    }
+
+    /// No change by this client could have overtaken what was asked for then.
+    fn is_unchanged_since(&self, ticket: Ticket) -> bool {
+        self.changing == 0 && self.changed <= ticket.stamp
+    }
+
+    fn take_attr(&mut self, attr: Attr) {
+        if self.attr.is_none_or(|known| known.change <= attr.change) {
+            self.attr = Some(attr);
+        }
+    }
+
+    /// The same for a file with its layout.
+    pub(crate) fn learn_view(&mut self, heard: Heard, view: &FileView) -> bool {
+        let fresh = self.learn(heard, &view.entry);
+        // Without a lease these are still the last that readers heard of who may not wait.
+        self.take_attr_if_none(view.entry.attr);
+        self.view = Some(Arc::new(View { layout: view.layout.clone(), present: view.present.clone() }));
+        fresh
+    }
+
+    fn take_attr_if_none(&mut self, attr: Attr) {
+        self.attr.get_or_insert(attr);
+    }
+
+    pub(crate) fn learn_layout(&mut self, layout: Layout) {
+        let present = self.view.as_ref().and_then(|view| view.present.clone());
+        self.view = Some(Arc::new(View { layout, present }));
+    }
+
+    /// The attributes, when they may be believed.
+    pub(crate) fn cached_attr(&self, standing: Standing) -> Option<Attr> {
+        if self.lease.allows_reading(standing) { self.attr_now() } else { None }
+    }
+
+    /// The attributes with what was written here and not told yet.
+    pub(crate) fn attr_now(&self) -> Option<Attr> {
+        self.attr.map(|attr| self.overlay(attr))
+    }
+
+    /// What the metadata target said, with what it does not know yet.
+    pub(crate) fn overlay(&self, attr: Attr) -> Attr {
+        let Some(dirty) = self.dirty else { return attr };
+        let blocks = attr.blocks.max(dirty.size.div_ceil(512));
+        let ctime = attr.ctime.max(dirty.mtime);
+        Attr { size: dirty.size, blocks, mtime: dirty.mtime, ctime, ..attr }
+    }
+
+    /// What a reader needs, if it need not ask.
+    pub(crate) fn readable(&self, standing: Standing) -> Option<Readable> {
+        let leased = self.lease.allows_reading(standing);
+        // While a recall is under way nobody waits for a lease: the reader comes before the writer that recalled.
+        if !leased && !self.lease.is_recalling() {
+            return None;
+        }
+        let generation = leased.then_some(self.data_generation);
+        Some(Readable { view: self.view.clone()?, size: self.attr_now()?.size, generation })
+    }
+
+    /// What a reader may use that must not wait.
+    pub(crate) fn last_readable(&self) -> Option<Readable> {
+        Some(Readable { view: self.view.clone()?, size: self.attr_now()?.size, generation: None })
+    }
+
+    pub(crate) fn view(&self) -> Option<Arc<View>> {
+        self.view.clone()
+    }
+
+    /// Size of the file, for a writer that holds the write lease.
+    pub(crate) fn size(&self) -> u64 {
+        self.attr_now().map_or(0, |attr| attr.size)
+    }
+
+    /// Notes a write that all object targets acknowledged.
+    pub(crate) fn wrote(&mut self, end: u64, now: Timestamp) {
+        let size = self.size().max(end);
+        // Time does not run backwards for those who compare times of one file.
+        let mtime = self.attr_now().map_or(now, |attr| now.max(attr.mtime));
+        self.dirty = Some(WriteUpdate { size, blocks: None, mtime });
+        self.data_generation += 1;
+    }
+
+    pub(crate) fn dirty(&self) -> Option<WriteUpdate> {
+        self.dirty
+    }
+
+    /// The metadata target knows this update; what was written since stays.
+    pub(crate) fn told(&mut self, update: WriteUpdate) {
+        if self.dirty == Some(update) {
+            self.absorb();
+        }
+    }
+
+    /// Takes the dirty values over as if the metadata target had said them.
+    fn absorb(&mut self) {
+        self.attr = self.attr_now();
+        self.dirty = None;
+    }
+
+    /// A change of size or time by this client was carried out: it outranks what was written before.
+    pub(crate) fn outrank(&mut self, attr: Attr, size_set: bool, mtime_set: bool) {
+        if size_set {
+            self.dirty = None;
+            self.data_generation += 1;
+        }
+        if mtime_set && let Some(dirty) = &mut self.dirty {
+            dirty.mtime = attr.mtime;
+        }
+    }
+
+    /// The connection was lost: nothing is believed, and what was not told is asked of the object targets.
+    pub(crate) fn void(&mut self) {
+        self.dirty = None;
+        self.data_generation += 1;
+        self.names.known.clear();
+    }
+
+    /// Drops what exceeds `keep`; returns what must be told.
+    pub(crate) fn surrender(&mut self, keep: LeaseKind) -> Option<WriteUpdate> {
+        let update = self.dirty;
+        if keep == LeaseKind::None {
+            self.data_generation += 1;
+            self.names.known.clear();
+        }
+        self.absorb();
+        update
+    }
+
+    /// The kernel may remember names of this directory from now on; says whether it may do so already.
+    pub(crate) fn give_names(&mut self, given: bool) -> bool {
+        std::mem::replace(&mut self.names_given, given)
+    }
+
+    /// Whether nobody needs what is known here.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.lookups == 0
+            && self.opens == 0
+            && self.writers == 0
+            && self.dirty.is_none()
+            && !self.lease.is_recalling()
+    }
+
+    /// What is known of a name under the directory's lease.
+    pub(crate) fn name(&self, name: &[u8], standing: Standing) -> Known {
+        if !self.lease.allows_reading(standing) {
+            return Known::NotKnown;
+        }
+        match self.names.known.get(name) {
+            Some(Some(fid)) => Known::Names(*fid),
+            Some(None) => Known::Nothing,
+            None => Known::NotKnown,
+        }
+    }
+
+    /// Notes a name that was found, with the lease that came with it; says whether it may be believed.
+    pub(crate) fn saw_name(&mut self, heard: Heard, granted: LeaseKind, (name, fid): (&[u8], Fid)) -> bool {
+        let fresh = self.lease.grant(heard.ticket, (granted, heard.now), heard.standing)
+            && self.is_unchanged_since(heard.ticket);
+        if fresh {
+            self.names.keep(name, Some(fid));
+        }
+        fresh
+    }
+
+    /// Notes that a name was not found; says whether that may be believed.
+    pub(crate) fn missed_name(&mut self, heard: Heard, name: &[u8]) -> bool {
+        let fresh = self.lease.covers(heard.ticket, heard.standing) && self.is_unchanged_since(heard.ticket);
+        if fresh {
+            self.names.keep(name, None);
+        }
+        fresh
+    }
+
+    /// A change of the directory by this client begins: what it touches is not known until it ended.
+    pub(crate) fn begin_change(&mut self, now: Stamp, names: &[&[u8]]) {
+        self.changing += 1;
+        self.changed = now;
+        for name in names {
+            self.names.known.remove(*name);
+        }
+    }
+
+    /// It ended, and `names` hold now. They are kept if nothing else changed meanwhile and the lease holds; says whether.
+    pub(crate) fn end_change(
+        &mut self,
+        began: Stamp,
+        heard: Heard,
+        (granted, names): (LeaseKind, &[(&[u8], Option<Fid>)]),
+    ) -> bool {
+        self.changing -= 1;
+        let alone = self.changing == 0 && self.changed == began;
+        self.changed = heard.now;
+        self.attr = None;
+        let kept = self.lease.grant(heard.ticket, (granted, heard.now), heard.standing) && alone;
+        for (name, fid) in names {
+            if kept {
+                self.names.keep(name, *fid);
+            } else {
+                self.names.known.remove(*name);
+            }
+        }
+        kept
+    }
+
+    /// This client changed the attributes: what was asked for before does not count. `entry` is what they are now.
+    pub(crate) fn changed_here(&mut self, heard: Heard, entry: Option<&Entry>) -> bool {
+        self.changed = heard.now;
+        match entry {
+            Some(entry) => {
+                let fresh = self.lease.grant(heard.ticket, (entry.lease, heard.now), heard.standing);
+                self.take_attr(entry.attr);
+                fresh
+            }
+            // Dirty values need something to lie over; the size is theirs.
+            None => {
+                self.attr = self.attr.filter(|_| self.dirty.is_some());
+                false
+            }
+        }
+    }
+
+    /// The metadata target took the lease away with the last name.
+    pub(crate) fn lose_lease(&mut self, now: Stamp) {
+        if !self.lease.is_recalling() {
+            self.lease.end_recall(now, LeaseKind::None);
+        }
+    }
+}
+
+impl Names {
+    fn keep(&mut self, name: &[u8], fid: Option<Fid>) {
+        if self.known.len() >= NAMES_MAX {
+            self.known.clear();
+        }
+        self.known.insert(name.into(), fid);
+    }
+}
