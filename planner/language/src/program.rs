@@ -131,6 +131,17 @@ impl Resource {
         Address::new(&self.kind, &self.name)
     }
 
+    /// Returns where an attribute is, by the blocks that it is in and its own name, for what is found wrong later.
+    pub fn attribute_span(&self, path: &[&str]) -> Option<Span> {
+        let (name, blocks) = path.split_last()?;
+        let mut body = &self.body;
+        for kind in blocks {
+            body = &body.blocks.iter().find(|block| block.kind == *kind)?.body;
+        }
+        let attribute = body.attributes.get(*name)?;
+        Some(attribute.name_span.to(attribute.value.span))
+    }
+
     /// Returns whether it has `for_each` or `count`.
     pub fn is_repeated(&self) -> bool {
         !matches!(self.repetition, Repetition::Single)
