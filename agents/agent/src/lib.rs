@@ -7,8 +7,22 @@
 //! Invariant: a process that the planner was told is there comes back from disk, whatever was killed.
 
 pub mod bucket;
+mod claim;
+mod control;
+pub mod daemon;
 mod durable;
+mod facts;
+mod keeper;
+mod log_tail;
+mod mounts;
+mod probe;
 mod process_dir;
+mod process_name;
+mod running;
+mod supervisor;
 pub mod termination;
 
-pub use process_dir::{ProcessDir, ProcessDirError};
+pub use claim::ClaimError;
+pub use probe::RepositoryProbe;
+pub use process_dir::{Entered, ProcessDir, ProcessDirError};
+pub use supervisor::SupervisorError;

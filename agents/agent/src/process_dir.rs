@@ -8,24 +8,36 @@
 //!  process      pid, start, boot         agent, with each start
 //!  ready        pid                      the process, when it answers: ProcessDir::ready
 //!  created      JSON list of paths       the process: ProcessDir::creates
+//!  folders      JSON list of folders     agent, those it made for the process
+//!  lock         its number, locked       the process: ProcessDir::enter
+//!  removing     DataFate                 agent, while it removes the process
 //!  log log.old  standard error           the process
 //! ```
 //! Not the data of the process: that lies where its spec says.
 //! Invariant: what is deleted when a process is removed with its data is what [`ProcessDir::creates`] was told, and nothing else.
 
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use lustre_model::control::ProcessSpec;
 use lustre_wire::{Identity, IdentityError};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use thiserror::Error;
 
 use crate::durable;
+use crate::running::Proof;
 
 /// The folder of one process. Every entry point of a process gets one.
 #[derive(Debug, Clone)]
 pub struct ProcessDir {
     path: PathBuf,
+}
+
+/// The only process of a folder; another may enter when this is dropped.
+#[derive(Debug)]
+pub struct Entered {
+    _lock: fs_err::File,
 }
 
 /// The folder is not as the agent writes it.
@@ -55,6 +67,12 @@ pub enum ProcessDirError {
         /// Why.
         #[source]
         source: IdentityError,
+    },
+    /// Another process of this folder runs.
+    #[error("{} is in use by a process that still runs", .path.display())]
+    Entered {
+        /// Where.
+        path: PathBuf,
     },
     /// A path of something created must be absolute, so that it names the same thing later.
     #[error("{} is not an absolute path", .path.display())]
@@ -107,23 +125,100 @@ impl ProcessDir {
         if !path.is_absolute() {
             return Err(ProcessDirError::Relative { path: path.to_owned() });
         }
-        let mut created = self.created()?;
-        if created.iter().any(|known| known == path) {
-            return Ok(());
-        }
-        created.push(path.to_owned());
-        let file = self.path.join("created");
-        let text = serde_json::to_vec(&created)
-            .map_err(|source| ProcessDirError::Json { path: file.clone(), source })?;
-        Ok(durable::write(&file, &text)?)
+        self.note("created", path)
+    }
+
+    /// Notes, durably, that a folder is about to be made for the process; it goes with it when it is empty by then.
+    pub(crate) fn makes_folder(&self, path: &Path) -> Result<(), ProcessDirError> {
+        self.note("folders", path)
+    }
+
+    pub(crate) fn made_folders(&self) -> Result<Vec<PathBuf>, ProcessDirError> {
+        self.notes("folders")
     }
 
     /// Returns what [`ProcessDir::creates`] was told, oldest first.
     pub fn created(&self) -> Result<Vec<PathBuf>, ProcessDirError> {
-        if self.path.join("created").exists() { self.json("created") } else { Ok(Vec::new()) }
+        self.notes("created")
     }
 
-    fn json<T: serde::de::DeserializeOwned>(&self, name: &str) -> Result<T, ProcessDirError> {
+    /// Makes this process the only one of this folder, for as long as the value lives, and notes which process it is.
+    ///
+    /// Called by the program before the entry function. A process that an agent lost sight of keeps its successor out, and is
+    /// found again by its lock.
+    pub fn enter(&self) -> Result<Entered, ProcessDirError> {
+        let mut file = fs_err::OpenOptions::new().create(true).append(true).open(self.path.join("lock"))?;
+        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
+            Ok(()) => {}
+            Err(rustix::io::Errno::WOULDBLOCK) => {
+                return Err(ProcessDirError::Entered { path: self.path.clone() });
+            }
+            Err(error) => return Err(io::Error::from(error).into()),
+        }
+        file.set_len(0)?;
+        file.write_all(&std::process::id().to_le_bytes())?;
+        Ok(Entered { _lock: file })
+    }
+
+    /// Returns the processes that may run for this folder: the one that was started last, and who entered last.
+    pub(crate) fn candidates(&self) -> Result<Vec<Proof>, ProcessDirError> {
+        let mut proofs: Vec<Proof> = self.optional("process")?.into_iter().collect();
+        if let Some(pid) = self.entered()? {
+            proofs.extend(Proof::of(pid)?);
+        }
+        Ok(proofs)
+    }
+
+    /// Returns who holds the lock, when it is held.
+    fn entered(&self) -> Result<Option<u32>, ProcessDirError> {
+        let path = self.path.join("lock");
+        let Some(said) = durable::read(&path)? else { return Ok(None) };
+        let file = fs_err::File::open(&path)?;
+        match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockShared) {
+            Err(rustix::io::Errno::WOULDBLOCK) => Ok(said.try_into().ok().map(u32::from_le_bytes)),
+            Ok(()) => Ok(None),
+            Err(error) => Err(io::Error::from(error).into()),
+        }
+    }
+
+    pub(crate) fn set_proof(&self, proof: &Proof) -> Result<(), ProcessDirError> {
+        self.put("process", proof)
+    }
+
+    /// Says whether the process with this number said that it answers.
+    pub(crate) fn is_ready(&self, pid: u32) -> bool {
+        let said = durable::read(&self.path.join("ready")).ok().flatten();
+        said.is_some_and(|said| String::from_utf8_lossy(&said).trim() == pid.to_string())
+    }
+
+    fn note(&self, name: &str, path: &Path) -> Result<(), ProcessDirError> {
+        let mut notes = self.notes(name)?;
+        if notes.iter().any(|known| known == path) {
+            return Ok(());
+        }
+        notes.push(path.to_owned());
+        self.put(name, &notes)
+    }
+
+    fn notes(&self, name: &str) -> Result<Vec<PathBuf>, ProcessDirError> {
+        Ok(self.optional(name)?.unwrap_or_default())
+    }
+
+    pub(crate) fn put<T: Serialize>(&self, name: &str, value: &T) -> Result<(), ProcessDirError> {
+        let path = self.path.join(name);
+        let text = serde_json::to_vec(value)
+            .map_err(|source| ProcessDirError::Json { path: path.clone(), source })?;
+        Ok(durable::write(&path, &text)?)
+    }
+
+    /// Reads a file that may be absent.
+    pub(crate) fn optional<T: DeserializeOwned>(&self, name: &str) -> Result<Option<T>, ProcessDirError> {
+        let path = self.path.join(name);
+        let Some(bytes) = durable::read(&path)? else { return Ok(None) };
+        serde_json::from_slice(&bytes).map(Some).map_err(|source| ProcessDirError::Json { path, source })
+    }
+
+    fn json<T: DeserializeOwned>(&self, name: &str) -> Result<T, ProcessDirError> {
         let path = self.path.join(name);
         let bytes = fs_err::read(&path)?;
         serde_json::from_slice(&bytes).map_err(|source| ProcessDirError::Json { path, source })
@@ -152,5 +247,18 @@ mod tests {
         fs_err::write(dir.path().join("spec.json"), "{").unwrap();
         let error = ProcessDir::new(dir.path()).spec().unwrap_err();
         assert!(error.to_string().contains("spec.json"), "{error}");
+    }
+
+    #[test]
+    fn only_one_process_enters_and_is_found_by_its_lock() {
+        let dir = tempfile::tempdir().unwrap();
+        let process = ProcessDir::new(dir.path());
+        assert!(process.candidates().unwrap().is_empty());
+        let entered = process.enter().unwrap();
+        assert!(matches!(process.enter(), Err(ProcessDirError::Entered { .. })));
+        assert_eq!(process.candidates().unwrap()[0].pid, std::process::id());
+        drop(entered);
+        assert!(process.candidates().unwrap().is_empty(), "a number without its lock proves nothing");
+        process.enter().unwrap();
     }
 }
