@@ -17,7 +17,7 @@ use crate::error::StoreError;
 use crate::geometry::{
     BLOCK, CHUNK, HEADER_AT, RECORD, SLOTS, TABLE_AT, narrow, record_at, slot_at, table_growth,
 };
-use crate::object::{Body, Change, Found, View};
+use crate::object::{Body, Change, Cut, Found, View};
 use crate::record::{Form, Record, Version};
 
 const CHUNK_BYTES: usize = CHUNK as usize;
@@ -139,32 +139,35 @@ pub(crate) fn punch<F: DiskFile>(
     }
     blank(body, change, range.start..whole.start * CHUNK)?;
     blank(body, change, whole.end * CHUNK..range.end)?;
-    drop_chunks(body, change, whole)
+    drop_chunks(body, change, whole).map(drop)
 }
 
 /// Makes everything behind the object's end zeros.
-pub(crate) fn cut_tail<F: DiskFile>(body: &mut Body<F>, change: &Change<'_, F>) -> Result<(), StoreError> {
+pub(crate) fn cut_tail<F: DiskFile>(body: &mut Body<F>, change: &Change<'_, F>) -> Result<Cut, StoreError> {
     let size = body.header.size;
     let (last, within) = (size / CHUNK, narrow(size % CHUNK));
+    let mut cut = Cut::Nothing;
     if within > 0 {
         let record = record(body, last)?;
         let mut content = resolve(body, change.view, last, &record)?;
         if content.bytes.len() > within {
             content.bytes.truncate(within);
-            let packed = pack(&content.bytes, change.compression);
-            let staged = stage(body, change, (last, record), Cow::Owned(packed))?;
+            let packed = Cow::Owned(pack(&content.bytes, change.compression));
+            let staged = stage(body, change, (last, record), packed)?;
             commit(body, change, &(last..last + 1), vec![staged])?;
+            cut = Cut::Bytes;
         }
     }
     let first = size.div_ceil(CHUNK);
     let length = body.file.length().map_err(StoreError::disk("asking for a file's length"))?;
-    let recorded = length.saturating_sub(TABLE_AT).div_ceil(RECORD);
-    if recorded > first {
-        drop_chunks(body, change, first..recorded)?;
+    let recorded = length.saturating_sub(TABLE_AT).div_ceil(RECORD).max(first);
+    if drop_chunks(body, change, first..recorded)? == Cut::Bytes {
+        cut = Cut::Bytes;
     }
     // Bytes that no record names: a crash came between them and their record. Others wait for the sync.
-    let start = slot_at(recorded.max(first), 0);
-    body.file.punch(start, HEADER_AT - start).map_err(StoreError::disk("punching an object"))
+    let start = slot_at(recorded, 0);
+    body.file.punch(start, HEADER_AT - start).map_err(StoreError::disk("punching an object"))?;
+    Ok(cut)
 }
 
 /// Forgets versions that a crash left without their bytes.
@@ -407,7 +410,7 @@ fn drop_chunks<F: DiskFile>(
     body: &mut Body<F>,
     change: &Change<'_, F>,
     chunks: Range<u64>,
-) -> Result<(), StoreError> {
+) -> Result<Cut, StoreError> {
     let mut dropped = Vec::new();
     let mut chunk = chunks.start;
     while chunk < chunks.end {
@@ -421,7 +424,7 @@ fn drop_chunks<F: DiskFile>(
         }
     }
     if chunks.is_empty() || dropped.is_empty() {
-        return Ok(());
+        return Ok(Cut::Nothing);
     }
     let object = change.view.object;
     let (at, length) = (record_at(chunks.start), (chunks.end - chunks.start) * RECORD);
@@ -438,7 +441,7 @@ fn drop_chunks<F: DiskFile>(
             body.chunks.remove(&item.chunk);
         }
     }
-    Ok(())
+    Ok(Cut::Bytes)
 }
 
 /// Finds the newest version of a chunk that has its bytes.

@@ -53,6 +53,13 @@ pub(crate) enum Tail {
     Unchecked,
 }
 
+/// Whether there was anything behind an object's end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Cut {
+    Nothing,
+    Bytes,
+}
+
 /// An object with a file.
 #[derive(Debug)]
 pub(crate) struct Body<F> {

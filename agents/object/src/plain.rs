@@ -18,7 +18,7 @@ use crate::epoch::Epoch;
 use crate::error::StoreError;
 use crate::geometry::{BLOCK, ENTRY, HEADER_AT, TABLE_AT, entry_at, narrow, table_growth};
 use crate::header::field;
-use crate::object::{Body, Change, Found, View};
+use crate::object::{Body, Change, Cut, Found, View};
 
 const BLOCK_BYTES: usize = BLOCK as usize;
 const ENTRY_BYTES: usize = ENTRY as usize;
@@ -110,7 +110,7 @@ pub(crate) fn punch<F: DiskFile>(
 ) -> Result<(), StoreError> {
     let whole = range.start.div_ceil(BLOCK)..range.end / BLOCK;
     if whole.start > whole.end {
-        return blank(body, change, range);
+        return blank(body, change, range).map(drop);
     }
     blank(body, change, range.start..whole.start * BLOCK)?;
     blank(body, change, whole.end * BLOCK..range.end)?;
@@ -118,13 +118,17 @@ pub(crate) fn punch<F: DiskFile>(
 }
 
 /// Makes everything behind the object's end zeros.
-pub(crate) fn cut_tail<F: DiskFile>(body: &Body<F>, change: &Change<'_, F>) -> Result<(), StoreError> {
+pub(crate) fn cut_tail<F: DiskFile>(body: &Body<F>, change: &Change<'_, F>) -> Result<Cut, StoreError> {
     let size = body.header.size;
     let first = size.div_ceil(BLOCK);
-    blank(body, change, size..first * BLOCK)?;
-    let length = body.file.length().map_err(StoreError::disk("asking for a file's length"))?;
-    let summed = length.saturating_sub(TABLE_AT).div_ceil(ENTRY);
-    free(body, change, first..summed.max(first), HEADER_AT)
+    let failed = StoreError::disk("asking for a file's length");
+    let summed = body.file.length().map_err(failed)?.saturating_sub(TABLE_AT).div_ceil(ENTRY).max(first);
+    let before = body.file.stored().map_err(StoreError::disk("asking for an object's space"))?;
+    let cut = blank(body, change, size..first * BLOCK)?;
+    free(body, change, first..summed, HEADER_AT)?;
+    let after = body.file.stored().map_err(StoreError::disk("asking for an object's space"))?;
+    // Entries of blocks that were never stored need no mention: they stand for nothing that can be read.
+    Ok(if before == after { cut } else { Cut::Bytes })
 }
 
 /// Sums blocks again as they are found, because a crash or a failed write left them inexact.
@@ -183,17 +187,17 @@ fn merged<F: DiskFile>(
 }
 
 /// Makes a part of one block zeros, unless it is.
-fn blank<F: DiskFile>(body: &Body<F>, change: &Change<'_, F>, range: Range<u64>) -> Result<(), StoreError> {
+fn blank<F: DiskFile>(body: &Body<F>, change: &Change<'_, F>, range: Range<u64>) -> Result<Cut, StoreError> {
     if range.is_empty() {
-        return Ok(());
+        return Ok(Cut::Nothing);
     }
     let length = narrow(range.end - range.start);
     let mut found = Vec::with_capacity(length);
     body.file.read_at(range.start, length, &mut found).map_err(StoreError::disk("reading an object"))?;
     if found == ZEROS[..length] {
-        return Ok(());
+        return Ok(Cut::Nothing);
     }
-    write(body, change, range.start, &ZEROS[..length], &[])
+    write(body, change, range.start, &ZEROS[..length], &[]).map(|()| Cut::Bytes)
 }
 
 /// Gives back blocks; their bytes up to `end` even where no entry is.

@@ -28,7 +28,7 @@ use crate::header::Format;
 use crate::intents::{COVERED_MAX, IntentLog};
 use crate::ledger::Ledger;
 use crate::name::{FileName, Folder};
-use crate::object::{Body, Change, Found, Object, State, Tail, View};
+use crate::object::{Body, Change, Cut, Found, Object, State, Tail, View};
 use crate::plain;
 use crate::space::Room;
 
@@ -177,7 +177,9 @@ impl<D: Disk> ObjectStore<D> {
             // The size first: what a crash leaves behind it is cut before the object grows again.
             body.tail = Tail::Unchecked;
             body.save(id)?;
-            clean_tail(body, change)
+            cut_tail(body, change)?;
+            body.tail = Tail::Zeros;
+            Ok(())
         })
     }
 
@@ -457,16 +459,23 @@ impl<D: Disk> ObjectStore<D> {
     }
 }
 
+/// Makes sure that bytes behind the object's end are zeros before it grows over them.
+///
+/// What is cut here was not seen since a crash. It must be gone for good before a greater size can reach the disk, or the
+/// next power loss would show it again.
 fn clean_tail<F: DiskFile>(body: &mut Body<F>, change: &Change<'_, F>) -> Result<(), StoreError> {
-    if body.tail == Tail::Zeros {
-        return Ok(());
-    }
-    match body.header.format {
-        Format::Plain => plain::cut_tail(body, change)?,
-        Format::Chunked => chunked::cut_tail(body, change)?,
+    if body.tail == Tail::Unchecked && cut_tail(body, change)? == Cut::Bytes {
+        body.file.sync().map_err(|cause| StoreError::Stopped { cause: cause.into() })?;
     }
     body.tail = Tail::Zeros;
     Ok(())
+}
+
+fn cut_tail<F: DiskFile>(body: &mut Body<F>, change: &Change<'_, F>) -> Result<Cut, StoreError> {
+    match body.header.format {
+        Format::Plain => plain::cut_tail(body, change),
+        Format::Chunked => chunked::cut_tail(body, change),
+    }
 }
 
 /// Returns the end of a range that lies within the largest object.
