@@ -73,8 +73,7 @@ impl Proof {
         if Self::of(self.pid)?.as_ref() != Some(&self) {
             return Ok(None);
         }
-        let descriptor = AsyncFd::register_with_interest(descriptor, Interest::READABLE)?;
-        Ok(Some(Alive { proof: self, descriptor }))
+        Ok(Some(Alive { proof: self, descriptor: watch(descriptor)? }))
     }
 }
 
@@ -91,6 +90,14 @@ impl Alive {
             Err(error) => Err(error.into()),
         }
     }
+}
+
+#[expect(
+    deprecated,
+    reason = "an OwnedFd keeps its descriptor open, which is all that the unsafe successor asks for"
+)]
+fn watch(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(descriptor, Interest::READABLE)
 }
 
 /// Returns what a process used; `None` when it has ended.
