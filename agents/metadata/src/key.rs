@@ -202,14 +202,15 @@ pub(crate) fn export(link: LinkId, text: &str) -> Vec<u8> {
 
 /// A walk through a directory.
 pub(crate) fn walk(link: LinkId, directory: Fid) -> Vec<u8> {
-    let mut key = of_link(b'J', link, "d");
+    let mut key = of_link(b'J', link, "2");
     push_fid(&mut key, directory);
     key
 }
 
-/// A walk through the repository's keys below a prefix.
+/// A walk through the repository's keys below a prefix. Sorts before the walks through directories, so that objects that
+/// follow their files are found before their files are taken for new.
 pub(crate) fn sweep(link: LinkId, prefix: &str) -> Vec<u8> {
-    let mut key = of_link(b'J', link, "p");
+    let mut key = of_link(b'J', link, "1");
     key.extend_from_slice(prefix.as_bytes());
     key
 }
@@ -219,7 +220,7 @@ pub(crate) fn walks(link: LinkId) -> Vec<u8> {
     of_link(b'J', link, "")
 }
 
-/// Reads link, kind (`d` or `p`) and subject of a walk's key.
+/// Reads link, kind (`1` for the repository's keys, `2` for a directory) and subject of a walk's key.
 pub(crate) fn read_walk(key: &[u8]) -> Option<(LinkId, u8, &[u8])> {
     let link = u32::from_be_bytes(key.get(1..5)?.try_into().ok()?);
     Some((LinkId(link), *key.get(5)?, key.get(6..)?))

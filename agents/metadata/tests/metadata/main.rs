@@ -1,0 +1,10 @@
+//! The metadata target through its public boundary: a namespace against an oracle, leases, crashes, links.
+//!
+//! Invariant: every test drives the target by inputs alone; none looks inside.
+
+mod cluster;
+mod files;
+mod leases;
+mod links;
+mod namespace;
+mod sessions;
