@@ -1,1 +1,33 @@
-//! placeholder
+//! The planner: spec and recorded world in, sealed plan out. Pure.
+//!
+//! ```text
+//! Program ──order──▶ per block: expand, evaluate (language) ─ decode (spec) ─ lower ─ diff ──▶ changes
+//! changes ──steps──▶ Plan ──file──▶ bytes     Plan ──render──▶ text, JSON     Plan + what was applied ──resolve──▶ values
+//! ```
+//! Values that are recorded and stay as they are known while planning; others are known after apply.
+//! Not here: HCL, hosts, state files. Nothing is read, no clock, no randomness.
+//! Invariant: planning twice from the same inputs gives the same plan, and planning again after it was carried out gives
+//! one without changes.
+
+mod allot;
+mod build;
+mod claim;
+mod diff;
+pub mod file;
+mod lower;
+mod moves;
+mod order;
+mod outside;
+mod publish;
+pub mod render;
+mod resolve;
+mod schema;
+mod spec;
+mod steps;
+
+pub use build::{Options, SpecText, plan};
+pub use resolve::{Resolver, resolve};
+pub use spec::parse_size;
+
+/// The block types of resources, for `lustre_language::Program::load`.
+pub const KINDS: [&str; 6] = ["host", "cluster", "bucket", "data_repository_association", "mount", "value"];

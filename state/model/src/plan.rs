@@ -178,7 +178,7 @@ pub struct Move {
     pub to: Address,
 }
 
-/// A file of the spec, or one that a function read.
+/// A file of the spec.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
     /// Path below the spec's folder.
@@ -187,13 +187,26 @@ pub struct Source {
     pub text: String,
 }
 
+/// What functions were told about the world outside while the plan was made; apply tells them the same.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct SealedWorld {
+    /// Contents of files that were read, in hex, by the path that was asked for; `None` where nothing could be read.
+    pub files: BTreeMap<String, Option<String>>,
+    /// Whether files are there, by the path that was asked for.
+    pub exists: BTreeMap<String, bool>,
+    /// The working folder.
+    pub working_folder: String,
+    /// The user's home folder.
+    pub home_folder: Option<String>,
+}
+
 /// What the spec was, so that apply evaluates exactly this and nothing that changed since.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct SealedSpec {
     /// The files, in the order in which they were loaded.
     pub sources: Vec<Source>,
-    /// Files that functions read, by path.
-    pub files: BTreeMap<String, String>,
+    /// What functions were told.
+    pub world: SealedWorld,
     /// Values of variables.
     pub variables: BTreeMap<String, Value>,
     /// SHA-256 over all of the above, hex.

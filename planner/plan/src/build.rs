@@ -1,0 +1,273 @@
+//! Builds a plan: walks the blocks in order, decides about each object, and seals the result.
+//!
+//! Everything that is wrong with a spec is collected; a plan is made only when nothing is.
+//! Invariant: a decision about an object is taken after those about everything that it refers to.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lustre_language::{Input, Program, World as Outside};
+use lustre_model::address::{Address, Key};
+use lustre_model::diagnostic::{Diagnostic, Diagnostics, Span};
+use lustre_model::plan::{
+    Action, ActionReason, Allowance, Change, Gate, GateReason, Impact, Mode, Move, OutputChange, PLAN_VERSION, Plan,
+    PlanParts, SealedSpec, Source,
+};
+use lustre_model::recorded::{Output, Status, World};
+use lustre_model::resource::Kind;
+use sha2::{Digest as _, Sha256};
+
+use crate::claim::{Claim, claims};
+use crate::diff::deletion;
+use crate::outside::Noting;
+use crate::schema::prevents_destroy;
+use crate::steps::{Circle, steps};
+
+mod walk;
+
+use walk::Walk;
+
+/// A spec as text, with the values of its variables.
+#[derive(Debug, Clone, Copy)]
+pub struct SpecText<'a> {
+    /// The loaded program.
+    pub program: &'a Program,
+    /// The files that it was loaded from, by name, in that order.
+    pub files: &'a [(String, String)],
+    /// Values of variables.
+    pub inputs: &'a [Input],
+}
+
+/// How to plan.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Towards the spec, or towards nothing.
+    pub mode: Mode,
+    /// Addresses, or patterns with `*`, of what is to be replaced.
+    pub replace: Vec<String>,
+    /// What may lose bytes.
+    pub allowances: Vec<Allowance>,
+    /// The version of lustre, for the plan.
+    pub tool_version: String,
+}
+
+/// Makes a plan; `None` when the spec has mistakes, which are then among the diagnostics.
+///
+/// `found` is what was found wrong before, by loading the program.
+pub fn plan(
+    text: SpecText<'_>,
+    recorded: &World,
+    options: &Options,
+    outside: &dyn Outside,
+    found: Diagnostics,
+) -> (Option<Plan>, Diagnostics) {
+    let noting = Noting::new(outside);
+    let mut walk = Walk::new(text, recorded, options, (&noting, found));
+    if options.mode == Mode::Normal {
+        walk.blocks();
+    }
+    let mut decided = walk.decided();
+    let variables = decided.variables;
+    if decided.found.has_errors() {
+        return (None, decided.found);
+    }
+    let deletions = deletions(&decided.world, &decided.changes, (text.program, options.mode));
+    decided.changes.extend(deletions);
+    impacts(&mut decided.changes, &decided.world);
+    report_claims(&decided.changes, &decided.spans, &mut decided.found);
+    let outputs = outputs(&decided.outputs, recorded);
+    let steps = match steps(&decided.changes, &decided.dependencies, &decided.world) {
+        Ok(steps) => steps,
+        Err(circle) => {
+            decided.found.push(step_circle(&circle));
+            Vec::new()
+        }
+    };
+    let gates = gates(&decided.changes, &decided.world);
+    let spec = sealed(text.files, noting, variables);
+    let changes = with_previous(decided.changes, &decided.moves);
+    let parts = PlanParts {
+        version: PLAN_VERSION,
+        tool_version: options.tool_version.clone(),
+        mode: options.mode,
+        lineage: recorded.lineage.clone(),
+        serial: recorded.serial,
+        spec,
+        moves: decided.moves,
+        changes,
+        steps,
+        outputs,
+        gates,
+        allowances: options.allowances.clone(),
+    };
+    if decided.found.has_errors() {
+        return (None, decided.found);
+    }
+    match Plan::seal(parts) {
+        Ok(plan) => (Some(plan), decided.found),
+        Err(error) => {
+            decided.found.push(Diagnostic::error("E0514", error.to_string()));
+            (None, decided.found)
+        }
+    }
+}
+
+/// What is recorded and no longer wanted.
+fn deletions(
+    world: &World,
+    changes: &BTreeMap<Address, Change>,
+    (program, mode): (&Program, Mode),
+) -> BTreeMap<Address, Change> {
+    let gone = world.objects.iter().filter(|(address, _)| !changes.contains_key(address));
+    let deletion = gone.map(|(address, object)| {
+        let reason = match mode {
+            Mode::Destroy => ActionReason::DeleteByRequest,
+            Mode::Normal => delete_reason(address, changes, program),
+        };
+        (address.clone(), deletion(address, object, reason))
+    });
+    deletion.collect()
+}
+
+fn delete_reason(address: &Address, changes: &BTreeMap<Address, Change>, program: &Program) -> ActionReason {
+    let whole = address.whole();
+    if !address.parts.is_empty() && changes.get(&whole).is_some_and(|change| change.after.is_some()) {
+        return ActionReason::DeleteBecauseNoTarget;
+    }
+    match (program.resource(&address.kind, &address.name), &address.key) {
+        (Some(_), Some(Key::Index(_))) => ActionReason::DeleteBecauseCountIndex,
+        (Some(_), Some(Key::Name(_))) => ActionReason::DeleteBecauseEachKey,
+        (Some(_), None) | (None, _) => ActionReason::DeleteBecauseNoResourceConfig,
+    }
+}
+
+/// Lowers the impact of losing a cluster, or a target of one, that never held a file.
+fn impacts(changes: &mut BTreeMap<Address, Change>, world: &World) {
+    let empty: Vec<Address> = changes
+        .values()
+        .filter(|change| change.impact == Impact::DataLoss && !may_hold_data(&change.address, world))
+        .map(|change| change.address.clone())
+        .collect();
+    for address in empty {
+        if let Some(change) = changes.get_mut(&address) {
+            change.impact = Impact::Recreate;
+        }
+    }
+}
+
+/// A cluster holds files only once its metadata target was made.
+fn may_hold_data(address: &Address, world: &World) -> bool {
+    let cluster = address.whole();
+    let own = world.objects.range(cluster.clone()..).take_while(|(address, _)| address.whole() == cluster);
+    let mut metadata = own.filter(|(_, object)| object.kind == Kind::Target).filter(|(_, object)| {
+        object.attributes.get("role").and_then(|role| role.as_str()) == Some("MDT")
+    });
+    metadata.any(|(_, object)| object.status != Status::Creating)
+}
+
+/// Reports what two objects would both need.
+fn report_claims(changes: &BTreeMap<Address, Change>, spans: &BTreeMap<Address, Span>, found: &mut Diagnostics) {
+    let mut owners: BTreeMap<Claim, &Address> = BTreeMap::new();
+    let span = |address: &Address| spans.get(address).or_else(|| spans.get(&address.whole())).copied();
+    for (address, change) in changes {
+        for claim in change.after.iter().flat_map(|after| claims(change.kind, after)) {
+            let Some(owner) = owners.get(&claim) else {
+                owners.insert(claim, address);
+                continue;
+            };
+            let mut diagnostic = Diagnostic::error("E0507", format!("{owner} and {address} both need {claim}"));
+            diagnostic.span = span(address);
+            if let Some(first) = span(owner) {
+                diagnostic = diagnostic.related(first, format!("{owner} is here"));
+            }
+            found.push(diagnostic);
+        }
+    }
+}
+
+fn outputs(wanted: &BTreeMap<String, Output>, recorded: &World) -> Vec<OutputChange> {
+    let names: BTreeSet<&String> = wanted.keys().chain(recorded.outputs.keys()).collect();
+    let change = |name: &String| {
+        let (before, after) = (recorded.outputs.get(name).cloned(), wanted.get(name).cloned());
+        let action = match (&before, &after) {
+            (Some(before), Some(after)) if before == after => Action::NoOp,
+            (Some(_), Some(_)) => Action::Update,
+            (None, _) => Action::Create,
+            (_, None) => Action::Delete,
+        };
+        OutputChange { name: name.clone(), action, before, after }
+    };
+    names.into_iter().map(change).collect()
+}
+
+fn step_circle(circle: &Circle) -> Diagnostic {
+    let names: Vec<String> = circle.0.iter().map(Address::to_string).collect();
+    let summary = format!("no order of steps is possible: {} wait for each other", names.join(", "));
+    let hint = "Apply it in two parts: first remove what stands on them, then change them.";
+    Diagnostic::error("E0515", summary).hint(hint)
+}
+
+fn gates(changes: &BTreeMap<Address, Change>, world: &World) -> Vec<Gate> {
+    let mut gates = Vec::new();
+    for change in changes.values().filter(|change| matches!(change.action, Action::Delete | Action::Replace)) {
+        let gate = |reason| Gate { address: change.address.clone(), reason };
+        if change.impact == Impact::DataLoss {
+            gates.push(gate(GateReason::DataLoss));
+        }
+        if protected(change, changes, world) {
+            gates.push(gate(GateReason::PreventDestroy));
+        }
+    }
+    gates
+}
+
+/// What the spec says counts; for what the spec has no more, what was recorded. A part is as its whole.
+fn protected(change: &Change, changes: &BTreeMap<Address, Change>, world: &World) -> bool {
+    let whole = change.address.whole();
+    let planned = changes.get(&whole).and_then(|change| change.after.as_ref());
+    let recorded = world.objects.get(&whole).map(|object| &object.attributes);
+    planned.or(recorded).is_some_and(prevents_destroy)
+}
+
+fn sealed(
+    files: &[(String, String)],
+    noting: Noting<'_>,
+    variables: BTreeMap<String, lustre_model::value::Value>,
+) -> SealedSpec {
+    let sources: Vec<Source> =
+        files.iter().map(|(path, text)| Source { path: path.clone(), text: text.clone() }).collect();
+    let world = noting.noted();
+    let mut hash = Sha256::new();
+    let mut add = |text: &str| {
+        // Lengths keep two texts from being read as one.
+        hash.update((text.len() as u64).to_le_bytes());
+        hash.update(text.as_bytes());
+    };
+    for source in &sources {
+        add(&source.path);
+        add(&source.text);
+    }
+    for (path, content) in &world.files {
+        add(path);
+        add(content.as_deref().unwrap_or("-"));
+    }
+    for (name, value) in &variables {
+        add(name);
+        add(&value.to_lossless().to_string());
+    }
+    let config_hash = hex::encode(hash.finalize());
+    SealedSpec { sources, world, variables, config_hash }
+}
+
+/// Says of each object where it was recorded before it moved.
+fn with_previous(changes: BTreeMap<Address, Change>, moves: &[Move]) -> Vec<Change> {
+    let mut origin: BTreeMap<Address, Address> = BTreeMap::new();
+    for Move { from, to } in moves {
+        let first = origin.remove(from).unwrap_or_else(|| from.clone());
+        origin.insert(to.clone(), first);
+    }
+    let previous = |mut change: Change| {
+        change.previous_address = origin.get(&change.address).cloned();
+        change
+    };
+    changes.into_values().map(previous).collect()
+}

@@ -1,0 +1,302 @@
+//! The walk over the blocks of a spec: expand, evaluate, decode, move, lower, compare, publish.
+//!
+//! Invariant: what is published of an object is what it will have, with unknown values where apply decides.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lustre_language::{Evaluated, Lifecycle, Program, Resource, Scope};
+use lustre_model::address::Address;
+use lustre_model::diagnostic::{Diagnostic, Diagnostics, Span};
+use lustre_model::journal::Event;
+use lustre_model::plan::{Action, Allowance, Change, Mode, Move};
+use lustre_model::recorded::{Output, World};
+use lustre_model::resource::{Attributes, Kind};
+use lustre_model::value::Value;
+
+use super::{Options, SpecText};
+use crate::allot::Allotted;
+use crate::diff::{Desired, Force, Ignore, change};
+use crate::lower::{self, Giving};
+use crate::moves::moves;
+use crate::order::{Edge, order};
+use crate::outside::Noting;
+use crate::publish::published;
+use crate::schema::PREVENT_DESTROY;
+use crate::spec::{Decoded, Spec, decode};
+
+/// What the walk decided.
+pub struct Decided {
+    /// About every object of the spec.
+    pub changes: BTreeMap<Address, Change>,
+    /// Direct dependencies of every object of the spec.
+    pub dependencies: BTreeMap<Address, BTreeSet<Address>>,
+    /// Places of blocks.
+    pub spans: BTreeMap<Address, Span>,
+    /// Changes of addresses.
+    pub moves: Vec<Move>,
+    /// The recorded world after them.
+    pub world: World,
+    /// Outputs as planned.
+    pub outputs: BTreeMap<String, Output>,
+    /// Values of variables.
+    pub variables: BTreeMap<String, Value>,
+    /// What is wrong.
+    pub found: Diagnostics,
+}
+
+pub struct Walk<'a> {
+    program: &'a Program,
+    scope: Scope<'a>,
+    options: &'a Options,
+    world: World,
+    allotted: Allotted,
+    decoded: Decoded,
+    changes: BTreeMap<Address, Change>,
+    dependencies: BTreeMap<Address, BTreeSet<Address>>,
+    spans: BTreeMap<Address, Span>,
+    moves: Vec<Move>,
+    found: Diagnostics,
+}
+
+/// An instance whose body was decoded.
+struct Decent {
+    address: Address,
+    kind: Kind,
+    spec: Spec,
+    lifecycle: Lifecycle,
+}
+
+impl<'a> Walk<'a> {
+    pub fn new(
+        text: SpecText<'a>,
+        recorded: &World,
+        options: &'a Options,
+        (noting, found): (&'a Noting<'a>, Diagnostics),
+    ) -> Self {
+        Self {
+            program: text.program,
+            scope: Scope::new(text.program, noting, text.inputs),
+            options,
+            world: recorded.clone(),
+            allotted: Allotted::new(recorded),
+            decoded: Decoded::new(),
+            changes: BTreeMap::new(),
+            dependencies: BTreeMap::new(),
+            spans: BTreeMap::new(),
+            moves: Vec::new(),
+            found,
+        }
+    }
+
+    /// Decides about every block, in the order of their references.
+    pub fn blocks(&mut self) {
+        let program = self.program;
+        let resources: Vec<&Resource> = program.resources().collect();
+        let addresses: Vec<Address> = resources.iter().map(|resource| resource.address()).collect();
+        let places: BTreeMap<&Address, usize> =
+            addresses.iter().enumerate().map(|(place, address)| (address, place)).collect();
+        let mut edges = Vec::new();
+        for (from, resource) in resources.iter().enumerate() {
+            for reference in program.references(resource) {
+                if let Some(to) = places.get(&reference.address.block()) {
+                    edges.push(Edge { from, to: *to, span: reference.span });
+                }
+            }
+        }
+        match order(&addresses, &edges) {
+            Ok(ordered) => ordered.into_iter().for_each(|place| self.block(resources[place])),
+            Err(circles) => self.found.extend(circles),
+        }
+    }
+
+    pub fn decided(self) -> Decided {
+        let mut outputs = BTreeMap::new();
+        if self.options.mode == Mode::Normal {
+            for output in self.program.outputs() {
+                if let Some(value) = self.scope.output(output) {
+                    outputs.insert(output.name.clone(), Output { value, sensitive: output.sensitive });
+                }
+            }
+        }
+        let variables = self.program.variables().filter_map(|variable| {
+            Some((variable.name.clone(), self.scope.variable(&variable.name)?.clone()))
+        });
+        let variables = variables.collect();
+        let mut found = self.found;
+        found.extend(self.scope.take_diagnostics());
+        Decided {
+            changes: self.changes,
+            dependencies: self.dependencies,
+            spans: self.spans,
+            moves: self.moves,
+            world: self.world,
+            outputs,
+            variables,
+            found,
+        }
+    }
+
+    fn block(&mut self, resource: &'a Resource) {
+        let Some(kind) = Kind::from_name(&resource.kind) else { return };
+        let mut decoded = Vec::new();
+        for instance in self.scope.expand(resource) {
+            let evaluated = self.scope.evaluate(resource, &instance);
+            self.found.extend(self.scope.take_diagnostics());
+            match self.decode((&instance.address, kind), evaluated) {
+                Some(decent) => decoded.push(decent),
+                None => self.scope.poison(&instance.address),
+            }
+        }
+        self.found.extend(self.scope.take_diagnostics());
+        self.renamed(kind, &decoded);
+        let references = self.program.references(resource);
+        let dependencies: BTreeSet<Address> =
+            references.iter().flat_map(|reference| self.instances_of(&reference.address)).collect();
+        for decent in decoded {
+            let address = decent.address.clone();
+            self.spans.insert(address.clone(), resource.span);
+            if self.decide(decent, (&dependencies, resource.span)).is_none() {
+                self.scope.poison(&address);
+            }
+        }
+    }
+
+    fn decode(&mut self, (address, kind): (&Address, Kind), evaluated: Evaluated) -> Option<Decent> {
+        let Evaluated { body, lifecycle, complete } = evaluated;
+        let mut found = Diagnostics::new();
+        let spec = decode((address, kind), &body, &self.decoded, &mut found);
+        // What could not be evaluated is unknown here; complaints about the rest of the block are still right.
+        self.found.extend(found);
+        let mut spec = spec.filter(|_| complete)?;
+        if lifecycle.create_before_destroy {
+            let summary = "`create_before_destroy` is not supported";
+            let detail = "Two of them would need the same port, path or name at once.";
+            self.found.push(Diagnostic::error("E0506", summary).detail(detail).at(body.span));
+        }
+        let scratch = |value: &Value| value.as_str().is_some_and(|text| text.starts_with("SCRATCH"));
+        let durable = kind == Kind::Cluster && !spec.attributes.get("deployment_type").is_some_and(scratch);
+        if lifecycle.prevent_destroy.unwrap_or(durable) {
+            spec.attributes.insert(PREVENT_DESTROY.to_owned(), Value::from(true));
+        }
+        Some(Decent { address: address.clone(), kind, spec, lifecycle })
+    }
+
+    /// Moves recorded instances of the block to the keys that they have now.
+    fn renamed(&mut self, kind: Kind, decoded: &[Decent]) {
+        let instances = decoded.iter().map(|it| (it.address.clone(), &it.spec.attributes)).collect();
+        for found in moves(kind, &instances, &self.world) {
+            let event = Event::Moved { from: found.from.clone(), to: found.to.clone() };
+            if self.world.apply(&event).is_ok() {
+                self.moves.push(found);
+            }
+        }
+    }
+
+    /// All decided instances that a reference means.
+    fn instances_of(&self, reference: &Address) -> Vec<Address> {
+        if reference.key.is_some() {
+            return vec![reference.clone()];
+        }
+        let from = self.decoded.range(reference.clone()..).map(|(address, _)| address);
+        from.take_while(|address| address.block() == *reference).cloned().collect()
+    }
+
+    fn decide(&mut self, decent: Decent, (references, span): (&BTreeSet<Address>, Span)) -> Option<()> {
+        let Decent { address, kind, spec, lifecycle } = decent;
+        let mut attributes = spec.attributes;
+        let mut giving = Giving {
+            world: &self.world,
+            allotted: &mut self.allotted,
+            decoded: &self.decoded,
+            found: &mut self.found,
+        };
+        let targets = match (kind, &spec.storage) {
+            (Kind::Cluster, Some(storage)) => {
+                lower::targets((&address, &mut attributes), storage, &mut giving)?
+            }
+            (Kind::Bucket, _) => {
+                lower::bucket(&address, &mut attributes, span, &mut giving)?;
+                Vec::new()
+            }
+            (Kind::DataRepositoryAssociation, _) => {
+                lower::link(&address, &mut attributes, &mut giving)?;
+                Vec::new()
+            }
+            (Kind::Host | Kind::Cluster | Kind::Target | Kind::Mount | Kind::Value, _) => Vec::new(),
+        };
+        let ignore = self.ignored(kind, &lifecycle, &attributes);
+        let desired = Desired { address: address.clone(), kind, attributes, ignore };
+        let force = self.force(&desired, &lifecycle);
+        self.compare(&desired, force, references.clone());
+        for target in targets {
+            let ignore = Ignore::Names(Vec::new());
+            let desired =
+                Desired { address: target.address, kind: Kind::Target, attributes: target.attributes, ignore };
+            let force = self.force(&desired, &Lifecycle::default());
+            self.compare(&desired, force, target.dependencies);
+        }
+        self.publish(&address, kind);
+        Some(())
+    }
+
+    fn compare(&mut self, desired: &Desired, force: Force, dependencies: BTreeSet<Address>) {
+        let recorded = self.world.objects.get(&desired.address);
+        let change = change(desired, recorded, force);
+        self.changes.insert(desired.address.clone(), change);
+        self.dependencies.insert(desired.address.clone(), dependencies);
+    }
+
+    fn publish(&mut self, address: &Address, kind: Kind) {
+        let Some(after) = self.changes.get(address).and_then(|change| change.after.clone()) else { return };
+        let targets = self.changes.range(address.clone()..).map(|(address, _)| address);
+        let targets: Vec<&Address> =
+            targets.take_while(|part| part.whole() == *address).filter(|part| *part != address).collect();
+        let value = published((address, kind), &after, &targets);
+        self.decoded.insert(address.clone(), (kind, after));
+        self.scope.set(address, value);
+    }
+
+    fn ignored(&mut self, kind: Kind, lifecycle: &Lifecycle, attributes: &Attributes) -> Ignore {
+        if lifecycle.ignore_all {
+            return Ignore::All;
+        }
+        let known = |name: &str| attributes.contains_key(name) || crate::publish::optional(kind).contains(&name);
+        for (name, span) in lifecycle.ignore_changes.iter().filter(|(name, _)| !known(name)) {
+            let summary = format!("`ignore_changes` names `{name}`, which a {kind} does not record");
+            self.found.push(Diagnostic::error("E0513", summary).at(*span));
+        }
+        Ignore::Names(lifecycle.ignore_changes.iter().map(|(name, _)| name.clone()).collect())
+    }
+
+    /// Tells whether something else than its own attributes makes a replacement of an object necessary.
+    fn force(&self, desired: &Desired, lifecycle: &Lifecycle) -> Force {
+        let replaced = |address: &Address| {
+            self.changes.get(address).is_some_and(|change| change.action == Action::Replace)
+        };
+        let stands_on = desired.kind.references().iter().filter_map(|name| desired.attributes.get(*name));
+        let mut parents = stands_on.filter_map(|value| value.as_str()?.parse::<Address>().ok());
+        if parents.any(|parent| replaced(&parent)) {
+            return Force::Parent;
+        }
+        let requested = |pattern: &String| Allowance(pattern.clone()).covers(&desired.address);
+        if self.options.replace.iter().any(requested) {
+            return Force::Request;
+        }
+        let triggered = |(address, attribute): &(Address, Option<String>)| {
+            self.instances_of(address).iter().any(|instance| self.changes_there(instance, attribute.as_deref()))
+        };
+        if lifecycle.replace_triggered_by.iter().any(triggered) { Force::Trigger } else { Force::None }
+    }
+
+    fn changes_there(&self, address: &Address, attribute: Option<&str>) -> bool {
+        let Some(change) = self.changes.get(address) else { return false };
+        match (change.action, attribute) {
+            (Action::NoOp | Action::Create, _) => false,
+            (Action::Replace, _) | (_, None) => true,
+            (Action::Update | Action::Delete | Action::Read, Some(name)) => {
+                let side = |attributes: &Option<Attributes>| attributes.as_ref().and_then(|all| all.get(name).cloned());
+                side(&change.before) != side(&change.after)
+            }
+        }
+    }
+}

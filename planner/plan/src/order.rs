@@ -1,0 +1,121 @@
+//! The order in which blocks are evaluated, and the circle that forbids one.
+//!
+//! Blocks, not instances: an instance may refer to another of its own block only through its key, which is a circle too.
+//! Invariant: every block comes after all blocks that it refers to.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use lustre_model::address::Address;
+use lustre_model::diagnostic::{Diagnostic, Span};
+use petgraph::algo::tarjan_scc;
+use petgraph::graphmap::DiGraphMap;
+
+/// A block that refers to another, and where it does.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Edge {
+    /// Place of the referring block in the list.
+    pub from: usize,
+    /// Place of the block that it refers to.
+    pub to: usize,
+    /// The reference.
+    pub span: Span,
+}
+
+/// Orders blocks; or says which circles there are, each with the path through the text.
+pub fn order(blocks: &[Address], edges: &[Edge]) -> Result<Vec<usize>, Vec<Diagnostic>> {
+    let mut graph: DiGraphMap<usize, ()> = DiGraphMap::new();
+    for place in 0..blocks.len() {
+        graph.add_node(place);
+    }
+    for edge in edges {
+        graph.add_edge(edge.from, edge.to, ());
+    }
+    let components = tarjan_scc(&graph);
+    let is_circle = |nodes: &&Vec<usize>| nodes.len() > 1 || graph.contains_edge(nodes[0], nodes[0]);
+    let circles: Vec<Diagnostic> =
+        components.iter().filter(is_circle).map(|nodes| circle(blocks, edges, nodes)).collect();
+    if !circles.is_empty() {
+        return Err(circles);
+    }
+    // Tarjan's components come in reverse: what is referred to first.
+    Ok(components.into_iter().flatten().collect())
+}
+
+/// Describes the shortest circle through the first block of a component.
+fn circle(blocks: &[Address], edges: &[Edge], nodes: &[usize]) -> Diagnostic {
+    let inside: BTreeSet<usize> = nodes.iter().copied().collect();
+    let start = nodes.iter().copied().min().unwrap_or_default();
+    let path = shortest(start, edges, &inside);
+    let mut names: Vec<String> = vec![blocks[start].to_string()];
+    names.extend(path.iter().map(|edge| blocks[edge.to].to_string()));
+    let summary = format!("a circle of references: {}", names.join(" → "));
+    let hint = "Break it: let one of them use a variable or a literal instead.";
+    let mut diagnostic = Diagnostic::error("E0512", summary).hint(hint);
+    for (place, edge) in path.iter().enumerate() {
+        diagnostic = match place {
+            0 => diagnostic.at(edge.span),
+            _ => diagnostic.related(edge.span, format!("{} refers to {}", blocks[edge.from], blocks[edge.to])),
+        };
+    }
+    diagnostic
+}
+
+fn shortest<'a>(start: usize, edges: &'a [Edge], inside: &BTreeSet<usize>) -> Vec<&'a Edge> {
+    let mut by_from: BTreeMap<usize, Vec<&Edge>> = BTreeMap::new();
+    for edge in edges.iter().filter(|edge| inside.contains(&edge.from) && inside.contains(&edge.to)) {
+        by_from.entry(edge.from).or_default().push(edge);
+    }
+    let mut reached: BTreeMap<usize, &Edge> = BTreeMap::new();
+    let mut queue = VecDeque::from([start]);
+    while let Some(node) = queue.pop_front() {
+        for edge in by_from.get(&node).into_iter().flatten() {
+            if edge.to == start {
+                return walk_back(start, edge, &reached);
+            }
+            if !reached.contains_key(&edge.to) {
+                reached.insert(edge.to, edge);
+                queue.push_back(edge.to);
+            }
+        }
+    }
+    Vec::new()
+}
+
+fn walk_back<'a>(start: usize, last: &'a Edge, reached: &BTreeMap<usize, &'a Edge>) -> Vec<&'a Edge> {
+    let mut path = vec![last];
+    let mut at = last.from;
+    while at != start {
+        let Some(edge) = reached.get(&at) else { break };
+        path.push(edge);
+        at = edge.from;
+    }
+    path.reverse();
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use lustre_model::diagnostic::SourceId;
+
+    fn edges(pairs: &[(usize, usize)]) -> Vec<Edge> {
+        let edge = |(from, to): &(usize, usize)| Edge { from: *from, to: *to, span: Span::new(SourceId(0), *from..*to) };
+        pairs.iter().map(edge).collect()
+    }
+
+    #[test]
+    fn what_is_referred_to_comes_first_and_circles_are_named() {
+        let blocks: Vec<Address> = ["a", "b", "c", "d"].map(|name| Address::new("value", name)).into();
+        let order_of = |pairs: &[(usize, usize)]| order(&blocks, &edges(pairs));
+        let ordered = order_of(&[(0, 1), (1, 2), (3, 0)]).expect("no circle");
+        let place = |node| ordered.iter().position(|found| *found == node);
+        assert!(place(2) < place(1) && place(1) < place(0) && place(0) < place(3));
+        let circles = order_of(&[(0, 1), (1, 2), (2, 0), (0, 3)]).expect_err("a circle");
+        assert_eq!(
+            circles[0].summary,
+            "a circle of references: value.a → value.b → value.c → value.a"
+        );
+        assert_eq!(circles[0].related.len(), 2);
+        assert_eq!(order_of(&[(1, 1)]).expect_err("itself")[0].summary.matches("value.b").count(), 2);
+    }
+}

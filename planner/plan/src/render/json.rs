@@ -1,0 +1,191 @@
+//! The plan as JSON in Terraform's shape, so that policies and comment bots read it unchanged.
+//!
+//! `format_version` 1.2 of Terraform's `show -json`; ours besides: `impact`, `data_loss`, `gates` and `steps`. Unknown
+//! values are left out of `after` and are `true` in `after_unknown`, as there.
+//! Invariant: a sensitive value is `null` here, and `true` in `before_sensitive` or `after_sensitive`.
+
+use lustre_model::address::{Address, Key};
+use lustre_model::plan::{Action, Change, Impact, OutputChange, Plan};
+use lustre_model::recorded::Output;
+use lustre_model::resource::Attributes;
+use lustre_model::value::{Kind, Value};
+use serde_json::{Map, Value as Json, json};
+
+/// The version of the shape.
+pub const FORMAT_VERSION: &str = "1.2";
+
+/// Shows a plan.
+pub fn plan(plan: &Plan) -> Json {
+    let parts = plan.parts();
+    let variables: Map<String, Json> = parts
+        .spec
+        .variables
+        .iter()
+        .map(|(name, value)| (name.clone(), json!({ "value": plain(value), "sensitive": value.has_sensitive() })))
+        .collect();
+    let outputs: Map<String, Json> =
+        parts.outputs.iter().map(|change| (change.name.clone(), output_change(change))).collect();
+    let gates = plan.closed_gates(&[]);
+    json!({
+        "format_version": FORMAT_VERSION,
+        "lustre_version": parts.tool_version,
+        "lineage": parts.lineage,
+        "serial": parts.serial,
+        "config_hash": parts.spec.config_hash,
+        "variables": variables,
+        "resource_changes": plan.changes().iter().map(resource_change).collect::<Vec<_>>(),
+        "resource_drift": [],
+        "output_changes": outputs,
+        "data_loss": plan.data_loss().map(Address::to_string).collect::<Vec<_>>(),
+        "gates": gates,
+        "errored": false,
+        "applyable": plan.has_changes(),
+        "complete": true,
+    })
+}
+
+/// The JSON of a plan that could not be made.
+pub fn errored(tool_version: &str) -> Json {
+    json!({
+        "format_version": FORMAT_VERSION,
+        "lustre_version": tool_version,
+        "resource_changes": [],
+        "resource_drift": [],
+        "output_changes": {},
+        "errored": true,
+        "applyable": false,
+        "complete": false,
+    })
+}
+
+/// Shows one change, as the event stream does too.
+pub fn resource_change(change: &Change) -> Json {
+    let address = &change.address;
+    let mut shown = Map::new();
+    let mut put = |name: &str, value: Json| shown.insert(name.to_owned(), value);
+    put("address", json!(address.to_string()));
+    if let Some(previous) = &change.previous_address {
+        put("previous_address", json!(previous.to_string()));
+    }
+    put("mode", json!("managed"));
+    put("type", json!(change.kind.name()));
+    put("name", json!(address.parts.last().map_or(&address.name, |part| &part.name)));
+    match &address.key {
+        Some(Key::Index(index)) => put("index", json!(index)),
+        Some(Key::Name(name)) => put("index", json!(name)),
+        None => None,
+    };
+    put("provider_name", json!("lustre"));
+    put("change", change_json(change));
+    if let Some(reason) = change.reason {
+        put("action_reason", json!(reason));
+    }
+    put("impact", json!(change.impact));
+    put("data_loss", json!(change.impact == Impact::DataLoss));
+    Json::Object(shown)
+}
+
+fn change_json(change: &Change) -> Json {
+    let side = |attributes: &Option<Attributes>| attributes.as_ref().map_or(Json::Null, plain_attributes);
+    let marks = |attributes: &Option<Attributes>| attributes.as_ref().map_or(json!(false), sensitive_attributes);
+    let unknown = change.after.as_ref().map_or(json!(false), unknown_attributes);
+    let mut shown = json!({
+        "actions": actions(change.action),
+        "before": side(&change.before),
+        "after": side(&change.after),
+        "after_unknown": unknown,
+        "before_sensitive": marks(&change.before),
+        "after_sensitive": marks(&change.after),
+    });
+    if !change.replace_paths.is_empty() {
+        shown["replace_paths"] = change.replace_paths.iter().map(|name| json!([name])).collect();
+    }
+    shown
+}
+
+fn actions(action: Action) -> Json {
+    match action {
+        Action::Create => json!(["create"]),
+        Action::Update => json!(["update"]),
+        Action::Replace => json!(["delete", "create"]),
+        Action::Delete => json!(["delete"]),
+        Action::Read => json!(["read"]),
+        Action::NoOp => json!(["no-op"]),
+    }
+}
+
+fn output_change(change: &OutputChange) -> Json {
+    let value = |output: &Option<Output>| match output {
+        Some(output) if !output.sensitive => plain(&output.value),
+        Some(_) | None => Json::Null,
+    };
+    let marks = |output: &Option<Output>| match output {
+        Some(output) if output.sensitive => json!(true),
+        Some(output) => sensitive(&output.value).unwrap_or(json!(false)),
+        None => json!(false),
+    };
+    json!({
+        "actions": actions(change.action),
+        "before": value(&change.before),
+        "after": value(&change.after),
+        "after_unknown": change.after.as_ref().and_then(|after| unknown(&after.value)).unwrap_or(json!(false)),
+        "before_sensitive": marks(&change.before),
+        "after_sensitive": marks(&change.after),
+    })
+}
+
+/// The value without what is sensitive (null) or unknown (left out, or null where that is not possible).
+pub fn plain(value: &Value) -> Json {
+    if value.is_sensitive() {
+        return Json::Null;
+    }
+    match value.kind() {
+        Kind::Null(_) | Kind::Unknown(_) => Json::Null,
+        Kind::Bool(_) | Kind::Number(_) | Kind::String(_) => value.to_plain().unwrap_or(Json::Null),
+        Kind::List(..) | Kind::Set(..) | Kind::Tuple(_) => value.parts().map(plain).collect(),
+        Kind::Map(_, entries) | Kind::Object(entries, _) => plain_attributes(entries),
+    }
+}
+
+fn plain_attributes(attributes: &Attributes) -> Json {
+    let known = attributes.iter().filter(|(_, value)| value.is_known() || value.is_sensitive());
+    Json::Object(known.map(|(name, value)| (name.clone(), plain(value))).collect())
+}
+
+/// Where a value is unknown: `true`, or the shape of it down to the unknown parts.
+fn unknown(value: &Value) -> Option<Json> {
+    shape(value, &|value| !value.is_known())
+}
+
+fn unknown_attributes(attributes: &Attributes) -> Json {
+    let parts = attributes.iter().filter_map(|(name, value)| Some((name.clone(), unknown(value)?)));
+    Json::Object(parts.collect())
+}
+
+fn sensitive(value: &Value) -> Option<Json> {
+    shape(value, &Value::is_sensitive)
+}
+
+fn sensitive_attributes(attributes: &Attributes) -> Json {
+    let parts = attributes.iter().filter_map(|(name, value)| Some((name.clone(), sensitive(value)?)));
+    Json::Object(parts.collect())
+}
+
+fn shape(value: &Value, is: &dyn Fn(&Value) -> bool) -> Option<Json> {
+    if is(value) {
+        return Some(json!(true));
+    }
+    match value.kind() {
+        Kind::Null(_) | Kind::Unknown(_) | Kind::Bool(_) | Kind::Number(_) | Kind::String(_) => None,
+        Kind::List(..) | Kind::Set(..) | Kind::Tuple(_) => {
+            let parts: Vec<Option<Json>> = value.parts().map(|part| shape(part, is)).collect();
+            let any = parts.iter().any(Option::is_some);
+            any.then(|| parts.into_iter().map(|part| part.unwrap_or(json!(false))).collect())
+        }
+        Kind::Map(_, entries) | Kind::Object(entries, _) => {
+            let parts = entries.iter().filter_map(|(name, part)| Some((name.clone(), shape(part, is)?)));
+            let parts: Map<String, Json> = parts.collect();
+            (!parts.is_empty()).then_some(Json::Object(parts))
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! What was unknown when a plan was made, once enough of it is applied.
+//!
+//! Evaluates the sealed sources again, with what is recorded now; reads no file and asks nobody.
+//! Invariant: a value that the plan showed as known is what comes out.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lustre_language::{Given, Input, Origin, Program, Resource, Scope};
+use lustre_model::address::Address;
+use lustre_model::diagnostic::Diagnostics;
+use lustre_model::journal::{Resolve, ResolveError};
+use lustre_model::plan::{Plan, Step};
+use lustre_model::recorded::{Object, Output, Status, World};
+use lustre_model::resource::{Attributes, Kind};
+use lustre_model::value::{Kind as ValueKind, Value};
+
+use crate::KINDS;
+use crate::allot::Allotted;
+use crate::lower::{self, Giving};
+use crate::order::{Edge, order};
+use crate::outside::Telling;
+use crate::publish::published;
+use crate::schema::computed;
+use crate::spec::{Decoded, decode};
+
+/// A plan with its sources, read once.
+pub struct Resolver {
+    plan: Plan,
+    program: Program,
+    inputs: Vec<Input>,
+}
+
+/// Returns what a step's object is to become, all known but what apply computes, given what is recorded now.
+pub fn resolve(plan: &Plan, address: &Address, world: &World) -> Result<Attributes, ResolveError> {
+    let of = |step: &&Step| step.address == *address && step.after.is_some();
+    let Some(step) = plan.steps().iter().find(of) else {
+        let causes = vec!["the plan has no such step".to_owned()];
+        return Err(ResolveError::Evaluation { address: address.to_string(), causes });
+    };
+    Resolver::new(plan.clone()).attributes(step, world)
+}
+
+impl Resolver {
+    /// Reads the sealed sources of a plan.
+    pub fn new(plan: Plan) -> Self {
+        let spec = &plan.parts().spec;
+        let files = spec.sources.iter().map(|source| (source.path.clone(), source.text.clone()));
+        let (program, _) = Program::load(files, &KINDS);
+        let input = |(name, value): (&String, &Value)| Input {
+            name: name.clone(),
+            given: Given::Value(value.clone()),
+            origin: Origin::CommandLine,
+        };
+        let inputs = spec.variables.iter().map(input).collect();
+        Self { plan, program, inputs }
+    }
+
+    /// Evaluates the block of a step again.
+    fn evaluate(&self, step: &Step, world: &World) -> Result<Attributes, ResolveError> {
+        let whole = step.address.whole();
+        let failed = |found: &Diagnostics| ResolveError::Evaluation {
+            address: step.address.to_string(),
+            causes: found.iter().map(|diagnostic| diagnostic.summary.clone()).collect(),
+        };
+        let resource = self.program.resource(&whole.kind, &whole.name);
+        let resource = resource.ok_or_else(|| failed(&Diagnostics::new()))?;
+        let kind = Kind::from_name(&whole.kind).ok_or_else(|| failed(&Diagnostics::new()))?;
+        let telling = Telling(&self.plan.parts().spec.world);
+        let mut scope = Scope::new(&self.program, &telling, &self.inputs);
+        let decoded = self.prepare(&mut scope, resource, world);
+        let mut instances = scope.expand(resource).into_iter();
+        let instance = instances.find(|instance| instance.address == whole);
+        let instance = instance.ok_or_else(|| failed(&scope.take_diagnostics()))?;
+        let evaluated = scope.evaluate(resource, &instance);
+        let mut found = scope.take_diagnostics();
+        let spec = decode((&whole, kind), &evaluated.body, &decoded, &mut found);
+        let spec = spec.filter(|_| evaluated.complete).ok_or_else(|| failed(&found))?;
+        let mut attributes = spec.attributes;
+        let planned = self.with_planned(world, &whole);
+        let mut giving = Giving {
+            world: &planned,
+            allotted: &mut Allotted::new(&planned),
+            decoded: &decoded,
+            found: &mut found,
+        };
+        let targets = match (kind, &spec.storage) {
+            (Kind::Cluster, Some(storage)) => lower::targets((&whole, &mut attributes), storage, &mut giving),
+            (Kind::Bucket, _) => {
+                lower::bucket(&whole, &mut attributes, resource.span, &mut giving).map(|()| Vec::new())
+            }
+            (Kind::DataRepositoryAssociation, _) => {
+                lower::link(&whole, &mut attributes, &mut giving).map(|()| Vec::new())
+            }
+            (Kind::Host | Kind::Cluster | Kind::Target | Kind::Mount | Kind::Value, _) => Some(Vec::new()),
+        };
+        let targets = targets.ok_or_else(|| failed(&found))?;
+        if step.address == whole {
+            return Ok(attributes);
+        }
+        let target = targets.into_iter().find(|target| target.address == step.address);
+        target.map(|target| target.attributes).ok_or_else(|| failed(&found))
+    }
+
+    /// Sets the values of everything that a block refers to, directly or not; returns their attributes.
+    fn prepare<'a>(&'a self, scope: &mut Scope<'a>, resource: &Resource, world: &World) -> Decoded {
+        let mut wanted: BTreeSet<Address> = BTreeSet::new();
+        let mut waiting: Vec<&Resource> = vec![resource];
+        while let Some(next) = waiting.pop() {
+            for reference in self.program.references(next) {
+                let block = reference.address.block();
+                if wanted.insert(block.clone()) {
+                    waiting.extend(self.program.resource(&block.kind, &block.name));
+                }
+            }
+        }
+        self.set(scope, &wanted, world)
+    }
+
+    /// Expands blocks in order and gives their instances the values that are recorded, or else planned.
+    fn set<'a>(&'a self, scope: &mut Scope<'a>, wanted: &BTreeSet<Address>, world: &World) -> Decoded {
+        let blocks: Vec<&Resource> =
+            wanted.iter().filter_map(|block| self.program.resource(&block.kind, &block.name)).collect();
+        let addresses: Vec<Address> = blocks.iter().map(|block| block.address()).collect();
+        let mut edges = Vec::new();
+        for (from, block) in blocks.iter().enumerate() {
+            for reference in self.program.references(block) {
+                let to = addresses.iter().position(|address| *address == reference.address.block());
+                edges.extend(to.map(|to| Edge { from, to, span: reference.span }));
+            }
+        }
+        let mut decoded = Decoded::new();
+        // A sealed plan has no circle.
+        for place in order(&addresses, &edges).unwrap_or_default() {
+            let Some(kind) = Kind::from_name(&blocks[place].kind) else { continue };
+            for instance in scope.expand(blocks[place]) {
+                let Some(attributes) = self.current(&instance.address, world) else { continue };
+                let parts = self.parts(&instance.address);
+                scope.set(&instance.address, published((&instance.address, kind), &attributes, &parts));
+                decoded.insert(instance.address, (kind, attributes));
+            }
+        }
+        decoded
+    }
+
+    /// What an object has now: recorded when it was applied, else planned.
+    fn current(&self, address: &Address, world: &World) -> Option<Attributes> {
+        let planned = self.plan.changes().iter().find(|change| change.address == *address);
+        let planned = planned.and_then(|change| change.after.clone());
+        let done = world.objects.get(address).filter(|object| object.status == Status::Present);
+        let unknown = planned.as_ref().is_some_and(|all| all.values().any(|value| !value.is_wholly_known()));
+        match (done, planned) {
+            (Some(object), Some(planned)) if unknown => Some(merge(&planned, &object.attributes)),
+            (_, Some(planned)) => Some(planned),
+            (Some(object), None) => Some(object.attributes.clone()),
+            (None, None) => None,
+        }
+    }
+
+    fn parts(&self, address: &Address) -> Vec<&Address> {
+        let of = |change: &&lustre_model::plan::Change| change.address.whole() == *address && change.after.is_some();
+        let parts = self.plan.changes().iter().filter(of).map(|change| &change.address);
+        parts.filter(|part| !part.parts.is_empty()).collect()
+    }
+
+    /// The world as if the whole and its parts were recorded as planned, so that what was given out is given again.
+    fn with_planned(&self, world: &World, whole: &Address) -> World {
+        let mut planned = world.clone();
+        for change in self.plan.changes().iter().filter(|change| change.address.whole() == *whole) {
+            let Some(after) = &change.after else { continue };
+            let object = Object {
+                kind: change.kind,
+                attributes: after.clone(),
+                private: BTreeMap::new(),
+                dependencies: BTreeSet::new(),
+                status: Status::Creating,
+            };
+            planned.objects.insert(change.address.clone(), object);
+        }
+        planned
+    }
+}
+
+impl Resolve for Resolver {
+    fn attributes(&self, step: &Step, world: &World) -> Result<Attributes, ResolveError> {
+        let mut planned = step.after.clone().unwrap_or_default();
+        planned.retain(|name, value| value.is_wholly_known() || !computed(step.kind).contains(&name.as_str()));
+        if planned.values().all(Value::is_wholly_known) {
+            return Ok(planned);
+        }
+        let evaluated = self.evaluate(step, world)?;
+        for (name, value) in &mut planned {
+            if value.is_wholly_known() {
+                continue;
+            }
+            let error = |differs: bool| {
+                let (address, attribute) = (step.address.to_string(), name.clone());
+                if differs {
+                    ResolveError::Differs { address, attribute }
+                } else {
+                    ResolveError::StillUnknown { address, attribute }
+                }
+            };
+            let Some(known) = evaluated.get(name) else {
+                // Null, which attributes do not hold.
+                *value = Value::null(value.type_of());
+                continue;
+            };
+            if !known.is_wholly_known() {
+                return Err(error(false));
+            }
+            if !conforms(value, known) {
+                return Err(error(true));
+            }
+            *value = known.clone();
+        }
+        planned.retain(|_, value| !value.is_null());
+        Ok(planned)
+    }
+
+    fn outputs(&self, world: &World) -> Result<BTreeMap<String, Output>, ResolveError> {
+        let telling = Telling(&self.plan.parts().spec.world);
+        let mut scope = Scope::new(&self.program, &telling, &self.inputs);
+        let all: BTreeSet<Address> = self.program.resources().map(Resource::address).collect();
+        self.set(&mut scope, &all, world);
+        let mut outputs = BTreeMap::new();
+        for output in self.program.outputs() {
+            let address = || format!("output.{}", output.name);
+            let Some(value) = scope.output(output) else {
+                let causes = scope.take_diagnostics().iter().map(|found| found.summary.clone()).collect();
+                return Err(ResolveError::Evaluation { address: address(), causes });
+            };
+            if !value.is_wholly_known() {
+                return Err(ResolveError::StillUnknown { address: address(), attribute: "value".to_owned() });
+            }
+            outputs.insert(output.name.clone(), Output { value, sensitive: output.sensitive });
+        }
+        Ok(outputs)
+    }
+}
+
+/// Fills the unknown attributes of a plan from what was recorded.
+fn merge(planned: &Attributes, recorded: &Attributes) -> Attributes {
+    let mut merged = planned.clone();
+    for (name, value) in &mut merged {
+        if let Some(known) = recorded.get(name).filter(|_| !value.is_wholly_known()) {
+            *value = known.clone();
+        }
+    }
+    merged
+}
+
+/// Tells whether a value is what a plan with unknown parts promised.
+fn conforms(planned: &Value, actual: &Value) -> bool {
+    match (planned.kind(), actual.kind()) {
+        (ValueKind::Unknown(_), _) => true,
+        (ValueKind::List(..) | ValueKind::Tuple(_), ValueKind::List(..) | ValueKind::Tuple(_)) => {
+            let (planned, actual): (Vec<_>, Vec<_>) = (planned.parts().collect(), actual.parts().collect());
+            planned.len() == actual.len() && planned.iter().zip(&actual).all(|(planned, actual)| conforms(planned, actual))
+        }
+        (ValueKind::Map(_, planned) | ValueKind::Object(planned, _), ValueKind::Map(_, actual) | ValueKind::Object(actual, _)) => {
+            planned.len() == actual.len()
+                && planned.iter().all(|(name, value)| actual.get(name).is_some_and(|actual| conforms(value, actual)))
+        }
+        // Unknown elements of a set may turn out equal to each other.
+        (ValueKind::Set(..), ValueKind::Set(..)) => true,
+        (planned, actual) => planned == actual,
+    }
+}

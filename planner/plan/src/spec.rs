@@ -1,0 +1,76 @@
+//! From evaluated bodies to attributes of a kind: names, types, defaults, refusals; every mistake with its place.
+//!
+//! One file a kind. Values that are not known yet pass through; what the planner itself must know is demanded.
+//! Not here: HCL, and what is recorded.
+//! Invariant: nothing in a body is passed over in silence. What is not implemented is refused by name, with the reason.
+
+use std::collections::BTreeMap;
+
+use lustre_language::Body;
+use lustre_model::address::Address;
+use lustre_model::diagnostic::{Diagnostic, Diagnostics};
+use lustre_model::resource::{Attributes, Kind};
+
+mod association;
+mod bucket;
+mod capacity;
+mod cluster;
+mod host;
+mod layout;
+mod mount;
+mod reader;
+mod value;
+
+pub use self::capacity::parse_size;
+pub use self::cluster::{Storage, TargetSize};
+pub use self::reader::Reader;
+
+/// What other objects of the spec have, by address; those that were decoded before.
+pub type Decoded = BTreeMap<Address, (Kind, Attributes)>;
+
+/// A block as it was decoded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spec {
+    /// Its attributes; null ones are left out, defaults are filled in.
+    pub attributes: Attributes,
+    /// What a cluster lowers into.
+    pub storage: Option<Storage>,
+}
+
+/// Decodes the body of a resource; `None` when it has mistakes, which are then in `found`.
+pub fn decode(
+    (address, kind): (&Address, Kind),
+    body: &Body,
+    decoded: &Decoded,
+    found: &mut Diagnostics,
+) -> Option<Spec> {
+    let before = errors(found);
+    let mut reader = Reader::new(address, kind.name(), body, decoded, found);
+    let mut storage = None;
+    let attributes = match kind {
+        Kind::Host => host::decode(&mut reader),
+        Kind::Cluster => {
+            let (attributes, read) = cluster::decode(&mut reader);
+            storage = read;
+            attributes
+        }
+        Kind::Bucket => bucket::decode(&mut reader),
+        Kind::DataRepositoryAssociation => association::decode(&mut reader),
+        Kind::Mount => mount::decode(&mut reader),
+        Kind::Value => value::decode(&mut reader),
+        Kind::Target => Attributes::new(),
+    };
+    reader.finish();
+    if errors(found) > before {
+        return None;
+    }
+    if kind == Kind::Cluster && storage.is_none() {
+        return None;
+    }
+    Some(Spec { attributes, storage })
+}
+
+fn errors(found: &Diagnostics) -> usize {
+    let is_error = |diagnostic: &&Diagnostic| diagnostic.severity == lustre_model::diagnostic::Severity::Error;
+    found.iter().filter(is_error).count() + found.dropped()
+}

@@ -1,0 +1,154 @@
+//! Plans texts and carries plans out on recorded worlds.
+//!
+//! Invariant: what it does to a world is what an apply without failures records.
+
+use std::collections::BTreeMap;
+
+use lustre_language::{EmptyWorld, Given, Input, Origin, Program};
+use lustre_model::address::Address;
+use lustre_model::diagnostic::Diagnostics;
+use lustre_model::journal::{Event, Outcome, Resolve as _};
+use lustre_model::plan::{Action, Allowance, Mode, Operation, Plan, Step};
+use lustre_model::recorded::{Lineage, World};
+use lustre_model::resource::{Kind, Resource};
+use lustre_plan::{KINDS, Options, Resolver, SpecText, plan};
+
+pub fn options() -> Options {
+    Options { mode: Mode::Normal, replace: Vec::new(), allowances: Vec::new(), tool_version: "0.1.0".into() }
+}
+
+/// Plans a text; mistakes come as one line each.
+pub fn try_plan(text: &str, vars: &[(&str, &str)], world: &World, options: &Options) -> Result<Plan, String> {
+    let files = [("main.hcl".to_owned(), text.to_owned())];
+    let (program, found) = Program::load(files.clone(), &KINDS);
+    let input = |(name, value): &(&str, &str)| Input {
+        name: (*name).to_owned(),
+        given: Given::Text((*value).to_owned()),
+        origin: Origin::CommandLine,
+    };
+    let inputs: Vec<Input> = vars.iter().map(input).collect();
+    let text = SpecText { program: &program, files: &files, inputs: &inputs };
+    let (plan, found) = plan(text, world, options, &EmptyWorld, found);
+    plan.ok_or_else(|| told(&found, &program))
+}
+
+fn told(found: &Diagnostics, program: &Program) -> String {
+    let line = |diagnostic: &lustre_model::diagnostic::Diagnostic| {
+        let place = diagnostic.span.and_then(|span| program.sources().positions(span));
+        let place = place.map(|(start, _)| format!("{}:{}: ", start.line, start.column)).unwrap_or_default();
+        let parts = [diagnostic.detail.as_str(), diagnostic.hint.as_deref().unwrap_or("")];
+        let rest: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
+        let rest = if rest.is_empty() { String::new() } else { format!(" | {}", rest.join(" ")) };
+        format!("{place}{} {}{rest}\n", diagnostic.code, diagnostic.summary)
+    };
+    found.iter().map(line).collect()
+}
+
+#[track_caller]
+pub fn planned(text: &str, world: &World) -> Plan {
+    try_plan(text, &[], world, &options()).unwrap_or_else(|told| panic!("{told}"))
+}
+
+/// Destroys everything.
+#[track_caller]
+pub fn destroyed(world: &World) -> Plan {
+    let options = Options { mode: Mode::Destroy, allowances: vec![Allowance("*".into())], ..options() };
+    try_plan("", &[], world, &options).unwrap_or_else(|told| panic!("{told}"))
+}
+
+/// An empty world.
+pub fn nothing() -> World {
+    World::new(Lineage("test".into()))
+}
+
+/// Records a step as done, as the executor does.
+#[track_caller]
+pub fn carry_out_step(step: &Step, resolver: &Resolver, world: &mut World) {
+    let mut attributes = match step.operation {
+        Operation::Delete => BTreeMap::new(),
+        Operation::Create | Operation::Update | Operation::Read => {
+            resolver.attributes(step, world).expect("the plan resolves")
+        }
+    };
+    world.apply(&intent(step, attributes.clone())).expect("the intent fits");
+    let outcome = if step.operation == Operation::Delete {
+        Outcome::Absent
+    } else {
+        if step.kind == Kind::Value {
+            let input = attributes.get("input").cloned();
+            attributes.extend(input.map(|input| ("output".to_owned(), input)));
+        }
+        Resource::from_attributes(step.kind, &attributes).unwrap_or_else(|error| panic!("{}: {error}", step.address));
+        Outcome::Present { attributes, private: BTreeMap::new(), dependencies: step.dependencies.clone() }
+    };
+    world.apply(&Event::Result { address: step.address.clone(), outcome }).expect("the result fits");
+}
+
+pub fn intent(step: &Step, attributes: lustre_model::resource::Attributes) -> Event {
+    Event::Intent {
+        address: step.address.clone(),
+        kind: step.kind,
+        operation: step.operation,
+        attributes,
+        dependencies: step.dependencies.clone(),
+    }
+}
+
+/// Makes the plan's moves.
+pub fn carry_out_moves(plan: &Plan, world: &mut World) {
+    for found in &plan.parts().moves {
+        let event = Event::Moved { from: found.from.clone(), to: found.to.clone() };
+        world.apply(&event).expect("the move fits");
+    }
+}
+
+/// Carries a whole plan out.
+#[track_caller]
+pub fn carry_out(plan: &Plan, world: &World) -> World {
+    let mut world = world.clone();
+    let resolver = Resolver::new(plan.clone());
+    carry_out_moves(plan, &mut world);
+    for step in plan.steps() {
+        for dependency in &step.dependencies {
+            assert!(world.objects.contains_key(dependency), "{} before {dependency}", step.address);
+        }
+        if step.operation == Operation::Delete {
+            let dependents = world.objects.iter().filter(|(_, object)| object.dependencies.contains(&step.address));
+            let names: Vec<String> = dependents.map(|(address, _)| address.to_string()).collect();
+            let replaced = plan.steps().iter().any(|it| it.address == step.address && it.operation == Operation::Create);
+            assert!(names.is_empty() || replaced, "{} goes before {names:?}", step.address);
+        }
+        carry_out_step(step, &resolver, &mut world);
+    }
+    let outputs = match plan.parts().mode {
+        Mode::Normal => resolver.outputs(&world).expect("outputs resolve"),
+        Mode::Destroy => BTreeMap::new(),
+    };
+    world.apply(&Event::Outputs { outputs }).expect("outputs fit");
+    world
+}
+
+/// Plans, carries out, and checks that the same text then needs nothing.
+#[track_caller]
+pub fn applied(text: &str, world: &World) -> World {
+    let plan = planned(text, world);
+    let world = carry_out(&plan, world);
+    let again = planned(text, &world);
+    assert!(!again.has_changes(), "not empty after apply:\n{}", lustre_plan::render::text::plan(&again).plain());
+    world
+}
+
+/// What a plan does, as `action address` lines without what stays.
+pub fn actions(plan: &Plan) -> Vec<String> {
+    let acts = plan.changes().iter().filter(|change| change.action != Action::NoOp);
+    acts.map(|change| format!("{:?} {}", change.action, change.address).to_lowercase()).collect()
+}
+
+/// Steps as `operation address`, in the plan's order.
+pub fn steps(plan: &Plan) -> Vec<String> {
+    plan.steps().iter().map(|step| format!("{:?} {}", step.operation, step.address).to_lowercase()).collect()
+}
+
+pub fn address(text: &str) -> Address {
+    text.parse().expect("an address")
+}

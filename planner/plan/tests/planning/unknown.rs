@@ -1,0 +1,128 @@
+//! Values that are known only after apply, and what is recorded that makes them known.
+
+use lustre_model::plan::Action;
+use lustre_model::value::Value;
+use proptest::prelude::{ProptestConfig, any, prop, prop_assert, proptest};
+
+use crate::harness::{actions, address, applied, carry_out, destroyed, nothing, planned};
+
+#[test]
+fn what_is_recorded_and_stays_is_known_and_what_changes_is_not() {
+    let text = |first: &str| {
+        format!(
+            r#"
+value "a" {{
+  input = {first:?}
+}}
+value "b" {{
+  input = "${{value.a.output}}-b"
+}}
+value "c" {{
+  input = [for v in [value.b.output] : upper(v)]
+}}
+output "c" {{
+  value = value.c.output
+}}
+"#
+        )
+    };
+    let world = applied(&text("one"), &nothing());
+    let recorded = &world.objects[&address("value.c")].attributes["output"];
+    assert_eq!(recorded.parts().cloned().collect::<Vec<_>>(), [Value::from("ONE-B")]);
+    let plan = planned(&text("two"), &world);
+    assert_eq!(actions(&plan), ["update value.a", "update value.b", "update value.c"]);
+    let b = plan.changes().iter().find(|change| change.address == address("value.b")).expect("b");
+    assert!(!b.after.as_ref().expect("stays")["input"].is_known());
+    assert!(plan.has_changes());
+    assert!(!planned(&text("one"), &world).has_changes());
+    applied(&text("two"), &world);
+}
+
+#[test]
+fn a_path_that_is_known_only_after_apply_is_filled_in() {
+    let text = r#"
+value "root" {
+  input = "/srv"
+}
+host "h" {
+  path = "${value.root.output}/agent"
+}
+bucket "data" {
+  host = host.h
+  path = "${value.root.output}/data"
+}
+cluster "x" {
+  metadata {
+    host = host.h
+    path = "${value.root.output}/mdt"
+  }
+  storage {
+    hosts           = host.h
+    path            = "${value.root.output}/ost"
+    target_capacity = "1GiB"
+  }
+}
+mount "m" {
+  cluster = cluster.x
+  host    = host.h
+  path    = "${value.root.output}/mnt"
+}
+"#;
+    let plan = planned(text, &nothing());
+    let target = |plan: &lustre_model::plan::Plan| {
+        let found = plan.changes().iter().find(|it| it.address == address("cluster.x.target[\"x-OST0000\"]"));
+        found.and_then(|it| it.after.clone()).expect("a target")
+    };
+    assert!(!target(&plan)["path"].is_known());
+    assert!(target(&plan)["listen"].is_known(), "ports are given while planning");
+    let world = carry_out(&plan, &nothing());
+    let recorded = &world.objects[&address("cluster.x.target[\"x-OST0000\"]")].attributes;
+    assert_eq!(recorded["path"], Value::from("/srv/ost/x-OST0000"));
+    assert_eq!(recorded["listen"], target(&plan)["listen"]);
+    assert_eq!(world.objects[&address("bucket.data")].attributes["credentials_file"], Value::from("/srv/agent/credentials/data"));
+    assert!(!planned(text, &world).has_changes());
+}
+
+#[test]
+fn a_count_that_is_known_only_after_apply_is_refused() {
+    let text = r#"
+value "n" {
+  input = 3
+}
+value "many" {
+  count = value.n.output
+}
+"#;
+    let told = crate::harness::try_plan(text, &[], &nothing(), &crate::harness::options()).expect_err("refused");
+    assert!(told.contains("count"), "{told}");
+    let first = applied("value \"n\" {\n  input = 3\n}\n", &nothing());
+    let world = applied(text, &first);
+    assert_eq!(world.objects.len(), 4, "recorded and unchanged, so known");
+}
+
+/// Random values that refer to lower ones.
+fn random(edges: &[Vec<usize>], inputs: &[u8]) -> String {
+    let block = |(number, (before, input)): (usize, (&Vec<usize>, &u8))| {
+        let before: Vec<String> = before.iter().filter(|it| **it < number).map(|it| format!("value.v{it}.output")).collect();
+        format!("value \"v{number}\" {{\n  input = [{input}, {}]\n}}\n", before.join(", "))
+    };
+    edges.iter().zip(inputs).enumerate().map(block).collect()
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn a_plan_carried_out_needs_no_other_and_destroys_completely(
+        edges in prop::collection::vec(prop::collection::vec(0_usize..10, 0..3), 1..10),
+        more in prop::collection::vec(prop::collection::vec(0_usize..10, 0..3), 1..10),
+        inputs in prop::collection::vec(any::<u8>(), 10..11), others in prop::collection::vec(any::<u8>(), 10..11),
+    ) {
+        let world = applied(&random(&edges, &inputs), &nothing());
+        let world = applied(&random(&more, &others), &world);
+        prop_assert!(world.objects.len() == more.len());
+        let plan = destroyed(&world);
+        prop_assert!(plan.changes().iter().all(|change| change.action == Action::Delete));
+        prop_assert!(carry_out(&plan, &world).objects.is_empty());
+    }
+}
