@@ -31,7 +31,11 @@ pub(crate) fn read(expression: &Expr, diagnostics: &mut Diagnostics) -> Option<T
         ExprKind::Literal(_) | ExprKind::Template(_) | ExprKind::Tuple(_) | ExprKind::Object(_) => {
             refuse(expression, "A type is a name or a call, as `list(string)`.", None, diagnostics)
         }
-        ExprKind::Access(..) | ExprKind::Conditional(..) | ExprKind::Unary(..) | ExprKind::Binary(..) | ExprKind::For(_) => {
+        ExprKind::Access(..)
+        | ExprKind::Conditional(..)
+        | ExprKind::Unary(..)
+        | ExprKind::Binary(..)
+        | ExprKind::For(_) => {
             refuse(expression, "A type is a name or a call, as `list(string)`.", None, diagnostics)
         }
     }
@@ -85,7 +89,12 @@ fn constructed(call: &Call, at: &Expr, diagnostics: &mut Diagnostics) -> Option<
             };
             object(items, diagnostics)
         }
-        "optional" => refuse(at, "`optional` stands only before the type of an attribute of `object`.", None, diagnostics),
+        "optional" => refuse(
+            at,
+            "`optional` stands only before the type of an attribute of `object`.",
+            None,
+            diagnostics,
+        ),
         name => {
             let hint = did_you_mean(name, NAMES);
             refuse(at, &format!("There is no type `{name}(…)`."), hint, diagnostics)

@@ -21,7 +21,6 @@ mod call;
 mod operator;
 mod repeat;
 
-pub(crate) use self::call::is_collection;
 pub(crate) use self::operator::equal;
 
 /// Longest text that an expression may yield, in bytes.
@@ -225,8 +224,12 @@ impl<'a> Context<'a> {
         let condition = self.condition(condition, "the condition")?;
         let (then, otherwise) = match condition.as_bool() {
             // The branch that is not taken gives only its type; what is wrong in it does not matter.
-            Some(true) => (self.expression(then)?, self.quietly(|context| context.expression(otherwise)).ok()),
-            Some(false) => (self.expression(otherwise)?, self.quietly(|context| context.expression(then)).ok()),
+            Some(true) => {
+                (self.expression(then)?, self.quietly(|context| context.expression(otherwise)).ok())
+            }
+            Some(false) => {
+                (self.expression(otherwise)?, self.quietly(|context| context.expression(then)).ok())
+            }
             None => {
                 let branches = [self.expression(then), self.expression(otherwise)];
                 let [then, otherwise] = branches;
@@ -242,7 +245,8 @@ impl<'a> Context<'a> {
         };
         let marked = condition.is_sensitive();
         if !condition.is_known() {
-            let marked = marked || then.has_sensitive() || otherwise.is_some_and(|value| value.has_sensitive());
+            let marked =
+                marked || then.has_sensitive() || otherwise.is_some_and(|value| value.has_sensitive());
             return Ok(Value::unknown(common).marked(marked));
         }
         Ok(self.convert(&then, &common, whole, "the result of a conditional")?.marked(marked))
@@ -285,13 +289,17 @@ impl<'a> Context<'a> {
                     Ok(())
                 }
                 Part::Interpolation(inner) => self.interpolation(inner, text),
-                Part::If(condition, then, otherwise) => self.if_directive(condition, [then, otherwise], text, whole),
+                Part::If(condition, then, otherwise) => {
+                    self.if_directive(condition, [then, otherwise], text, whole)
+                }
                 Part::For(it) => self.for_directive(it, text, whole),
             };
             result = result.and(rendered);
             if text.written.len() > TEXT_BYTES_MAX {
                 let detail = format!("A text has at most {} MiB.", TEXT_BYTES_MAX >> 20);
-                return Err(self.refuse(Diagnostic::error("E0407", "text is too long").detail(detail).at(whole.span)));
+                return Err(
+                    self.refuse(Diagnostic::error("E0407", "text is too long").detail(detail).at(whole.span))
+                );
             }
         }
         result
@@ -302,7 +310,9 @@ impl<'a> Context<'a> {
         if value.is_null() {
             let diagnostic = Diagnostic::error("E0408", "null in a text");
             let hint = "Give it a value with `coalesce(…)`, or leave it out with a condition.";
-            return Err(self.report(diagnostic.detail("A null cannot be written into a text.").hint(hint), inner));
+            return Err(
+                self.report(diagnostic.detail("A null cannot be written into a text.").hint(hint), inner)
+            );
         }
         let value = self.convert(&value, &Type::String, inner, "a text")?;
         text.push(&value);

@@ -14,8 +14,16 @@ use lustre_model::value::{Number, Value};
 
 use crate::world::World;
 
+mod arithmetic;
 mod collection;
 mod conversion;
+mod encoding;
+mod file;
+mod format;
+mod network;
+mod pattern;
+mod set;
+mod text;
 
 /// Most elements of a collection that a function makes.
 pub(crate) const ELEMENTS_MAX: usize = 1_000_000;
@@ -73,7 +81,17 @@ pub(crate) struct Row(
 );
 
 /// All functions, by family.
-pub(crate) static FAMILIES: [&[Row]; 2] = [collection::ROWS, conversion::ROWS];
+pub(crate) static FAMILIES: [&[Row]; 9] = [
+    arithmetic::ROWS,
+    collection::ROWS,
+    conversion::ROWS,
+    encoding::ROWS,
+    file::ROWS,
+    format::ROWS,
+    network::ROWS,
+    set::ROWS,
+    text::ROWS,
+];
 
 /// A function.
 #[derive(Debug, Clone)]

@@ -82,7 +82,11 @@ impl Program {
 }
 
 /// Gives every variable its value.
-pub(crate) fn bind(program: &Program, inputs: &[Input], diagnostics: &mut Diagnostics) -> IndexMap<String, Outcome> {
+pub(crate) fn bind(
+    program: &Program,
+    inputs: &[Input],
+    diagnostics: &mut Diagnostics,
+) -> IndexMap<String, Outcome> {
     let mut given: BTreeMap<&str, &Input> = BTreeMap::new();
     for input in inputs {
         if program.variables.contains_key(&input.name) {
@@ -124,10 +128,16 @@ fn from_default(variable: &Variable, diagnostics: &mut Diagnostics) -> Outcome {
     let mut context = Context::new(&EmptyWorld, None);
     let value = context.evaluate(default).and_then(|value| {
         if value.is_null() && !variable.nullable {
-            let diagnostic = Diagnostic::error("E0606", format!("default of variable `{}` is null", variable.name));
+            let diagnostic =
+                Diagnostic::error("E0606", format!("default of variable `{}` is null", variable.name));
             return Err(context.report(diagnostic.detail("It says `nullable = false`."), default));
         }
-        context.convert(&value, &variable.constraint, default, &format!("the default of variable `{}`", variable.name))
+        context.convert(
+            &value,
+            &variable.constraint,
+            default,
+            &format!("the default of variable `{}`", variable.name),
+        )
     });
     diagnostics.extend(context.diagnostics);
     value
@@ -136,21 +146,25 @@ fn from_default(variable: &Variable, diagnostics: &mut Diagnostics) -> Outcome {
 fn from_input(variable: &Variable, input: &Input, diagnostics: &mut Diagnostics) -> Outcome {
     let value = match &input.given {
         Given::Value(value) => value.clone(),
-        Given::Text(text) if variable.constraint.is_primitive() || variable.constraint == Type::Any => text.as_str().into(),
+        Given::Text(text) if variable.constraint.is_primitive() || variable.constraint == Type::Any => {
+            text.as_str().into()
+        }
         Given::Text(text) => parse(text, variable, input, diagnostics)?,
     };
     if value.is_null() && !variable.nullable {
         return match &variable.default {
             Some(_) => from_default(variable, diagnostics),
             None => {
-                let diagnostic = Diagnostic::error("E0606", format!("value of variable `{}` is null", variable.name));
+                let diagnostic =
+                    Diagnostic::error("E0606", format!("value of variable `{}` is null", variable.name));
                 diagnostics.push(input.origin.place(diagnostic.detail("It says `nullable = false`.")));
                 Err(Failed)
             }
         };
     }
     value.convert(&variable.constraint).map_err(|error| {
-        let diagnostic = Diagnostic::error("E0607", format!("unsuitable value for variable `{}`", variable.name));
+        let diagnostic =
+            Diagnostic::error("E0607", format!("unsuitable value for variable `{}`", variable.name));
         let diagnostic = diagnostic.detail(format!("{error}.")).at(variable.span);
         diagnostics.push(input.origin.place(diagnostic));
         Failed
@@ -167,7 +181,8 @@ fn parse(text: &str, variable: &Variable, input: &Input, diagnostics: &mut Diagn
     let value = expression.ok_or(Failed).and_then(|expression| context.evaluate(&expression));
     found.extend(context.diagnostics);
     for inner in found {
-        let diagnostic = Diagnostic::error("E0608", format!("invalid value for variable `{}`", variable.name));
+        let diagnostic =
+            Diagnostic::error("E0608", format!("invalid value for variable `{}`", variable.name));
         let detail = format!("{}. {}", inner.summary, inner.detail);
         diagnostics.push(input.origin.place(diagnostic.detail(detail.trim())));
     }

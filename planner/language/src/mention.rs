@@ -106,7 +106,11 @@ impl<'a> Finder<'a> {
             ExprKind::For(it) => {
                 self.expression(&it.collection);
                 self.bind(it.key_name.as_deref(), &it.value_name, |finder| {
-                    it.key.iter().chain([&it.value]).chain(&it.condition).for_each(|part| finder.expression(part));
+                    it.key
+                        .iter()
+                        .chain([&it.value])
+                        .chain(&it.condition)
+                        .for_each(|part| finder.expression(part));
                 });
             }
         }

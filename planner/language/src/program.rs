@@ -171,7 +171,8 @@ pub(crate) struct LifecycleSyntax {
 impl LifecycleSyntax {
     pub(crate) fn expressions(&self) -> impl Iterator<Item = &Expr> {
         let checks = self.preconditions.iter().chain(&self.postconditions);
-        let single = self.prevent_destroy.iter().chain(&self.create_before_destroy).chain(&self.replace_triggered_by);
+        let single =
+            self.prevent_destroy.iter().chain(&self.create_before_destroy).chain(&self.replace_triggered_by);
         single.chain(checks.flat_map(|check| [&check.condition, &check.error_message]))
     }
 }
@@ -254,5 +255,7 @@ impl Program {
 
 /// Reports that something was declared before.
 pub(crate) fn duplicate(what: &str, name: &str, at: Span, first: Span) -> Diagnostic {
-    Diagnostic::error("E0201", format!("duplicate {what} `{name}`")).at(at).related(first, "first declared here")
+    Diagnostic::error("E0201", format!("duplicate {what} `{name}`"))
+        .at(at)
+        .related(first, "first declared here")
 }

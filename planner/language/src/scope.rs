@@ -124,8 +124,10 @@ impl<'a> Scope<'a> {
         let value = context.evaluate(&output.value).ok();
         let value = value.and_then(|value| {
             if value.has_sensitive() && !output.sensitive {
-                let diagnostic = Diagnostic::error("E0602", format!("output `{}` shows a sensitive value", output.name));
-                let hint = "Say `sensitive = true` in the output, or wrap what may be shown in `nonsensitive(…)`.";
+                let diagnostic =
+                    Diagnostic::error("E0602", format!("output `{}` shows a sensitive value", output.name));
+                let hint =
+                    "Say `sensitive = true` in the output, or wrap what may be shown in `nonsensitive(…)`.";
                 context.report(diagnostic.hint(hint), &output.value);
                 return None;
             }
@@ -150,7 +152,12 @@ impl<'a> Scope<'a> {
         let mut context = self.context();
         let (body, _) = instance::body(&mut context, &syntax.body);
         self.collect(context);
-        Some(Block { kind: syntax.kind.clone(), labels: syntax.labels.clone(), body, span: syntax.header_span })
+        Some(Block {
+            kind: syntax.kind.clone(),
+            labels: syntax.labels.clone(),
+            body,
+            span: syntax.header_span,
+        })
     }
 
     pub(crate) fn text(&self, span: Span) -> &str {
@@ -172,12 +179,18 @@ impl<'a> Scope<'a> {
     fn validate_variables(&mut self) {
         let mut wrong = Vec::new();
         for variable in self.program.variables.values() {
-            if variable.validations.is_empty() || self.variables.get(&variable.name).is_none_or(Result::is_err) {
+            if variable.validations.is_empty()
+                || self.variables.get(&variable.name).is_none_or(Result::is_err)
+            {
                 continue;
             }
             let scope: &Scope<'_> = self;
             let mut context = Context::new(scope.world, Some(scope));
-            let holds = scope.checks(&mut context, &variable.validations, &format!("the validation of `{}`", variable.name));
+            let holds = scope.checks(
+                &mut context,
+                &variable.validations,
+                &format!("the validation of `{}`", variable.name),
+            );
             scope.collect(context);
             if !holds {
                 wrong.push(variable.name.clone());
@@ -200,7 +213,10 @@ impl<'a> Scope<'a> {
                 continue;
             }
             all = false;
-            let Ok(message) = context.evaluate_as(&check.error_message, &Type::String, "an error message") else { continue };
+            let Ok(message) = context.evaluate_as(&check.error_message, &Type::String, "an error message")
+            else {
+                continue;
+            };
             let told = match message.as_str() {
                 Some(_) if message.is_sensitive() => "The message is sensitive and not shown.".to_owned(),
                 Some(text) => text.trim().to_owned(),

@@ -41,9 +41,13 @@ fn run(text: &str, inputs: &[(&str, &str)]) -> Ran {
         let resource = waiting.remove(position);
         for instance in scope.expand(resource) {
             let evaluated = scope.evaluate(resource, &instance);
-            let mut attributes = BTreeMap::from([("id".to_owned(), Value::unknown(lustre_model::types::Type::String))]);
+            let mut attributes =
+                BTreeMap::from([("id".to_owned(), Value::unknown(lustre_model::types::Type::String))]);
             for (name, attribute) in &evaluated.body.attributes {
-                values.insert(format!("{}.{name}", instance.address), attribute.value.to_lossless().to_string());
+                values.insert(
+                    format!("{}.{name}", instance.address),
+                    attribute.value.to_lossless().to_string(),
+                );
                 attributes.insert(name.clone(), attribute.value.clone());
             }
             for (at, block) in evaluated.body.blocks.iter().enumerate() {
@@ -72,7 +76,8 @@ fn render(diagnostics: &Diagnostics, sources: &Sources) -> String {
     let mut lines = Vec::new();
     for it in diagnostics {
         let place = it.span.and_then(|span| sources.positions(span));
-        let place = place.map(|(start, end)| format!("{}:{}-{}:{}", start.line, start.column, end.line, end.column));
+        let place =
+            place.map(|(start, end)| format!("{}:{}-{}:{}", start.line, start.column, end.line, end.column));
         lines.push(format!("{} {} {}", it.code, place.unwrap_or_default(), it.summary));
         lines.extend((!it.detail.is_empty()).then(|| format!("  {}", it.detail)));
         lines.extend(it.hint.iter().map(|hint| format!("  hint: {hint}")));
@@ -152,7 +157,10 @@ fn the_block_state_is_evaluated() {
     let (program, _) = Program::load([("a.hcl".to_owned(), text)], &KINDS);
     let scope = Scope::new(&program, &EmptyWorld, &[]);
     let block = scope.state_backend().unwrap();
-    assert_eq!((block.labels[0].text.as_str(), block.body.attributes["path"].value.as_str()), ("local", Some("./x")));
+    assert_eq!(
+        (block.labels[0].text.as_str(), block.body.attributes["path"].value.as_str()),
+        ("local", Some("./x"))
+    );
 }
 
 #[test]

@@ -44,15 +44,26 @@ impl Context<'_> {
                     .detail(format!("The value is null, so it has no attribute `{name}`."));
                 Err(self.report_step(diagnostic, step, whole))
             }
-            Kind::Bool(_) | Kind::Number(_) | Kind::String(_) | Kind::List(..) | Kind::Set(..) | Kind::Tuple(_) => {
-                Err(self.no_such_part(value, name, &[], step, whole))
-            }
+            Kind::Bool(_)
+            | Kind::Number(_)
+            | Kind::String(_)
+            | Kind::List(..)
+            | Kind::Set(..)
+            | Kind::Tuple(_) => Err(self.no_such_part(value, name, &[], step, whole)),
         }
     }
 
-    fn no_such_part(&mut self, value: &Value, name: &str, names: &[&str], step: &Step, whole: &Expr) -> super::Failed {
+    fn no_such_part(
+        &mut self,
+        value: &Value,
+        name: &str,
+        names: &[&str],
+        step: &Step,
+        whole: &Expr,
+    ) -> super::Failed {
         let kind = value.type_of().friendly();
-        let what = value.resource().map_or(format!("This {kind}"), |address| format!("`{}`", address.block()));
+        let what =
+            value.resource().map_or(format!("This {kind}"), |address| format!("`{}`", address.block()));
         let mut diagnostic = Diagnostic::error("E0421", format!("no attribute `{name}`"))
             .detail(format!("{what} has no attribute of that name."));
         let sequence = matches!(value.kind(), Kind::List(..) | Kind::Set(..) | Kind::Tuple(_));
@@ -60,8 +71,12 @@ impl Context<'_> {
             diagnostic = diagnostic.hint(hint);
         } else if sequence {
             diagnostic = diagnostic.hint(format!("For that attribute of every element write `[*].{name}`."));
-        } else if value.as_map().is_some_and(|items| !items.is_empty() && items.values().all(|it| it.resource().is_some())) {
-            diagnostic = diagnostic.hint("It has several instances: say which one in brackets, as in `[\"key\"]`.");
+        } else if value
+            .as_map()
+            .is_some_and(|items| !items.is_empty() && items.values().all(|it| it.resource().is_some()))
+        {
+            diagnostic =
+                diagnostic.hint("It has several instances: say which one in brackets, as in `[\"key\"]`.");
         }
         self.report_step(diagnostic, step, whole)
     }
@@ -99,10 +114,11 @@ impl Context<'_> {
 
     fn not_indexable(&mut self, value: &Value, step: &Step, whole: &Expr) -> super::Failed {
         let kind = value.type_of().friendly();
-        let mut diagnostic = Diagnostic::error("E0423", "value has no elements by index")
-            .detail(format!("It is a {kind}."));
+        let mut diagnostic =
+            Diagnostic::error("E0423", "value has no elements by index").detail(format!("It is a {kind}."));
         if matches!(value.kind(), Kind::Set(..)) {
-            diagnostic = diagnostic.hint("A set has no order; convert it with `tolist(…)` or walk it with `for`.");
+            diagnostic =
+                diagnostic.hint("A set has no order; convert it with `tolist(…)` or walk it with `for`.");
         }
         self.report_step(diagnostic, step, whole)
     }
@@ -111,7 +127,11 @@ impl Context<'_> {
         let items = value.as_list().unwrap_or(&[]);
         let Ok(number) = key.convert(&Type::Number) else {
             let detail = "Elements of a list are found by a number, from 0.";
-            return Err(self.report_step(Diagnostic::error("E0424", "invalid index").detail(detail), step, whole));
+            return Err(self.report_step(
+                Diagnostic::error("E0424", "invalid index").detail(detail),
+                step,
+                whole,
+            ));
         };
         if !number.is_known() {
             return Ok(Value::unknown(element_type(&value.type_of()).unwrap_or(Type::Any)));
@@ -131,7 +151,11 @@ impl Context<'_> {
         let Some(items) = value.as_map() else { return Ok(Value::unknown(Type::Any)) };
         let Ok(name) = key.convert(&Type::String) else {
             let detail = "Elements of a map are found by text.";
-            return Err(self.report_step(Diagnostic::error("E0424", "invalid index").detail(detail), step, whole));
+            return Err(self.report_step(
+                Diagnostic::error("E0424", "invalid index").detail(detail),
+                step,
+                whole,
+            ));
         };
         let Some(name) = name.as_str() else {
             return Ok(Value::unknown(element_type(&value.type_of()).unwrap_or(Type::Any)));
@@ -139,9 +163,13 @@ impl Context<'_> {
         if let Some(part) = items.get(name) {
             return Ok(part.clone());
         }
-        let shown = if key.has_sensitive() { "that name".to_owned() } else { lustre_model::address::quote(name) };
-        let mut diagnostic = Diagnostic::error("E0424", "invalid index").detail(format!("There is no element {shown}."));
-        if let Some(hint) = did_you_mean(name, items.keys().map(String::as_str)).filter(|_| !key.has_sensitive()) {
+        let shown =
+            if key.has_sensitive() { "that name".to_owned() } else { lustre_model::address::quote(name) };
+        let mut diagnostic =
+            Diagnostic::error("E0424", "invalid index").detail(format!("There is no element {shown}."));
+        if let Some(hint) =
+            did_you_mean(name, items.keys().map(String::as_str)).filter(|_| !key.has_sensitive())
+        {
             diagnostic = diagnostic.hint(hint);
         }
         Err(self.report_step(diagnostic, step, whole))

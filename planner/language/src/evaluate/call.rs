@@ -6,7 +6,7 @@
 use lustre_model::address::is_identifier;
 use lustre_model::diagnostic::{Diagnostic, Diagnostics, Sources};
 use lustre_model::types::Type;
-use lustre_model::value::{Kind, Value};
+use lustre_model::value::Value;
 
 use crate::evaluate::{Context, Failed, Outcome, TEXT_BYTES_MAX, Text};
 use crate::function::{self, Function, Refusal, Run};
@@ -25,11 +25,24 @@ impl Context<'_> {
         };
         match function.run {
             Run::Try => return self.try_each(call, whole),
-            Run::Can => return Ok(self.quietly(|context| context.all(&call.arguments)).map_or_else(
-                |Failed| Value::from(false),
-                |values| if values.iter().all(Value::is_wholly_known) { true.into() } else { Value::unknown(Type::Bool) },
-            )),
-            Run::Values(_) | Run::Parts(_) | Run::Raw(_) | Run::World(_) | Run::TemplateFile | Run::TemplateText => {}
+            Run::Can => {
+                return Ok(self.quietly(|context| context.all(&call.arguments)).map_or_else(
+                    |Failed| Value::from(false),
+                    |values| {
+                        if values.iter().all(Value::is_wholly_known) {
+                            true.into()
+                        } else {
+                            Value::unknown(Type::Bool)
+                        }
+                    },
+                ));
+            }
+            Run::Values(_)
+            | Run::Parts(_)
+            | Run::Raw(_)
+            | Run::World(_)
+            | Run::TemplateFile
+            | Run::TemplateText => {}
         }
         let arguments = self.arguments(call)?;
         let Some(arguments) = arguments else { return Ok(Value::unknown(function.result.clone())) };
@@ -46,8 +59,10 @@ impl Context<'_> {
         match program::check_call(call) {
             Some(diagnostic) => self.refuse(diagnostic),
             None => {
-                let detail = function::find(&call.name).map(|it| format!("Its signature is `{}`.", it.signature()));
-                let diagnostic = Diagnostic::error("E0502", format!("wrong number of arguments for `{}`", call.name));
+                let detail =
+                    function::find(&call.name).map(|it| format!("Its signature is `{}`.", it.signature()));
+                let diagnostic =
+                    Diagnostic::error("E0502", format!("wrong number of arguments for `{}`", call.name));
                 self.refuse(diagnostic.detail(detail.unwrap_or_default()).at(call.name_span))
             }
         }
@@ -70,7 +85,12 @@ impl Context<'_> {
         Ok(Some(values))
     }
 
-    fn converted(&mut self, function: &Function, call: &Call, arguments: &[Value]) -> Result<Vec<Value>, Failed> {
+    fn converted(
+        &mut self,
+        function: &Function,
+        call: &Call,
+        arguments: &[Value],
+    ) -> Result<Vec<Value>, Failed> {
         let results: Vec<Outcome> = arguments
             .iter()
             .enumerate()
@@ -104,7 +124,9 @@ impl Context<'_> {
                 return Ok(Value::unknown(function.result.clone()).marked(marked));
             }
             let bare: Vec<Value> = arguments.iter().map(|value| value.kind().clone().into()).collect();
-            return run(&bare).map(|value| value.marked(marked)).map_err(|refusal| self.refusal(&refusal, call));
+            return run(&bare)
+                .map(|value| value.marked(marked))
+                .map_err(|refusal| self.refusal(&refusal, call));
         }
         let marked = arguments.iter().any(Value::has_sensitive);
         let template = matches!(function.run, Run::TemplateFile | Run::TemplateText);
@@ -140,7 +162,8 @@ impl Context<'_> {
     fn refusal(&mut self, refusal: &Refusal, call: &Call) -> Failed {
         let (summary, at) = match refusal.argument {
             Some(position) => {
-                let name = function::find(&call.name).map_or("", |function| function.parameter(position).name.as_str());
+                let name = function::find(&call.name)
+                    .map_or("", |function| function.parameter(position).name.as_str());
                 (format!("unsuitable argument `{name}` of `{}`", call.name), argument_at(call, position))
             }
             None => (format!("`{}` failed", call.name), None),
@@ -162,7 +185,9 @@ impl Context<'_> {
     fn bounded(&mut self, value: Value, whole: &Expr) -> Outcome {
         let too_long = value.as_str().is_some_and(|text| text.len() > TEXT_BYTES_MAX);
         if too_long || value.parts().take(function::ELEMENTS_MAX + 1).count() > function::ELEMENTS_MAX {
-            return Err(self.refuse(Diagnostic::error("E0506", "result of a function is too large").at(whole.span)));
+            return Err(
+                self.refuse(Diagnostic::error("E0506", "result of a function is too large").at(whole.span))
+            );
         }
         Ok(value)
     }
@@ -205,7 +230,9 @@ impl Context<'_> {
         let id = sources.add(name, text);
         if inner.templates > TEMPLATES_MAX {
             let detail = format!("Templates are rendered at most {TEMPLATES_MAX} deep.");
-            return Err(self.refuse(Diagnostic::error("E0508", "templates nest too deep").detail(detail).at(whole.span)));
+            return Err(self.refuse(
+                Diagnostic::error("E0508", "templates nest too deep").detail(detail).at(whole.span),
+            ));
         }
         if unknown {
             return Ok(Value::unknown(Type::String));
@@ -216,7 +243,10 @@ impl Context<'_> {
             for mention in mention::mentions_of_parts(&parts) {
                 let Mention::Reference(reference) = mention else { continue };
                 if !names.contains_key(reference.root) {
-                    let diagnostic = Diagnostic::error("E0509", format!("the template knows no name `{}`", reference.root));
+                    let diagnostic = Diagnostic::error(
+                        "E0509",
+                        format!("the template knows no name `{}`", reference.root),
+                    );
                     let hint = did_you_mean(reference.root, names.keys().map(String::as_str));
                     let hint = hint.unwrap_or_else(|| "Names are given in the second argument.".to_owned());
                     inner.refuse(diagnostic.hint(hint).at(reference.span));
@@ -235,7 +265,9 @@ impl Context<'_> {
     /// Places what was found in a template at the call, and says the line in words: the template is no source of ours.
     fn adopt(&mut self, found: Diagnostics, sources: &Sources, whole: &Expr) {
         for mut diagnostic in found {
-            let place = diagnostic.span.and_then(|span| Some((sources.get(span.source)?, sources.positions(span)?.0)));
+            let place = diagnostic
+                .span
+                .and_then(|span| Some((sources.get(span.source)?, sources.positions(span)?.0)));
             if let Some((source, position)) = place {
                 let place = format!("{} line {}, column {}", source.name, position.line, position.column);
                 diagnostic.detail = format!("In {place}: {}", diagnostic.detail).trim_end().to_owned();
@@ -250,9 +282,4 @@ impl Context<'_> {
 /// The expression that gave an argument; a spread one gave several.
 fn argument_at(call: &Call, position: usize) -> Option<&Expr> {
     call.arguments.get(position).or_else(|| call.arguments.last().filter(|_| call.spread))
-}
-
-/// Says whether a value can be walked; used by functions that take any collection.
-pub(crate) fn is_collection(value: &Value) -> bool {
-    matches!(value.kind(), Kind::List(..) | Kind::Set(..) | Kind::Map(..) | Kind::Tuple(_) | Kind::Object(..))
 }

@@ -78,7 +78,8 @@ impl Context<'_> {
         let [left, right] = sides;
         let (left, right) = (left?, right?);
         let marked = left.has_sensitive() || right.has_sensitive();
-        let result = equal(&left, &right).map_or(Value::unknown(Type::Bool), |same| Value::from(same != negate));
+        let result =
+            equal(&left, &right).map_or(Value::unknown(Type::Bool), |same| Value::from(same != negate));
         Ok(result.marked(marked))
     }
 
@@ -142,7 +143,13 @@ pub(crate) fn equal(left: &Value, right: &Value) -> Option<bool> {
             all(a.values().zip(b.values()).map(|(a, b)| equal(a, b)).collect())
         }
         (
-            Kind::Null(_) | Kind::Bool(_) | Kind::Number(_) | Kind::String(_) | Kind::List(..) | Kind::Set(..) | Kind::Map(..),
+            Kind::Null(_)
+            | Kind::Bool(_)
+            | Kind::Number(_)
+            | Kind::String(_)
+            | Kind::List(..)
+            | Kind::Set(..)
+            | Kind::Map(..),
             _,
         )
         | (Kind::Tuple(_) | Kind::Object(..), _) => Some(false),

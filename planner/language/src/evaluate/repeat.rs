@@ -24,13 +24,18 @@ impl Context<'_> {
         let sensitive = value.is_sensitive();
         if value.is_null() {
             let diagnostic = Diagnostic::error("E0430", "`for` over null");
-            return Err(self.report(diagnostic.detail("There is nothing to walk: the value is null."), collection));
+            return Err(
+                self.report(diagnostic.detail("There is nothing to walk: the value is null."), collection)
+            );
         }
         if !value.is_known() {
             return Ok(Walk { items: None, sensitive });
         }
         let Some(items) = elements(&value) else {
-            let detail = format!("`for` walks a list, set, map, tuple or object, but this is {}.", value.type_of().friendly());
+            let detail = format!(
+                "`for` walks a list, set, map, tuple or object, but this is {}.",
+                value.type_of().friendly()
+            );
             let diagnostic = Diagnostic::error("E0431", "`for` over a value without elements").detail(detail);
             return Err(self.report(diagnostic, collection));
         };
@@ -105,7 +110,8 @@ impl Context<'_> {
             if group.len() > 1 && !it.grouping {
                 let detail = format!("Two elements have the key {}.", lustre_model::address::quote(&name));
                 let diagnostic = Diagnostic::error("E0433", "duplicate key").detail(detail);
-                let diagnostic = diagnostic.hint("Write `...` behind the value to gather the values of one key in a list.");
+                let diagnostic = diagnostic
+                    .hint("Write `...` behind the value to gather the values of one key in a list.");
                 return Err(self.report(diagnostic, key));
             }
         }
@@ -116,7 +122,12 @@ impl Context<'_> {
         Ok(Value::object(single))
     }
 
-    pub(super) fn for_directive(&mut self, it: &TemplateFor, text: &mut Text, whole: &Expr) -> Result<(), Failed> {
+    pub(super) fn for_directive(
+        &mut self,
+        it: &TemplateFor,
+        text: &mut Text,
+        whole: &Expr,
+    ) -> Result<(), Failed> {
         let Walk { items, sensitive } = self.walk(&it.collection)?;
         text.sensitive |= sensitive;
         let Some(items) = items else {

@@ -8,19 +8,49 @@ use lustre_model::value::{Kind, Value};
 use crate::function::{Row, Run, Yield, refuse};
 
 pub(super) const ROWS: &[Row] = &[
-    Row("tostring(value any) string", "Converts to text.", ["tostring(1.50)", "\"1.5\""], Run::Raw(to_string)),
-    Row("tonumber(value any) number", "Converts to a number.", ["tonumber(\"12\")", "12"], Run::Raw(to_number)),
+    Row(
+        "tostring(value any) string",
+        "Converts to text.",
+        ["tostring(1.50)", "\"1.5\""],
+        Run::Raw(to_string),
+    ),
+    Row(
+        "tonumber(value any) number",
+        "Converts to a number.",
+        ["tonumber(\"12\")", "12"],
+        Run::Raw(to_number),
+    ),
     Row("tobool(value any) bool", "Converts to a boolean.", ["tobool(\"true\")", "true"], Run::Raw(to_bool)),
-    Row("tolist(value any) list(any)", "Converts to a list.", ["tolist([\"a\", 1])", "[\"a\", \"1\"]"], Run::Raw(to_list)),
-    Row("toset(value any) set(any)", "Converts to a set.", ["toset([\"b\", \"a\", \"b\"])", "[\"a\", \"b\"]"], Run::Raw(to_set)),
-    Row("tomap(value any) map(any)", "Converts to a map.", ["tomap({ a = 1, b = \"x\" })", "{ a = \"1\", b = \"x\" }"], Run::Raw(to_map)),
+    Row(
+        "tolist(value any) list(any)",
+        "Converts to a list.",
+        ["tolist([\"a\", 1])", "[\"a\", \"1\"]"],
+        Run::Raw(to_list),
+    ),
+    Row(
+        "toset(value any) set(any)",
+        "Converts to a set.",
+        ["toset([\"b\", \"a\", \"b\"])", "[\"a\", \"b\"]"],
+        Run::Raw(to_set),
+    ),
+    Row(
+        "tomap(value any) map(any)",
+        "Converts to a map.",
+        ["tomap({ a = 1, b = \"x\" })", "{ a = \"1\", b = \"x\" }"],
+        Run::Raw(to_map),
+    ),
     Row(
         "try(...expressions any) any",
         "Yields the first expression that can be evaluated.",
         ["try({}.missing, \"fallback\")", "\"fallback\""],
         Run::Try,
     ),
-    Row("can(expression any) bool", "Says whether an expression can be evaluated.", ["can(tonumber(\"x\"))", "false"], Run::Can),
+    Row(
+        "can(expression any) bool",
+        "Says whether an expression can be evaluated.",
+        ["can(tonumber(\"x\"))", "false"],
+        Run::Can,
+    ),
     Row(
         "sensitive(value any) any",
         "Marks a value so that it is never shown.",
@@ -33,8 +63,18 @@ pub(super) const ROWS: &[Row] = &[
         ["nonsensitive(sensitive(1))", "1"],
         Run::Raw(nonsensitive),
     ),
-    Row("issensitive(value any) bool", "Says whether a value is marked.", ["issensitive(sensitive(1))", "true"], Run::Raw(is_sensitive)),
-    Row("type(value any) string", "Names the type of a value.", ["type([1, \"a\"])", "\"tuple([number, string])\""], Run::Raw(type_name)),
+    Row(
+        "issensitive(value any) bool",
+        "Says whether a value is marked.",
+        ["issensitive(sensitive(1))", "true"],
+        Run::Raw(is_sensitive),
+    ),
+    Row(
+        "type(value any) string",
+        "Names the type of a value.",
+        ["type([1, \"a\"])", "\"tuple([number, string])\""],
+        Run::Raw(type_name),
+    ),
 ];
 
 fn convert(arguments: &[Value], wanted: &Type) -> Yield {

@@ -35,7 +35,8 @@ impl Program {
             self.check_expression(&local.value, Place::Plain, diagnostics);
         }
         for output in self.outputs.values() {
-            let checks = output.preconditions.iter().flat_map(|check| [&check.condition, &check.error_message]);
+            let checks =
+                output.preconditions.iter().flat_map(|check| [&check.condition, &check.error_message]);
             for expression in [&output.value].into_iter().chain(checks) {
                 self.check_expression(expression, Place::Plain, diagnostics);
             }
@@ -55,7 +56,9 @@ impl Program {
     fn check_resource(&self, resource: &Resource, diagnostics: &mut Diagnostics) {
         match &resource.repetition {
             Repetition::Single => {}
-            Repetition::Count(it) | Repetition::ForEach(it) => self.check_expression(it, Place::Plain, diagnostics),
+            Repetition::Count(it) | Repetition::ForEach(it) => {
+                self.check_expression(it, Place::Plain, diagnostics)
+            }
         }
         let place = Place::Resource(resource);
         self.check_body(&resource.body, &mut Vec::new(), place, diagnostics);
@@ -91,17 +94,29 @@ impl Program {
             let target = mention::references(expression).next();
             let resource = target.and_then(|it| self.resource(it.root, it.name(0)?));
             if resource.is_none() && !self.incomplete {
-                let diagnostic = Diagnostic::error("E0302", "`depends_on` names no resource").at(expression.span);
+                let diagnostic =
+                    Diagnostic::error("E0302", "`depends_on` names no resource").at(expression.span);
                 diagnostics.push(diagnostic.detail("Each element is a resource: `cluster.scratch`."));
             }
         }
     }
 
-    pub(super) fn check_expression(&self, expression: &Expr, place: Place<'_>, diagnostics: &mut Diagnostics) {
+    pub(super) fn check_expression(
+        &self,
+        expression: &Expr,
+        place: Place<'_>,
+        diagnostics: &mut Diagnostics,
+    ) {
         self.check_bound(expression, &[], place, diagnostics);
     }
 
-    fn check_bound(&self, expression: &Expr, bound: &[&str], place: Place<'_>, diagnostics: &mut Diagnostics) {
+    fn check_bound(
+        &self,
+        expression: &Expr,
+        bound: &[&str],
+        place: Place<'_>,
+        diagnostics: &mut Diagnostics,
+    ) {
         for mention in mention::mentions(expression) {
             match mention {
                 Mention::Reference(reference) if bound.contains(&reference.root) => {}
@@ -129,15 +144,21 @@ impl Program {
                 Place::Resource(it) if matches!(it.repetition, Repetition::ForEach(_)) => {
                     one_of("each", name, &["key", "value"], span)
                 }
-                Place::Resource(_) | Place::Plain | Place::Validation(_) => Some(out_of_place("each", "for_each", span)),
+                Place::Resource(_) | Place::Plain | Place::Validation(_) => {
+                    Some(out_of_place("each", "for_each", span))
+                }
             },
             "count" => match place {
                 Place::Resource(it) if matches!(it.repetition, Repetition::Count(_)) => {
                     one_of("count", name, &["index"], span)
                 }
-                Place::Resource(_) | Place::Plain | Place::Validation(_) => Some(out_of_place("count", "count", span)),
+                Place::Resource(_) | Place::Plain | Place::Validation(_) => {
+                    Some(out_of_place("count", "count", span))
+                }
             },
-            kind if self.kinds.iter().any(|known| known == kind) => self.check_resource_reference(kind, name, reference, place),
+            kind if self.kinds.iter().any(|known| known == kind) => {
+                self.check_resource_reference(kind, name, reference, place)
+            }
             root => Some(self.unknown_root(root, span)),
         }
     }
@@ -197,8 +218,10 @@ impl Program {
         }
         let key = reference.key(1);
         if !resource.is_repeated() && key.is_some() {
-            let diagnostic = Diagnostic::error("E0306", format!("`{}` has one instance only", resource.address()));
-            let diagnostic = diagnostic.hint("It has neither `for_each` nor `count`; leave the brackets out.");
+            let diagnostic =
+                Diagnostic::error("E0306", format!("`{}` has one instance only", resource.address()));
+            let diagnostic =
+                diagnostic.hint("It has neither `for_each` nor `count`; leave the brackets out.");
             return Some(diagnostic.at(reference.span).related(resource.span, "declared here"));
         }
         None
@@ -210,8 +233,12 @@ impl Program {
         let diagnostic = Diagnostic::error("E0307", format!("unknown name `{root}`")).at(span);
         match did_you_mean(root, known) {
             Some(hint) => diagnostic.hint(hint),
-            None if self.variables.contains_key(root) => diagnostic.hint(format!("Did you mean `var.{root}`?")),
-            None if self.locals.contains_key(root) => diagnostic.hint(format!("Did you mean `local.{root}`?")),
+            None if self.variables.contains_key(root) => {
+                diagnostic.hint(format!("Did you mean `var.{root}`?"))
+            }
+            None if self.locals.contains_key(root) => {
+                diagnostic.hint(format!("Did you mean `local.{root}`?"))
+            }
             None => diagnostic.hint(format!("If it is a text, write \"{root}\".")),
         }
     }
@@ -234,7 +261,8 @@ fn out_of_place(root: &str, argument: &str, span: Span) -> Diagnostic {
 /// Checks name and number of arguments of a call.
 pub(crate) fn check_call(call: &Call) -> Option<Diagnostic> {
     let Some(function) = function::find(&call.name) else {
-        let diagnostic = Diagnostic::error("E0501", format!("unknown function `{}`", call.name)).at(call.name_span);
+        let diagnostic =
+            Diagnostic::error("E0501", format!("unknown function `{}`", call.name)).at(call.name_span);
         let names = function::functions().into_iter().map(|function| function.name);
         return Some(match did_you_mean(&call.name, names) {
             Some(hint) => diagnostic.hint(hint),

@@ -29,7 +29,9 @@ impl Program {
                 "variable" => self.declare_variable(block, diagnostics),
                 "locals" => self.declare_locals(block, diagnostics),
                 "output" => self.declare_output(block, diagnostics),
-                kind if self.kinds.iter().any(|known| known == kind) => self.declare_resource(block, diagnostics),
+                kind if self.kinds.iter().any(|known| known == kind) => {
+                    self.declare_resource(block, diagnostics)
+                }
                 _ => self.unknown_block(&block, diagnostics),
             }
         }
@@ -37,7 +39,8 @@ impl Program {
 
     fn unknown_block(&self, block: &BlockSyntax, diagnostics: &mut Diagnostics) {
         let known = self.kinds.iter().map(String::as_str).chain(ROOT_BLOCKS);
-        let diagnostic = Diagnostic::error("E0203", format!("unknown block type `{}`", block.kind)).at(block.header_span);
+        let diagnostic =
+            Diagnostic::error("E0203", format!("unknown block type `{}`", block.kind)).at(block.header_span);
         let mut names: Vec<String> = known.clone().map(|name| format!("`{name}`")).collect();
         names.sort();
         let detail = format!("Block types here are {}.", names.join(", "));
@@ -79,7 +82,8 @@ impl Program {
             return;
         }
         let attribute = |name: &str| block.body.attributes.get(name);
-        let constraint = attribute("type").map_or(Some(Type::Any), |it| constraint::read(&it.value, diagnostics));
+        let constraint =
+            attribute("type").map_or(Some(Type::Any), |it| constraint::read(&it.value, diagnostics));
         let flag = |name: &str, default: bool, diagnostics: &mut Diagnostics| match attribute(name) {
             Some(it) => constant(&it.value, &Type::Bool, name, diagnostics).and_then(|value| value.as_bool()),
             None => Some(default),
@@ -123,7 +127,12 @@ impl Program {
 
     fn declare_output(&mut self, block: BlockSyntax, diagnostics: &mut Diagnostics) {
         let Some(name) = label_name(&block, diagnostics) else { return };
-        known_arguments(&block.body, &["value", "description", "sensitive", "ephemeral", "depends_on"], "output", diagnostics);
+        known_arguments(
+            &block.body,
+            &["value", "description", "sensitive", "ephemeral", "depends_on"],
+            "output",
+            diagnostics,
+        );
         if let Some(first) = self.outputs.get(&name) {
             diagnostics.push(duplicate("output", &name, block.header_span, first.span));
             return;
@@ -164,8 +173,11 @@ impl Program {
         let for_each = block.body.attributes.shift_remove("for_each");
         let count = block.body.attributes.shift_remove("count");
         if let (Some(for_each), Some(count)) = (&for_each, &count) {
-            let diagnostic = Diagnostic::error("E0204", "`count` and `for_each` in one block").at(count.name_span);
-            diagnostics.push(diagnostic.related(for_each.name_span, "`for_each` is here").hint("Keep one of the two."));
+            let diagnostic =
+                Diagnostic::error("E0204", "`count` and `for_each` in one block").at(count.name_span);
+            diagnostics.push(
+                diagnostic.related(for_each.name_span, "`for_each` is here").hint("Keep one of the two."),
+            );
         }
         let repetition = match (for_each, count) {
             (Some(for_each), _) => Repetition::ForEach(for_each.value),
@@ -262,7 +274,12 @@ fn description(body: &BodySyntax, diagnostics: &mut Diagnostics) -> Option<Strin
 }
 
 /// Evaluates what must be written out.
-fn constant(expression: &Expr, wanted: &Type, name: &str, diagnostics: &mut Diagnostics) -> Option<lustre_model::value::Value> {
+fn constant(
+    expression: &Expr,
+    wanted: &Type,
+    name: &str,
+    diagnostics: &mut Diagnostics,
+) -> Option<lustre_model::value::Value> {
     let mut context = Context::new(&EmptyWorld, None);
     let value = context.evaluate_as(expression, wanted, &format!("`{name}`"));
     diagnostics.extend(context.diagnostics);
@@ -302,7 +319,9 @@ fn label_name(block: &BlockSyntax, diagnostics: &mut Diagnostics) -> Option<Stri
         return Some(label.text.clone());
     }
     let detail = "A name begins with a letter or `_` and goes on with letters, digits, `_` and `-`.";
-    diagnostics.push(Diagnostic::error("E0209", format!("invalid name {:?}", label.text)).detail(detail).at(label.span));
+    diagnostics.push(
+        Diagnostic::error("E0209", format!("invalid name {:?}", label.text)).detail(detail).at(label.span),
+    );
     None
 }
 

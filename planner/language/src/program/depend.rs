@@ -40,14 +40,17 @@ impl Program {
     pub fn expansion_references(&self, resource: &Resource) -> Vec<Reference> {
         match &resource.repetition {
             Repetition::Single => Vec::new(),
-            Repetition::Count(expression) | Repetition::ForEach(expression) => self.resources_of(&[expression]),
+            Repetition::Count(expression) | Repetition::ForEach(expression) => {
+                self.resources_of(&[expression])
+            }
         }
     }
 
     /// Returns the resources that an output mentions.
     pub fn output_references(&self, output: &Output) -> Vec<Reference> {
         let checks = output.preconditions.iter().flat_map(|check| [&check.condition, &check.error_message]);
-        let expressions: Vec<&Expr> = [&output.value].into_iter().chain(&output.depends_on).chain(checks).collect();
+        let expressions: Vec<&Expr> =
+            [&output.value].into_iter().chain(&output.depends_on).chain(checks).collect();
         self.resources_of(&expressions)
     }
 
@@ -88,8 +91,10 @@ impl Program {
         }
         for cycle in cycles {
             let first = cycle.first().and_then(|name| self.locals.get(name)).map(|local| local.span);
-            let path: Vec<String> = cycle.iter().chain(cycle.first()).map(|name| format!("local.{name}")).collect();
-            let mut diagnostic = Diagnostic::error("E0301", "cycle of locals").detail(format!("{}.", path.join(" → ")));
+            let path: Vec<String> =
+                cycle.iter().chain(cycle.first()).map(|name| format!("local.{name}")).collect();
+            let mut diagnostic =
+                Diagnostic::error("E0301", "cycle of locals").detail(format!("{}.", path.join(" → ")));
             diagnostic.span = first;
             diagnostics.push(diagnostic.hint("A value cannot be computed from itself."));
             for name in cycle {
@@ -107,7 +112,9 @@ impl Program {
         }
         let next = |name: &str| {
             let local = self.locals.get(name).map(|local| &local.value);
-            local.map(|value| self.locals_of(value).map(str::to_owned).collect::<Vec<_>>()).unwrap_or_default()
+            local
+                .map(|value| self.locals_of(value).map(str::to_owned).collect::<Vec<_>>())
+                .unwrap_or_default()
         };
         let mut path = vec![(start.to_owned(), next(start))];
         let mut on_path: BTreeSet<String> = BTreeSet::from([start.to_owned()]);

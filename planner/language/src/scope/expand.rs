@@ -28,7 +28,10 @@ impl<'a> Scope<'a> {
         let known = Known {
             counted: matches!(resource.repetition, Repetition::Count(_)),
             failed: instances.is_err(),
-            expanded: instances.as_ref().ok().map(|all| all.iter().map(|it| it.address.key.clone()).collect()),
+            expanded: instances
+                .as_ref()
+                .ok()
+                .map(|all| all.iter().map(|it| it.address.key.clone()).collect()),
             ..Known::default()
         };
         self.resources.insert((resource.kind.clone(), resource.name.clone()), known);
@@ -41,7 +44,12 @@ fn refuse(context: &mut Context<'_>, expression: &Expr, summary: &str, detail: &
 }
 
 fn too_many(context: &mut Context<'_>, expression: &Expr) -> Failed {
-    refuse(context, expression, "too many instances", &format!("A resource has at most {INSTANCES_MAX} instances."))
+    refuse(
+        context,
+        expression,
+        "too many instances",
+        &format!("A resource has at most {INSTANCES_MAX} instances."),
+    )
 }
 
 fn count(context: &mut Context<'_>, resource: &Resource, expression: &Expr) -> Result<Vec<Instance>, Failed> {
@@ -56,14 +64,24 @@ fn count(context: &mut Context<'_>, resource: &Resource, expression: &Expr) -> R
     if number > INSTANCES_MAX as u64 {
         return Err(too_many(context, expression));
     }
-    let instance = |index| Instance { address: resource.address().with_key(Some(Key::Index(index))), each_value: None };
+    let instance =
+        |index| Instance { address: resource.address().with_key(Some(Key::Index(index))), each_value: None };
     Ok((0..number).map(instance).collect())
 }
 
-fn for_each(context: &mut Context<'_>, resource: &Resource, expression: &Expr) -> Result<Vec<Instance>, Failed> {
+fn for_each(
+    context: &mut Context<'_>,
+    resource: &Resource,
+    expression: &Expr,
+) -> Result<Vec<Instance>, Failed> {
     let value = context.evaluate(expression)?;
     if value.is_null() {
-        return Err(refuse(context, expression, "`for_each` is null", "For no instances give it an empty map: `{}`."));
+        return Err(refuse(
+            context,
+            expression,
+            "`for_each` is null",
+            "For no instances give it an empty map: `{}`.",
+        ));
     }
     if value.is_sensitive() {
         let detail = "Keys are part of addresses, which are shown everywhere.";
@@ -81,12 +99,14 @@ fn for_each(context: &mut Context<'_>, resource: &Resource, expression: &Expr) -
             items.iter().filter_map(|item| Some((item.as_str()?.to_owned(), item.clone()))).collect()
         }
         Kind::Null(_) | Kind::Bool(_) | Kind::Number(_) | Kind::String(_) | Kind::Set(..) => {
-            let detail = format!("It takes a map or a set of strings, but this is {}.", value.type_of().friendly());
+            let detail =
+                format!("It takes a map or a set of strings, but this is {}.", value.type_of().friendly());
             return Err(refuse(context, expression, "invalid `for_each`", &detail));
         }
         Kind::List(..) | Kind::Tuple(_) => {
             let kind = value.type_of().friendly();
-            let detail = format!("It takes a map or a set of strings, but this is {kind}. Convert it: `toset([…])`.");
+            let detail =
+                format!("It takes a map or a set of strings, but this is {kind}. Convert it: `toset([…])`.");
             return Err(refuse(context, expression, "invalid `for_each`", &detail));
         }
     };

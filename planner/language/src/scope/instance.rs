@@ -115,9 +115,12 @@ fn dynamic(context: &mut Context<'_>, syntax: &BlockSyntax) -> Result<(Vec<Block
         return Err(misshapen(context, syntax, "`dynamic` has one label: the type of the blocks it makes."));
     };
     let known = ["for_each", "iterator", "labels"];
-    if let Some((name, attribute)) = syntax.body.attributes.iter().find(|(name, _)| !known.contains(&name.as_str())) {
+    if let Some((name, attribute)) =
+        syntax.body.attributes.iter().find(|(name, _)| !known.contains(&name.as_str()))
+    {
         let mut diagnostic = Diagnostic::error("E0211", format!("unknown argument `{name}` in `dynamic`"));
-        diagnostic.hint = did_you_mean(name, known).or(Some("What the blocks contain goes into `content { … }`.".into()));
+        diagnostic.hint =
+            did_you_mean(name, known).or(Some("What the blocks contain goes into `content { … }`.".into()));
         return Err(context.refuse(diagnostic.at(attribute.name_span)));
     }
     let [content] = syntax.body.blocks.as_slice() else {
@@ -129,7 +132,8 @@ fn dynamic(context: &mut Context<'_>, syntax: &BlockSyntax) -> Result<(Vec<Block
     let collection = context.evaluate(&for_each.value)?;
     let Some(items) = elements(&collection) else {
         let unknown = "`for_each` of a dynamic block is known only after apply";
-        let summary = if collection.is_known() { "`for_each` of a dynamic block has no elements" } else { unknown };
+        let summary =
+            if collection.is_known() { "`for_each` of a dynamic block has no elements" } else { unknown };
         return Err(refuse(context, &for_each.value, summary));
     };
     let mut blocks = Vec::new();
@@ -142,7 +146,12 @@ fn dynamic(context: &mut Context<'_>, syntax: &BlockSyntax) -> Result<(Vec<Block
         let (inner, sound) = body(context, &content.body);
         context.bound.truncate(before);
         complete &= sound;
-        blocks.push(Block { kind: label.text.clone(), labels: labels?, body: inner, span: syntax.header_span });
+        blocks.push(Block {
+            kind: label.text.clone(),
+            labels: labels?,
+            body: inner,
+            span: syntax.header_span,
+        });
     }
     Ok((blocks, complete))
 }

@@ -17,7 +17,12 @@ use crate::syntax::{Expr, ExprKind, Step};
 type Resolved = Result<(Value, usize), Failed>;
 
 /// Resolves a root name and the names that belong to it.
-pub(super) fn root(scope: &Scope<'_>, context: &mut Context<'_>, (root, steps): (&str, &[Step]), whole: &Expr) -> Resolved {
+pub(super) fn root(
+    scope: &Scope<'_>,
+    context: &mut Context<'_>,
+    (root, steps): (&str, &[Step]),
+    whole: &Expr,
+) -> Resolved {
     let name = match steps.first() {
         Some(Step::Attribute(name, _)) => name.as_str(),
         Some(Step::Index(_) | Step::Splat(..)) | None => return Err(Failed),
@@ -63,7 +68,8 @@ fn resource_value(
     let (Some(known), Some(Step::Index(index)), true) = (known, steps.get(1), resource.is_repeated()) else {
         return Ok((scope.whole(resource)?, 1));
     };
-    let key = if let ExprKind::Literal(value) = &index.kind { value.clone() } else { context.expression(index)? };
+    let key =
+        if let ExprKind::Literal(value) = &index.kind { value.clone() } else { context.expression(index)? };
     let key = key.unmarked();
     let key = match (key.as_str(), key.as_u64()) {
         (Some(name), _) if !known.counted => Key::Name(name.to_owned()),
@@ -74,7 +80,12 @@ fn resource_value(
     instance_value(context, (resource, known), key, whole).map(|value| (value, 2))
 }
 
-fn instance_value(context: &mut Context<'_>, (resource, known): (&Resource, &Known), key: Key, whole: &Expr) -> Outcome {
+fn instance_value(
+    context: &mut Context<'_>,
+    (resource, known): (&Resource, &Known),
+    key: Key,
+    whole: &Expr,
+) -> Outcome {
     let key = Some(key);
     if known.failed || known.poisoned.contains(&key) {
         return Err(Failed);
@@ -93,7 +104,9 @@ fn instance_value(context: &mut Context<'_>, (resource, known): (&Resource, &Kno
         0 => format!("`{}` has no instances.", resource.address()),
         count => format!("`{}` has {count} instances.", resource.address()),
     });
-    if let Some(hint) = did_you_mean(&key.map(|key| key.to_string()).unwrap_or_default(), names.iter().map(String::as_str)) {
+    if let Some(hint) =
+        did_you_mean(&key.map(|key| key.to_string()).unwrap_or_default(), names.iter().map(String::as_str))
+    {
         diagnostic = diagnostic.hint(hint);
     }
     Err(context.report(diagnostic.related(resource.span, "declared here"), whole))

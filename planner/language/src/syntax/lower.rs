@@ -50,7 +50,8 @@ impl<'a> Lowering<'a> {
             match structure {
                 Structure::Attribute(attribute) => {
                     let name_span = self.span(attribute.key.span());
-                    let attribute_syntax = AttributeSyntax { name_span, value: self.expression(&attribute.value) };
+                    let attribute_syntax =
+                        AttributeSyntax { name_span, value: self.expression(&attribute.value) };
                     lowered.attributes.insert(attribute.key.to_string(), attribute_syntax);
                 }
                 Structure::Block(block) => {
@@ -92,7 +93,9 @@ impl<'a> Lowering<'a> {
             Expression::Bool(value) => ExprKind::Literal((*value.value()).into()),
             Expression::Number(_) => self.number(span),
             Expression::String(text) => ExprKind::Literal(text.value().as_str().into()),
-            Expression::Array(items) => ExprKind::Tuple(items.iter().map(|item| self.expression(item)).collect()),
+            Expression::Array(items) => {
+                ExprKind::Tuple(items.iter().map(|item| self.expression(item)).collect())
+            }
             Expression::Object(items) => ExprKind::Object(self.object(items)),
             Expression::StringTemplate(text) => {
                 let inner = hcl_edit::template::Template::from_iter(text.iter().cloned());
@@ -134,8 +137,13 @@ impl<'a> Lowering<'a> {
     }
 
     fn number(&mut self, span: Span) -> ExprKind {
-        let digits: String =
-            self.text.get(span.range()).unwrap_or("").chars().filter(|letter| !letter.is_whitespace()).collect();
+        let digits: String = self
+            .text
+            .get(span.range())
+            .unwrap_or("")
+            .chars()
+            .filter(|letter| !letter.is_whitespace())
+            .collect();
         let number = digits.parse::<Number>().unwrap_or_else(|error| {
             let detail = match error {
                 NumberError::OutOfRange | NumberError::DivisionByZero => format!("{error}."),
@@ -168,10 +176,10 @@ impl<'a> Lowering<'a> {
             return Expr { kind: ExprKind::Literal(text.as_str().into()), span: lowered.span };
         }
         if matches!(key, Expression::Traversal(_)) {
-                let diagnostic = Diagnostic::error("E0103", "ambiguous attribute key")
-                    .detail(format!("`{text}` looks like a reference, but a key without parentheses is a name."))
-                    .hint(format!("Write `({text})` for its value, or \"{text}\" for the text."));
-                self.diagnostics.push(diagnostic.at(lowered.span));
+            let diagnostic = Diagnostic::error("E0103", "ambiguous attribute key")
+                .detail(format!("`{text}` looks like a reference, but a key without parentheses is a name."))
+                .hint(format!("Write `({text})` for its value, or \"{text}\" for the text."));
+            self.diagnostics.push(diagnostic.at(lowered.span));
         }
         lowered
     }

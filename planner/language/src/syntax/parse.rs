@@ -18,7 +18,11 @@ pub(crate) const SOURCE_BYTES_MAX: usize = 64 << 20;
 pub(crate) fn parse(sources: &Sources, id: SourceId, diagnostics: &mut Diagnostics) -> BodySyntax {
     let text = sources.get(id).map_or("", |source| &source.text);
     let start = if text.starts_with('\u{feff}') { 3 } else { 0 };
-    let mut body = BodySyntax { attributes: indexmap::IndexMap::new(), blocks: Vec::new(), span: Span::new(id, 0..text.len()) };
+    let mut body = BodySyntax {
+        attributes: indexmap::IndexMap::new(),
+        blocks: Vec::new(),
+        span: Span::new(id, 0..text.len()),
+    };
     if text.len() > SOURCE_BYTES_MAX {
         let summary = format!("file is larger than {} MiB", SOURCE_BYTES_MAX >> 20);
         diagnostics.push(Diagnostic::error("E0100", summary).at(Span::new(id, 0..0)));
@@ -45,7 +49,11 @@ pub(crate) fn parse(sources: &Sources, id: SourceId, diagnostics: &mut Diagnosti
 }
 
 /// Parses one expression.
-pub(crate) fn parse_expression(sources: &Sources, id: SourceId, diagnostics: &mut Diagnostics) -> Option<Expr> {
+pub(crate) fn parse_expression(
+    sources: &Sources,
+    id: SourceId,
+    diagnostics: &mut Diagnostics,
+) -> Option<Expr> {
     let text = sources.get(id).map_or("", |source| &source.text);
     match hcl_edit::parser::parse_expr(text) {
         Ok(parsed) => Some(Lowering::new(text, id, 0, diagnostics).expression(&parsed)),
@@ -57,7 +65,11 @@ pub(crate) fn parse_expression(sources: &Sources, id: SourceId, diagnostics: &mu
 }
 
 /// Parses a template that stands alone, as `templatefile` reads it.
-pub(crate) fn parse_template(sources: &Sources, id: SourceId, diagnostics: &mut Diagnostics) -> Option<Vec<Part>> {
+pub(crate) fn parse_template(
+    sources: &Sources,
+    id: SourceId,
+    diagnostics: &mut Diagnostics,
+) -> Option<Vec<Part>> {
     let text = sources.get(id).map_or("", |source| &source.text);
     match hcl_edit::parser::parse_template(text) {
         Ok(parsed) => {
@@ -71,7 +83,11 @@ pub(crate) fn parse_template(sources: &Sources, id: SourceId, diagnostics: &mut 
     }
 }
 
-fn piece(text: &str, id: SourceId, range: Range<usize>) -> Result<hcl_edit::structure::Body, Box<Diagnostic>> {
+fn piece(
+    text: &str,
+    id: SourceId,
+    range: Range<usize>,
+) -> Result<hcl_edit::structure::Body, Box<Diagnostic>> {
     let part = &text[range.clone()];
     hcl_edit::parser::parse_body(part).map_err(|error| Box::new(syntax_error(&error, part, id, range.start)))
 }
@@ -106,7 +122,9 @@ fn hint(text: &str, offset: usize, message: &str) -> Option<&'static str> {
         return Some("An attribute is given once; remove one of the two.");
     }
     if rest.is_empty() {
-        return Some("The file ends inside a block, a list or a text: a closing `}`, `]`, `)` or `\"` is missing.");
+        return Some(
+            "The file ends inside a block, a list or a text: a closing `}`, `]`, `)` or `\"` is missing.",
+        );
     }
     if line.matches('"').count() % 2 == 1 {
         return Some("A text is not closed: a `\"` is missing on this line.");

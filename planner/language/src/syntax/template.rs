@@ -57,8 +57,10 @@ fn flatten(template: &Template, lowering: &mut Lowering<'_>, shape: Shape, flat:
     for element in template {
         match element {
             Element::Literal(literal) => {
-                let raw = literal.span().map(|span| lowering.source(span)).filter(|_| shape == Shape::Indented);
-                let text = raw.map_or_else(|| literal.to_string(), |raw| raw.replace("$${", "${").replace("%%{", "%{"));
+                let raw =
+                    literal.span().map(|span| lowering.source(span)).filter(|_| shape == Shape::Indented);
+                let text = raw
+                    .map_or_else(|| literal.to_string(), |raw| raw.replace("$${", "${").replace("%%{", "%{"));
                 match shape {
                     Shape::Quoted | Shape::Plain => flat.push(Flat::Text(text)),
                     Shape::Heredoc | Shape::Indented => {
