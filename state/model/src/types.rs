@@ -128,10 +128,8 @@ impl Type {
 
     /// Returns how a sentence names it: `list of string`, `object`.
     pub fn friendly(&self) -> String {
-        let of = |collection: &str, element: &Self| match element {
-            Self::Any => format!("{collection} of any type"),
-            element => format!("{collection} of {}", element.friendly()),
-        };
+        // `Any` is "any type" there too.
+        let of = |collection: &str, element: &Self| format!("{collection} of {}", element.friendly());
         match self {
             Self::Any => "any type".into(),
             Self::Bool => "bool".into(),
