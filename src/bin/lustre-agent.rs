@@ -1,3 +1,13 @@
-//! The `lustre-agent` daemon.
+//! The `lustre-agent` program: the daemon of a host and its processes.
+//!
+//! Thin: everything is in [`lustre::daemon`].
 
-fn main() {}
+use std::process::ExitCode;
+
+/// The C library's allocator is slow under many threads, musl's most of all.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    lustre::daemon::run()
+}

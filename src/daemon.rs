@@ -1,0 +1,127 @@
+//! What `lustre-agent` does: the daemon of a host, and each of the processes that it starts from this same program.
+//!
+//! Command line and logs only; the daemon is `lustre_agent::daemon`, processes are their owners' entry functions.
+//! Invariant: whatever ends a process, the reason is the last thing on its standard error, where the agent looks for it.
+
+use std::error::Error;
+use std::io::IsTerminal;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use lustre_agent::ProcessDir;
+use lustre_agent::daemon::Started;
+use tracing_subscriber::EnvFilter;
+
+use self::repository_probe::repository_probe;
+
+mod repository_probe;
+
+/// Names the variable that chooses what is logged.
+const LOG_VARIABLE: &str = "LUSTRE_LOG";
+
+/// What is logged without it.
+const LOG_DEFAULT: &str = "info";
+
+/// The daemon of a host of lustre, and its processes.
+#[derive(Debug, Parser)]
+#[command(name = "lustre-agent", version)]
+struct Line {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Makes the agent's key, unless it is there, and prints a signing request for it
+    Enrol(Folder),
+    /// Runs the agent in the foreground
+    Run {
+        #[command(flatten)]
+        folder: Folder,
+        /// Leave the session of the caller
+        #[arg(long)]
+        detached: bool,
+    },
+    /// Starts the agent in the background and returns when it listens; does nothing when it runs already
+    Start(Folder),
+    /// Serves a folder as a bucket
+    Bucket(Folder),
+}
+
+#[derive(Debug, clap::Args)]
+struct Folder {
+    /// The folder of the agent or the process
+    #[arg(long)]
+    dir: PathBuf,
+}
+
+/// Runs the command line of this process and returns how the process shall end.
+#[expect(clippy::print_stdout, clippy::print_stderr, reason = "the program's own voice")]
+pub fn run() -> ExitCode {
+    let line = Line::parse();
+    log_to_stderr();
+    match carry_out(line.verb) {
+        Ok(said) => {
+            if let Some(said) = said {
+                println!("{}", said.trim_end());
+            }
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("error: {}", chain(error.as_ref()));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn carry_out(verb: Verb) -> Result<Option<String>, Box<dyn Error>> {
+    match verb {
+        Verb::Enrol(folder) => Ok(Some(lustre_agent::daemon::enrol(&folder.dir)?)),
+        Verb::Run { folder, detached } => {
+            if detached {
+                lustre_agent::daemon::detach()?;
+            }
+            lustre_agent::daemon::run(&folder.dir, repository_probe())?;
+            Ok(None)
+        }
+        Verb::Start(folder) => Ok(Some(match lustre_agent::daemon::start(&folder.dir)? {
+            Started::Now => "ready".to_owned(),
+            Started::Already => "ready, was running".to_owned(),
+        })),
+        Verb::Bucket(folder) => keep(folder, lustre_agent::bucket::run),
+    }
+}
+
+/// Runs a process of the agent: alone in its folder, in a session of its own.
+fn keep<E: Error + 'static>(
+    folder: Folder,
+    entry: impl FnOnce(&ProcessDir) -> Result<(), E>,
+) -> Result<Option<String>, Box<dyn Error>> {
+    lustre_agent::daemon::detach()?;
+    let dir = ProcessDir::new(folder.dir);
+    let _entered = dir.enter()?;
+    entry(&dir)?;
+    Ok(None)
+}
+
+fn log_to_stderr() {
+    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new(LOG_DEFAULT));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+}
+
+/// An error with its causes, in one line.
+fn chain(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        cause = source.source();
+    }
+    text
+}
