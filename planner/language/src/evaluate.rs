@@ -27,10 +27,10 @@ pub(crate) use self::operator::equal;
 pub(crate) const TEXT_BYTES_MAX: usize = 64 << 20;
 
 /// Most steps of `for` in one evaluation.
-pub(crate) const STEPS_MAX: usize = 10_000_000;
+pub(crate) const STEPS_MAX: usize = 1_000_000;
 
 /// Most parts of one value, parts of parts included.
-pub(crate) const PARTS_MAX: usize = 4_000_000;
+pub(crate) const PARTS_MAX: usize = 2_000_000;
 
 /// Deepest value.
 pub(crate) const DEPTH_MAX: usize = 100;
@@ -87,7 +87,7 @@ impl<'a> Context<'a> {
         if self.quiet > 0 {
             return Failed;
         }
-        let mut diagnostic = diagnostic.at(diagnostic_span(expression));
+        let mut diagnostic = diagnostic.at(expression.span);
         let shown: Vec<(Span, Expr)> = mention::references(expression)
             .take(SHOWN_MAX)
             .map(|reference| (reference.span, as_expression(&reference)))
@@ -362,11 +362,6 @@ impl Text {
     }
 }
 
-/// The span of a whole block-like expression would cover pages; its first line will do.
-fn diagnostic_span(expression: &Expr) -> Span {
-    expression.span
-}
-
 fn as_expression(reference: &mention::Reference<'_>) -> Expr {
     let base = Expr { kind: ExprKind::Variable(reference.root.to_owned()), span: reference.span };
     let plain = reference.steps.iter().take_while(|step| match step {
@@ -400,5 +395,25 @@ pub(crate) fn elements(value: &Value) -> Option<Vec<(Value, Value)>> {
         Kind::Set(_, items) => Some(items.iter().map(|item| (item.clone(), item.clone())).collect()),
         Kind::Map(_, items) | Kind::Object(items, _) => Some(named(items)),
         Kind::Null(_) | Kind::Unknown(_) | Kind::Bool(_) | Kind::Number(_) | Kind::String(_) => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::syntax;
+    use crate::world::EmptyWorld;
+
+    #[test]
+    fn loops_end_when_the_steps_are_used_up() {
+        let mut sources = lustre_model::diagnostic::Sources::default();
+        let id = sources.add("x", "[for a in [1, 2] : [for b in [3, 4] : b]]");
+        let mut context = Context::new(&EmptyWorld, None);
+        let expression = syntax::parse_expression(&sources, id, &mut context.diagnostics).unwrap();
+        context.steps = STEPS_MAX - 6;
+        assert!(context.evaluate(&expression).is_ok());
+        context.steps = STEPS_MAX - 5;
+        assert_eq!(context.evaluate(&expression), Err(Failed));
+        assert_eq!(context.diagnostics.iter().next().unwrap().code, "E0432");
     }
 }

@@ -253,33 +253,32 @@ fn fixed(number: &Number, digits: u16) -> String {
 
 /// `1.500000e+06`: the exponent has a sign and two digits at least.
 fn exponential(number: &Number, digits: usize) -> String {
-    let written = format!("{:.*e}", digits, number.to_f64());
-    let (mantissa, exponent) = written.split_once('e').unwrap_or((&written, "0"));
+    go_exponent(&format!("{:.*e}", digits, number.to_f64()))
+}
+
+fn go_exponent(written: &str) -> String {
+    let (mantissa, exponent) = written.split_once('e').unwrap_or((written, "0"));
     let (sign, exponent) = exponent.strip_prefix('-').map_or(('+', exponent), |exponent| ('-', exponent));
     format!("{mantissa}e{sign}{exponent:0>2}")
 }
 
-/// The shorter of both forms, by Go's rule.
+/// The shorter of both forms, by Go's rule: an exponent below -4 or beyond the precision is written.
 fn general(number: &Number, precision: Option<usize>) -> String {
-    let plain = number.to_string();
-    let value = number.to_f64().abs();
-    let exponent = if value == 0.0 { 0.0 } else { value.log10().floor() };
-    let significant = precision.map_or(21.0, |digits| digits.max(1) as f64);
-    if exponent < -4.0 || exponent >= significant {
-        let digits = precision.map_or(17, |digits| digits.max(1) - 1);
-        let written = exponential(number, digits);
-        let (mantissa, exponent) = written.split_once('e').unwrap_or((&written, "+00"));
-        let mantissa = if mantissa.contains('.') {
-            mantissa.trim_end_matches('0').trim_end_matches('.')
-        } else {
-            mantissa
-        };
-        return format!("{mantissa}e{exponent}");
+    let value = number.to_f64();
+    let shortest = format!("{value:e}");
+    let exponent: i64 = shortest.split_once('e').and_then(|(_, exponent)| exponent.parse().ok()).unwrap_or(0);
+    let significant = precision.map_or(21, |digits| i64::try_from(digits.max(1)).unwrap_or(i64::MAX));
+    match precision {
+        None if exponent < -4 || exponent >= significant => go_exponent(&shortest),
+        None => number.to_string(),
+        Some(digits) if exponent < -4 || exponent >= significant => {
+            let written = exponential(number, digits.max(1) - 1);
+            let (mantissa, exponent) = written.split_once('e').unwrap_or((&written, "+00"));
+            let bare = mantissa.trim_end_matches('0').trim_end_matches('.');
+            format!("{}e{exponent}", if mantissa.contains('.') { bare } else { mantissa })
+        }
+        Some(_) => number.round(u16::try_from(significant - 1 - exponent).unwrap_or(0)).to_string(),
     }
-    let Some(_) = precision else { return plain };
-    let behind = (significant - 1.0 - exponent).clamp(0.0, 1024.0);
-    // The clamp leaves a small whole number.
-    number.round(format!("{behind}").parse().unwrap_or(0)).to_string()
 }
 
 fn pad(verb: &Verb, written: String, value: &Value) -> String {

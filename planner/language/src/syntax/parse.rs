@@ -93,7 +93,8 @@ fn piece(
 }
 
 fn syntax_error(error: &hcl_edit::parser::Error, text: &str, id: SourceId, base: usize) -> Diagnostic {
-    let offset = error.location().offset().min(text.len());
+    // hcl-edit points into the middle of a character when the text ends with one.
+    let offset = text.floor_char_boundary(error.location().offset().min(text.len()));
     let rest = text.get(offset..).unwrap_or("");
     let width = rest.chars().next().map_or(0, char::len_utf8);
     let span = Span::new(id, base + offset..base + offset + width);
