@@ -201,17 +201,15 @@ impl House {
         // What is signed does not matter to the agent, so one text keeps the credential from changing.
         let credential =
             Some(Credential { certificate: "certificate".to_owned(), authority: "authority".to_owned() });
-        match self.ask(Request::Ensure { process, spec, credential })? {
-            Reply::Process { status } => Ok(status),
-            other => panic!("{other:?}"),
-        }
+        let reply = self.ask(Request::Ensure { process, spec, credential })?;
+        let Reply::Process { status } = reply else { panic!("{reply:?}") };
+        Ok(status)
     }
 
     fn processes(&self) -> Vec<ProcessStatus> {
-        match self.ask(Request::Processes).unwrap() {
-            Reply::Processes { processes } => processes,
-            other => panic!("{other:?}"),
-        }
+        let reply = self.ask(Request::Processes).unwrap();
+        let Reply::Processes { processes } = reply else { panic!("{reply:?}") };
+        processes
     }
 
     /// Waits until the only process runs under another number than `before`.
@@ -312,10 +310,8 @@ fn free_address() -> String {
 }
 
 fn pid_of(status: &ProcessStatus) -> u32 {
-    match &status.state {
-        ProcessState::Running { pid, .. } => *pid,
-        other => panic!("{other:?}"),
-    }
+    let ProcessState::Running { pid, .. } = &status.state else { panic!("{status:?}") };
+    *pid
 }
 
 fn object(path: &Path, index: u16, listen: &str) -> (ProcessId, ProcessSpec) {
@@ -339,10 +335,9 @@ fn ensure_starts_once_restarts_on_change_and_reports(house: &House) {
     let second = pid_of(&house.mover("moved").unwrap());
     assert_ne!(second, first);
     assert!(!is_ours(first), "the one before has ended");
-    match house.ask(Request::Facts).unwrap() {
-        Reply::Facts { facts } => assert!(facts.agent_hash.len() == 64 && facts.memory > 0, "{facts:?}"),
-        other => panic!("{other:?}"),
-    }
+    let reply = house.ask(Request::Facts).unwrap();
+    let Reply::Facts { facts } = reply else { panic!("{reply:?}") };
+    assert!(facts.agent_hash.len() == 64 && facts.memory > 0, "{facts:?}");
 }
 
 fn a_killed_child_comes_back(house: &House) {
@@ -536,10 +531,8 @@ fn probes_say_what_is_wrong_and_what_to_do(house: &House) {
         (Probe::Repository { repository }, Some("no bucket data")),
     ];
     let probes = cases.iter().map(|(probe, _)| probe.clone()).collect();
-    let results = match house.ask(Request::Probe { probes }).unwrap() {
-        Reply::Probed { results } => results,
-        other => panic!("{other:?}"),
-    };
+    let reply = house.ask(Request::Probe { probes }).unwrap();
+    let Reply::Probed { results } = reply else { panic!("{reply:?}") };
     assert_eq!(results.len(), cases.len());
     for ((probe, expected), result) in cases.iter().zip(results) {
         match (&result, expected) {

@@ -1,6 +1,7 @@
 //! Client and server over real TCP and TLS on the loopback interface.
 //!
 //! Frames, versions and numbering have their tests beside them; here is what only both sides together show.
+#![expect(clippy::unwrap_used, reason = "a test program")]
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
