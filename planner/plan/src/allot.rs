@@ -25,8 +25,7 @@ pub struct Allotted {
 impl Allotted {
     /// Starts with what is recorded.
     pub fn new(world: &World) -> Self {
-        let mut allotted =
-            Self { ports: BTreeMap::new(), targets: BTreeMap::new(), links: BTreeMap::new() };
+        let mut allotted = Self { ports: BTreeMap::new(), targets: BTreeMap::new(), links: BTreeMap::new() };
         for (cluster, numbers) in &world.allotments {
             allotted.targets.insert(cluster.clone(), numbers.next_ost);
             allotted.links.insert(cluster.clone(), numbers.next_link);

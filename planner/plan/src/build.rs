@@ -9,8 +9,8 @@ use lustre_language::{Input, Program, World as Outside};
 use lustre_model::address::{Address, Key};
 use lustre_model::diagnostic::{Diagnostic, Diagnostics, Span};
 use lustre_model::plan::{
-    Action, ActionReason, Allowance, Change, Gate, GateReason, Impact, Mode, Move, OutputChange, PLAN_VERSION, Plan,
-    PlanParts, SealedSpec, Source,
+    Action, ActionReason, Allowance, Change, Gate, GateReason, Impact, Mode, Move, OutputChange,
+    PLAN_VERSION, Plan, PlanParts, SealedSpec, Source,
 };
 use lustre_model::recorded::{Output, Status, World};
 use lustre_model::resource::Kind;
@@ -105,7 +105,7 @@ pub fn plan(
     match Plan::seal(parts) {
         Ok(plan) => (Some(plan), decided.found),
         Err(error) => {
-            decided.found.push(Diagnostic::error("E0514", error.to_string()));
+            decided.found.push(Diagnostic::error("E0814", error.to_string()));
             (None, decided.found)
         }
     }
@@ -158,14 +158,18 @@ fn impacts(changes: &mut BTreeMap<Address, Change>, world: &World) {
 fn may_hold_data(address: &Address, world: &World) -> bool {
     let cluster = address.whole();
     let own = world.objects.range(cluster.clone()..).take_while(|(address, _)| address.whole() == cluster);
-    let mut metadata = own.filter(|(_, object)| object.kind == Kind::Target).filter(|(_, object)| {
-        object.attributes.get("role").and_then(|role| role.as_str()) == Some("MDT")
-    });
+    let mut metadata = own
+        .filter(|(_, object)| object.kind == Kind::Target)
+        .filter(|(_, object)| object.attributes.get("role").and_then(|role| role.as_str()) == Some("MDT"));
     metadata.any(|(_, object)| object.status != Status::Creating)
 }
 
 /// Reports what two objects would both need.
-fn report_claims(changes: &BTreeMap<Address, Change>, spans: &BTreeMap<Address, Span>, found: &mut Diagnostics) {
+fn report_claims(
+    changes: &BTreeMap<Address, Change>,
+    spans: &BTreeMap<Address, Span>,
+    found: &mut Diagnostics,
+) {
     let mut owners: BTreeMap<Claim, &Address> = BTreeMap::new();
     let span = |address: &Address| spans.get(address).or_else(|| spans.get(&address.whole())).copied();
     for (address, change) in changes {
@@ -174,7 +178,8 @@ fn report_claims(changes: &BTreeMap<Address, Change>, spans: &BTreeMap<Address, 
                 owners.insert(claim, address);
                 continue;
             };
-            let mut diagnostic = Diagnostic::error("E0507", format!("{owner} and {address} both need {claim}"));
+            let mut diagnostic =
+                Diagnostic::error("E0807", format!("{owner} and {address} both need {claim}"));
             diagnostic.span = span(address);
             if let Some(first) = span(owner) {
                 diagnostic = diagnostic.related(first, format!("{owner} is here"));
@@ -203,12 +208,13 @@ fn step_circle(circle: &Circle) -> Diagnostic {
     let names: Vec<String> = circle.0.iter().map(Address::to_string).collect();
     let summary = format!("no order of steps is possible: {} wait for each other", names.join(", "));
     let hint = "Apply it in two parts: first remove what stands on them, then change them.";
-    Diagnostic::error("E0515", summary).hint(hint)
+    Diagnostic::error("E0815", summary).hint(hint)
 }
 
 fn gates(changes: &BTreeMap<Address, Change>, world: &World) -> Vec<Gate> {
     let mut gates = Vec::new();
-    for change in changes.values().filter(|change| matches!(change.action, Action::Delete | Action::Replace)) {
+    for change in changes.values().filter(|change| matches!(change.action, Action::Delete | Action::Replace))
+    {
         let gate = |reason| Gate { address: change.address.clone(), reason };
         if change.impact == Impact::DataLoss {
             gates.push(gate(GateReason::DataLoss));

@@ -54,7 +54,8 @@ pub fn targets(
 ) -> Option<Vec<Target>> {
     let fs_name: FsName = Fields::new(Kind::Cluster, attributes).parsed("fs_name").ok()?;
     let known = Known::new(cluster, giving.world);
-    let place = Place { host: &storage.metadata_host, ordinal: 0, path: &storage.metadata_path, span: storage.span };
+    let place =
+        Place { host: &storage.metadata_host, ordinal: 0, path: &storage.metadata_path, span: storage.span };
     let id = TargetId { fs_name: fs_name.clone(), kind: TargetKind::Mdt, index: 0 };
     let shared = Shared { cluster, fs_name: &fs_name };
     let mut metadata = target(&shared, &id, (place, &known), giving)?;
@@ -77,7 +78,12 @@ pub fn targets(
 }
 
 /// Completes a bucket: where it listens, and the URL that follows.
-pub fn bucket(address: &Address, attributes: &mut Attributes, span: Span, giving: &mut Giving<'_>) -> Option<()> {
+pub fn bucket(
+    address: &Address,
+    attributes: &mut Attributes,
+    span: Span,
+    giving: &mut Giving<'_>,
+) -> Option<()> {
     let host: Address = Fields::new(Kind::Bucket, attributes).parsed("host").ok()?;
     let recorded = giving.world.objects.get(address).map(|object| &object.attributes);
     let kept = recorded.and_then(listen).map(|(_, port)| port);
@@ -118,7 +124,8 @@ impl<'a> Known<'a> {
         let own = range.take_while(|(address, _)| address.whole() == *cluster);
         let known = own.filter(|(_, object)| object.kind == Kind::Target).filter_map(|(_, object)| {
             let fields = Fields::new(Kind::Target, &object.attributes);
-            let identity = (fields.text("role").ok()?, fields.text("host").ok()?, fields.number("ordinal").ok()?);
+            let identity =
+                (fields.text("role").ok()?, fields.text("host").ok()?, fields.number("ordinal").ok()?);
             Some((identity, &object.attributes))
         });
         Self(known.collect())
@@ -151,7 +158,7 @@ fn indices<'a>(
             let index = kept.or_else(|| giving.allotted.target_index(cluster));
             let Some(index) = index else {
                 let summary = format!("{cluster} has had all object targets that a cluster can have");
-                giving.found.push(Diagnostic::error("E0511", summary).at(storage.span));
+                giving.found.push(Diagnostic::error("E0811", summary).at(storage.span));
                 return None;
             };
             given.push((ordinal, host, index));
@@ -211,7 +218,7 @@ fn port(host: &Address, span: Span, giving: &mut Giving<'_>) -> Option<u16> {
     let fields = Fields::new(Kind::Host, attributes);
     let Ok(range) = fields.parsed("port_range") else {
         let summary = format!("`port_range` of {host} must be known at plan");
-        giving.found.push(Diagnostic::error("E0509", summary).at(span));
+        giving.found.push(Diagnostic::error("E0809", summary).at(span));
         return None;
     };
     // Hosts whose address is not known yet are told apart by their own address in the spec.
@@ -220,13 +227,14 @@ fn port(host: &Address, span: Span, giving: &mut Giving<'_>) -> Option<u16> {
     if port.is_none() {
         let summary = format!("{host} has no free port left");
         let hint = format!("Widen `port_range` of {host}; every target and bucket needs one.");
-        giving.found.push(Diagnostic::error("E0510", summary).hint(hint).at(span));
+        giving.found.push(Diagnostic::error("E0810", summary).hint(hint).at(span));
     }
     port
 }
 
 fn listen_on(host: &Address, port: u16, decoded: &Decoded) -> Value {
-    let address = decoded.get(host).and_then(|(_, attributes)| attributes.get("address")).and_then(Value::as_str);
+    let address =
+        decoded.get(host).and_then(|(_, attributes)| attributes.get("address")).and_then(Value::as_str);
     match address {
         Some(address) => Value::from(format!("{address}:{port}")),
         None => Value::unknown(Type::String),
@@ -241,7 +249,8 @@ fn exports(
     decoded: &Decoded,
 ) {
     let unknown = || Value::unknown(Type::String);
-    let dns_name = decoded.get(host).and_then(|(_, host)| host.get("address")).cloned().unwrap_or_else(unknown);
+    let dns_name =
+        decoded.get(host).and_then(|(_, host)| host.get("address")).cloned().unwrap_or_else(unknown);
     let listen = listen.unwrap_or_else(unknown);
     let command = match listen.as_str() {
         Some(listen) => Value::from(format!("mount -t fuse.lustre {listen}:/{fs_name} /mnt/{fs_name}")),

@@ -15,6 +15,9 @@ use lustre_model::value::Value;
 /// A key that no spec can have: it ends in a control character.
 const ASIDE: &str = "moving\u{1}";
 
+/// Begins the key of an object that the spec has no more and that gave way to another.
+const REMOVED: &str = "removed";
+
 /// Attributes that make an object what it is; none for kinds that are nothing but their name.
 fn identity(kind: Kind) -> &'static [&'static str] {
     match kind {
@@ -28,7 +31,8 @@ fn identity(kind: Kind) -> &'static [&'static str] {
 }
 
 fn identify(kind: Kind, attributes: &Attributes) -> Option<Vec<&Value>> {
-    let values = identity(kind).iter().map(|name| attributes.get(*name).filter(|value| value.is_wholly_known()));
+    let values =
+        identity(kind).iter().map(|name| attributes.get(*name).filter(|value| value.is_wholly_known()));
     values.collect::<Option<Vec<_>>>().filter(|values| !values.is_empty())
 }
 
@@ -46,65 +50,76 @@ pub fn moves(kind: Kind, instances: &BTreeMap<Address, &Attributes>, world: &Wor
             twice.insert(identity);
         }
     }
-    let mut wanted: BTreeMap<&Address, &Address> = BTreeMap::new();
+    let mut wanted: BTreeMap<Address, Address> = BTreeMap::new();
     for (to, attributes) in instances {
         let Some(identity) = identify(kind, attributes).filter(|identity| !twice.contains(identity)) else {
             continue;
         };
         // Two instances with one identity are a mistake that is reported elsewhere; the first gets it.
         if let Some(from) = by_identity.remove(&identity).filter(|from| *from != to) {
-            wanted.insert(from, to);
+            wanted.insert(from.clone(), to.clone());
         }
     }
+    give_way(&mut wanted, instances, world);
     ordered(wanted, world)
 }
 
-/// Orders moves so that each goes to a free address, putting one object of a circle aside.
-fn ordered(mut wanted: BTreeMap<&Address, &Address>, world: &World) -> Vec<Move> {
-    let mut taken: BTreeSet<Address> = wanted.keys().map(|from| (*from).clone()).collect();
-    // An address that is recorded and not moved away stays taken: what is there will be replaced or deleted in place.
-    wanted.retain(|_, to| taken.contains(*to) || !world.objects.contains_key(*to));
-    taken.retain(|from| wanted.contains_key(from));
-    let mut moves = Vec::new();
-    while !wanted.is_empty() {
-        let free = wanted.iter().find(|(_, to)| !taken.contains(**to)).map(|(from, to)| (*from, *to));
-        if let Some((from, to)) = free {
-            wanted.remove(from);
-            taken.remove(from);
-            moves.push(Hop { recorded: from, from: from.clone(), to: to.clone() });
-            continue;
-        }
-        let Some((first, last)) = wanted.pop_first() else { break };
-        taken.remove(first);
-        let aside = first.block().with_key(Some(Key::Name(ASIDE.to_owned())));
-        moves.push(Hop { recorded: first, from: first.clone(), to: aside.clone() });
-        // The rest of the circle moves up; then the one that was put aside takes its place.
-        let mut next = last;
-        let mut chain = Vec::new();
-        while let Some((from, to)) = wanted.remove_entry(next) {
-            chain.push(Hop { recorded: from, from: from.clone(), to: to.clone() });
-            taken.remove(from);
-            next = to;
-        }
-        moves.extend(chain.into_iter().rev());
-        moves.push(Hop { recorded: first, from: aside, to: last.clone() });
+/// Finds another address for objects that the spec has no more, and whose address another one takes. They are deleted
+/// there: the vacated address where the spec has nothing, or one that no spec can have.
+fn give_way(
+    wanted: &mut BTreeMap<Address, Address>,
+    instances: &BTreeMap<Address, &Attributes>,
+    world: &World,
+) {
+    let stays = |to: &&Address| world.objects.contains_key(*to) && !wanted.contains_key(*to);
+    let displaced: Vec<Address> = wanted.values().filter(stays).cloned().collect();
+    let vacant = |from: &&Address| !instances.contains_key(*from) && !wanted.values().any(|to| to == *from);
+    let mut vacated = wanted.keys().filter(vacant).cloned().collect::<Vec<_>>().into_iter();
+    for address in displaced {
+        let removed = || {
+            let name = address.key.as_ref().map_or_else(String::new, Key::to_string);
+            address.block().with_key(Some(Key::Name(format!("{REMOVED} {name}"))))
+        };
+        let place = vacated.next().unwrap_or_else(removed);
+        wanted.insert(address, place);
     }
-    moves.into_iter().flat_map(|hop| with_parts(&hop, world)).collect()
+}
+
+/// Orders moves so that each goes to a free address, putting one object of a circle aside.
+fn ordered(mut wanted: BTreeMap<Address, Address>, world: &World) -> Vec<Move> {
+    let mut moves = Vec::new();
+    while let Some((first, last)) = wanted.pop_first() {
+        // Follow the chain from the first: whoever is in the way goes before.
+        let mut chain = vec![Hop { recorded: first.clone(), from: first.clone(), to: last.clone() }];
+        let mut next = last;
+        while let Some((from, to)) = wanted.remove_entry(&next) {
+            next = to.clone();
+            chain.push(Hop { recorded: from.clone(), from, to });
+        }
+        if next == first {
+            let aside = first.block().with_key(Some(Key::Name(ASIDE.to_owned())));
+            let last = std::mem::replace(&mut chain[0].to, aside.clone());
+            moves.extend(with_parts(&chain[0], world));
+            chain[0] = Hop { recorded: first, from: aside, to: last };
+        }
+        moves.extend(chain.iter().rev().flat_map(|hop| with_parts(hop, world)));
+    }
+    moves
 }
 
 /// One move of a whole.
-struct Hop<'a> {
+struct Hop {
     /// Where it is recorded before all moves.
-    recorded: &'a Address,
+    recorded: Address,
     from: Address,
     to: Address,
 }
 
 /// Adds the parts of what moves: their addresses begin with that of their whole.
-fn with_parts(hop: &Hop<'_>, world: &World) -> Vec<Move> {
+fn with_parts(hop: &Hop, world: &World) -> Vec<Move> {
     let under = |whole: &Address, part: &Address| Address { parts: part.parts.clone(), ..whole.clone() };
     let own = world.objects.range(hop.recorded.clone()..).map(|(address, _)| address);
-    let own = own.take_while(|address| address.whole() == *hop.recorded);
+    let own = own.take_while(|address| address.whole() == hop.recorded);
     own.map(|part| Move { from: under(&hop.from, part), to: under(&hop.to, part) }).collect()
 }
 
@@ -116,7 +131,11 @@ mod tests {
     use proptest::prelude::{Just, Strategy as _, prop_assert_eq, proptest};
 
     fn host(number: usize) -> Attributes {
-        let texts = [("connection", "local".to_owned()), ("address", format!("10.0.0.{number}")), ("path", "/x".into())];
+        let texts = [
+            ("connection", "local".to_owned()),
+            ("address", format!("10.0.0.{number}")),
+            ("path", "/x".into()),
+        ];
         texts.into_iter().map(|(name, text)| (name.to_owned(), Value::from(text))).collect()
     }
 

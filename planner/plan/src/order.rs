@@ -3,6 +3,7 @@
 //! Blocks, not instances: an instance may refer to another of its own block only through its key, which is a circle too.
 //! Invariant: every block comes after all blocks that it refers to.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use lustre_model::address::Address;
@@ -50,11 +51,13 @@ fn circle(blocks: &[Address], edges: &[Edge], nodes: &[usize]) -> Diagnostic {
     names.extend(path.iter().map(|edge| blocks[edge.to].to_string()));
     let summary = format!("a circle of references: {}", names.join(" → "));
     let hint = "Break it: let one of them use a variable or a literal instead.";
-    let mut diagnostic = Diagnostic::error("E0512", summary).hint(hint);
+    let mut diagnostic = Diagnostic::error("E0812", summary).hint(hint);
     for (place, edge) in path.iter().enumerate() {
         diagnostic = match place {
             0 => diagnostic.at(edge.span),
-            _ => diagnostic.related(edge.span, format!("{} refers to {}", blocks[edge.from], blocks[edge.to])),
+            _ => {
+                diagnostic.related(edge.span, format!("{} refers to {}", blocks[edge.from], blocks[edge.to]))
+            }
         };
     }
     diagnostic
@@ -72,8 +75,8 @@ fn shortest<'a>(start: usize, edges: &'a [Edge], inside: &BTreeSet<usize>) -> Ve
             if edge.to == start {
                 return walk_back(start, edge, &reached);
             }
-            if !reached.contains_key(&edge.to) {
-                reached.insert(edge.to, edge);
+            if let Entry::Vacant(place) = reached.entry(edge.to) {
+                place.insert(edge);
                 queue.push_back(edge.to);
             }
         }
@@ -99,7 +102,11 @@ mod tests {
     use lustre_model::diagnostic::SourceId;
 
     fn edges(pairs: &[(usize, usize)]) -> Vec<Edge> {
-        let edge = |(from, to): &(usize, usize)| Edge { from: *from, to: *to, span: Span::new(SourceId(0), *from..*to) };
+        let edge = |(from, to): &(usize, usize)| Edge {
+            from: *from,
+            to: *to,
+            span: Span::new(SourceId(0), *from..*to),
+        };
         pairs.iter().map(edge).collect()
     }
 
@@ -111,10 +118,7 @@ mod tests {
         let place = |node| ordered.iter().position(|found| *found == node);
         assert!(place(2) < place(1) && place(1) < place(0) && place(0) < place(3));
         let circles = order_of(&[(0, 1), (1, 2), (2, 0), (0, 3)]).expect_err("a circle");
-        assert_eq!(
-            circles[0].summary,
-            "a circle of references: value.a → value.b → value.c → value.a"
-        );
+        assert_eq!(circles[0].summary, "a circle of references: value.a → value.b → value.c → value.a");
         assert_eq!(circles[0].related.len(), 2);
         assert_eq!(order_of(&[(1, 1)]).expect_err("itself")[0].summary.matches("value.b").count(), 2);
     }

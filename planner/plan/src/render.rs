@@ -4,7 +4,7 @@
 //! Invariant: no sensitive value is in either.
 
 pub mod json;
-mod literal;
+pub mod literal;
 pub mod text;
 
 /// What a piece of text means; whoever prints it picks the colour.

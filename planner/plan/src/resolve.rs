@@ -21,7 +21,7 @@ use crate::order::{Edge, order};
 use crate::outside::Telling;
 use crate::publish::published;
 use crate::schema::computed;
-use crate::spec::{Decoded, decode};
+use crate::spec::{Decoded, Evaluation, decode};
 
 /// A plan with its sources, read once.
 pub struct Resolver {
@@ -73,8 +73,9 @@ impl Resolver {
         let instance = instance.ok_or_else(|| failed(&scope.take_diagnostics()))?;
         let evaluated = scope.evaluate(resource, &instance);
         let mut found = scope.take_diagnostics();
-        let spec = decode((&whole, kind), &evaluated.body, &decoded, &mut found);
-        let spec = spec.filter(|_| evaluated.complete).ok_or_else(|| failed(&found))?;
+        let evaluation = if evaluated.complete { Evaluation::Complete } else { Evaluation::Partial };
+        let spec = decode((&whole, kind), (&evaluated.body, evaluation), &decoded, &mut found);
+        let spec = spec.ok_or_else(|| failed(&found))?;
         let mut attributes = spec.attributes;
         let planned = self.with_planned(world, &whole);
         let mut giving = Giving {
@@ -157,7 +158,9 @@ impl Resolver {
     }
 
     fn parts(&self, address: &Address) -> Vec<&Address> {
-        let of = |change: &&lustre_model::plan::Change| change.address.whole() == *address && change.after.is_some();
+        let of = |change: &&lustre_model::plan::Change| {
+            change.address.whole() == *address && change.after.is_some()
+        };
         let parts = self.plan.changes().iter().filter(of).map(|change| &change.address);
         parts.filter(|part| !part.parts.is_empty()).collect()
     }
@@ -183,7 +186,8 @@ impl Resolver {
 impl Resolve for Resolver {
     fn attributes(&self, step: &Step, world: &World) -> Result<Attributes, ResolveError> {
         let mut planned = step.after.clone().unwrap_or_default();
-        planned.retain(|name, value| value.is_wholly_known() || !computed(step.kind).contains(&name.as_str()));
+        planned
+            .retain(|name, value| value.is_wholly_known() || !computed(step.kind).contains(&name.as_str()));
         if planned.values().all(Value::is_wholly_known) {
             return Ok(planned);
         }
@@ -255,11 +259,17 @@ fn conforms(planned: &Value, actual: &Value) -> bool {
         (ValueKind::Unknown(_), _) => true,
         (ValueKind::List(..) | ValueKind::Tuple(_), ValueKind::List(..) | ValueKind::Tuple(_)) => {
             let (planned, actual): (Vec<_>, Vec<_>) = (planned.parts().collect(), actual.parts().collect());
-            planned.len() == actual.len() && planned.iter().zip(&actual).all(|(planned, actual)| conforms(planned, actual))
-        }
-        (ValueKind::Map(_, planned) | ValueKind::Object(planned, _), ValueKind::Map(_, actual) | ValueKind::Object(actual, _)) => {
             planned.len() == actual.len()
-                && planned.iter().all(|(name, value)| actual.get(name).is_some_and(|actual| conforms(value, actual)))
+                && planned.iter().zip(&actual).all(|(planned, actual)| conforms(planned, actual))
+        }
+        (
+            ValueKind::Map(_, planned) | ValueKind::Object(planned, _),
+            ValueKind::Map(_, actual) | ValueKind::Object(actual, _),
+        ) => {
+            planned.len() == actual.len()
+                && planned
+                    .iter()
+                    .all(|(name, value)| actual.get(name).is_some_and(|actual| conforms(value, actual)))
         }
         // Unknown elements of a set may turn out equal to each other.
         (ValueKind::Set(..), ValueKind::Set(..)) => true,

@@ -23,7 +23,8 @@ mod value;
 
 pub use self::capacity::parse_size;
 pub use self::cluster::{Storage, TargetSize};
-pub use self::reader::Reader;
+pub use self::reader::Evaluation;
+use self::reader::Reader;
 
 /// What other objects of the spec have, by address; those that were decoded before.
 pub type Decoded = BTreeMap<Address, (Kind, Attributes)>;
@@ -37,15 +38,15 @@ pub struct Spec {
     pub storage: Option<Storage>,
 }
 
-/// Decodes the body of a resource; `None` when it has mistakes, which are then in `found`.
+/// Decodes the body of a resource; `None` when it has mistakes, which are then in `found` or were reported before.
 pub fn decode(
     (address, kind): (&Address, Kind),
-    body: &Body,
+    (body, evaluation): (&Body, Evaluation),
     decoded: &Decoded,
     found: &mut Diagnostics,
 ) -> Option<Spec> {
     let before = errors(found);
-    let mut reader = Reader::new(address, kind.name(), body, decoded, found);
+    let mut reader = Reader::new((address, kind.name()), (body, evaluation), decoded, found);
     let mut storage = None;
     let attributes = match kind {
         Kind::Host => host::decode(&mut reader),
@@ -61,16 +62,13 @@ pub fn decode(
         Kind::Target => Attributes::new(),
     };
     reader.finish();
-    if errors(found) > before {
-        return None;
-    }
-    if kind == Kind::Cluster && storage.is_none() {
-        return None;
-    }
-    Some(Spec { attributes, storage })
+    let lacks_storage = kind == Kind::Cluster && storage.is_none();
+    let good = evaluation == Evaluation::Complete && errors(found) == before && !lacks_storage;
+    good.then_some(Spec { attributes, storage })
 }
 
 fn errors(found: &Diagnostics) -> usize {
-    let is_error = |diagnostic: &&Diagnostic| diagnostic.severity == lustre_model::diagnostic::Severity::Error;
+    let is_error =
+        |diagnostic: &&Diagnostic| diagnostic.severity == lustre_model::diagnostic::Severity::Error;
     found.iter().filter(is_error).count() + found.dropped()
 }

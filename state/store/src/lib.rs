@@ -20,6 +20,6 @@ mod record;
 mod snapshot;
 
 pub use disk::{Disk, DiskFile, Folder};
-pub use error::{LockError, StoreError};
+pub use error::{Damage, LockError, StoreError};
 pub use local::{LocalJournal, Recovered, Recovery, journal_path, open, read};
 pub use lock::{Holder, Lock, lock, newest_token};

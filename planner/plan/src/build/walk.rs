@@ -22,7 +22,7 @@ use crate::order::{Edge, order};
 use crate::outside::Noting;
 use crate::publish::published;
 use crate::schema::PREVENT_DESTROY;
-use crate::spec::{Decoded, Spec, decode};
+use crate::spec::{Decoded, Evaluation, Spec, decode};
 
 /// What the walk decided.
 pub struct Decided {
@@ -163,15 +163,12 @@ impl<'a> Walk<'a> {
 
     fn decode(&mut self, (address, kind): (&Address, Kind), evaluated: Evaluated) -> Option<Decent> {
         let Evaluated { body, lifecycle, complete } = evaluated;
-        let mut found = Diagnostics::new();
-        let spec = decode((address, kind), &body, &self.decoded, &mut found);
-        // What could not be evaluated is unknown here; complaints about the rest of the block are still right.
-        self.found.extend(found);
-        let mut spec = spec.filter(|_| complete)?;
+        let evaluation = if complete { Evaluation::Complete } else { Evaluation::Partial };
+        let mut spec = decode((address, kind), (&body, evaluation), &self.decoded, &mut self.found)?;
         if lifecycle.create_before_destroy {
             let summary = "`create_before_destroy` is not supported";
             let detail = "Two of them would need the same port, path or name at once.";
-            self.found.push(Diagnostic::error("E0506", summary).detail(detail).at(body.span));
+            self.found.push(Diagnostic::error("E0806", summary).detail(detail).at(body.span));
         }
         let scratch = |value: &Value| value.as_str().is_some_and(|text| text.starts_with("SCRATCH"));
         let durable = kind == Kind::Cluster && !spec.attributes.get("deployment_type").is_some_and(scratch);
@@ -230,8 +227,12 @@ impl<'a> Walk<'a> {
         self.compare(&desired, force, references.clone());
         for target in targets {
             let ignore = Ignore::Names(Vec::new());
-            let desired =
-                Desired { address: target.address, kind: Kind::Target, attributes: target.attributes, ignore };
+            let desired = Desired {
+                address: target.address,
+                kind: Kind::Target,
+                attributes: target.attributes,
+                ignore,
+            };
             let force = self.force(&desired, &Lifecycle::default());
             self.compare(&desired, force, target.dependencies);
         }
@@ -260,10 +261,11 @@ impl<'a> Walk<'a> {
         if lifecycle.ignore_all {
             return Ignore::All;
         }
-        let known = |name: &str| attributes.contains_key(name) || crate::publish::optional(kind).contains(&name);
+        let known =
+            |name: &str| attributes.contains_key(name) || crate::publish::optional(kind).contains(&name);
         for (name, span) in lifecycle.ignore_changes.iter().filter(|(name, _)| !known(name)) {
             let summary = format!("`ignore_changes` names `{name}`, which a {kind} does not record");
-            self.found.push(Diagnostic::error("E0513", summary).at(*span));
+            self.found.push(Diagnostic::error("E0813", summary).at(*span));
         }
         Ignore::Names(lifecycle.ignore_changes.iter().map(|(name, _)| name.clone()).collect())
     }
@@ -283,7 +285,9 @@ impl<'a> Walk<'a> {
             return Force::Request;
         }
         let triggered = |(address, attribute): &(Address, Option<String>)| {
-            self.instances_of(address).iter().any(|instance| self.changes_there(instance, attribute.as_deref()))
+            self.instances_of(address)
+                .iter()
+                .any(|instance| self.changes_there(instance, attribute.as_deref()))
         };
         if lifecycle.replace_triggered_by.iter().any(triggered) { Force::Trigger } else { Force::None }
     }
@@ -294,7 +298,9 @@ impl<'a> Walk<'a> {
             (Action::NoOp | Action::Create, _) => false,
             (Action::Replace, _) | (_, None) => true,
             (Action::Update | Action::Delete | Action::Read, Some(name)) => {
-                let side = |attributes: &Option<Attributes>| attributes.as_ref().and_then(|all| all.get(name).cloned());
+                let side = |attributes: &Option<Attributes>| {
+                    attributes.as_ref().and_then(|all| all.get(name).cloned())
+                };
                 side(&change.before) != side(&change.after)
             }
         }

@@ -21,7 +21,9 @@ pub fn plan(plan: &Plan) -> Json {
         .spec
         .variables
         .iter()
-        .map(|(name, value)| (name.clone(), json!({ "value": plain(value), "sensitive": value.has_sensitive() })))
+        .map(|(name, value)| {
+            (name.clone(), json!({ "value": plain(value), "sensitive": value.has_sensitive() }))
+        })
         .collect();
     let outputs: Map<String, Json> =
         parts.outputs.iter().map(|change| (change.name.clone(), output_change(change))).collect();
@@ -87,7 +89,8 @@ pub fn resource_change(change: &Change) -> Json {
 
 fn change_json(change: &Change) -> Json {
     let side = |attributes: &Option<Attributes>| attributes.as_ref().map_or(Json::Null, plain_attributes);
-    let marks = |attributes: &Option<Attributes>| attributes.as_ref().map_or(json!(false), sensitive_attributes);
+    let marks =
+        |attributes: &Option<Attributes>| attributes.as_ref().map_or(json!(false), sensitive_attributes);
     let unknown = change.after.as_ref().map_or(json!(false), unknown_attributes);
     let mut shown = json!({
         "actions": actions(change.action),

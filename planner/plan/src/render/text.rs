@@ -106,7 +106,9 @@ fn title(address: &Address) -> String {
 fn heading(out: &mut Styled, change: &Change) {
     let address = &change.address;
     let what = match (change.action, change.reason) {
-        (Action::Create, Some(ActionReason::ResumeInterrupted)) => "will be created, as an earlier apply was cut off",
+        (Action::Create, Some(ActionReason::ResumeInterrupted)) => {
+            "will be created, as an earlier apply was cut off"
+        }
         (Action::Create, _) => "will be created",
         (Action::Update, Some(ActionReason::ResumeInterrupted)) => {
             "will be updated again, as an earlier apply was cut off"
@@ -232,7 +234,10 @@ fn gates(out: &mut Styled, closed: &[&Gate]) {
     }
     let kept: Vec<&Address> = of(GateReason::PreventDestroy).collect();
     if !kept.is_empty() {
-        out.push(Style::Danger, "\nProtected by lifecycle.prevent_destroy, so apply will stop before its first step:\n");
+        out.push(
+            Style::Danger,
+            "\nProtected by lifecycle.prevent_destroy, so apply will stop before its first step:\n",
+        );
         for address in kept {
             out.push(Style::Plain, format!("  {address}\n"));
         }
@@ -248,5 +253,9 @@ fn wholes<'a>(addresses: &[&'a Address]) -> Vec<&'a Address> {
 
 /// Quotes for a shell what has brackets or quotes in it.
 fn shell(text: &str) -> String {
-    if text.contains(['[', '"', ' ', '*']) { format!("'{}'", text.replace('\'', "'\\''")) } else { text.to_owned() }
+    if text.contains(['[', '"', ' ', '*']) {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    } else {
+        text.to_owned()
+    }
 }

@@ -27,7 +27,9 @@ pub fn decode(reader: &mut Reader<'_>) -> Attributes {
     let file_system_path = reader.text("file_system_path", Need::Required, directory);
     let repository = reader.text("data_repository_path", Need::Required, |text| split(text).map(drop));
     let (bucket, prefix) = match repository.as_ref().map(Value::as_str) {
-        Some(Some(text)) => split(text).ok().map(|(bucket, prefix)| (Value::from(bucket), Value::from(prefix))).unzip(),
+        Some(Some(text)) => {
+            split(text).ok().map(|(bucket, prefix)| (Value::from(bucket), Value::from(prefix))).unzip()
+        }
         Some(None) => (Some(Value::unknown(Type::String)), Some(Value::unknown(Type::String))),
         None => (None, None),
     };

@@ -58,7 +58,8 @@ fn default_name(reader: &mut Reader<'_>, label: &str) -> Option<Value> {
 pub fn bucket_name(text: &str) -> Result<(), String> {
     let edge = |byte: Option<&u8>| byte.is_some_and(u8::is_ascii_alphanumeric);
     let bytes = text.as_bytes();
-    let letter = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
+    let letter =
+        |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.');
     let fits = (3..=63).contains(&bytes.len()) && bytes.iter().all(letter) && !text.contains("..");
     if fits && edge(bytes.first()) && edge(bytes.last()) {
         return Ok(());

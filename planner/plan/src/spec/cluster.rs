@@ -60,7 +60,10 @@ const PERSISTENT: &str = "Persistent types promise that no server takes data wit
 /// FSx's fields that are not implemented, with the reason.
 const REFUSED: &[(&str, &str)] = &[
     ("subnet_ids", "There is no subnet to choose: name hosts in `metadata` and `storage`."),
-    ("security_group_ids", "There is no network of ours to guard: the hosts' own firewall decides who connects."),
+    (
+        "security_group_ids",
+        "There is no network of ours to guard: the hosts' own firewall decides who connects.",
+    ),
     ("network_type", "Processes listen on the `address` of their host."),
     ("kms_key_id", "Targets do not encrypt what they store; put their folders on an encrypted disk."),
     ("drive_cache_type", "Targets have no second tier of disks; the page cache is used."),
@@ -115,9 +118,10 @@ pub fn decode(reader: &mut Reader<'_>) -> (Attributes, Option<Storage>) {
         ("metadata_path", metadata_path.clone()),
     ]);
     let storage = metadata_host.zip(metadata_path).zip(storage);
-    let storage = storage.map(|((metadata_host, metadata_path), (hosts, path, targets_per_host, size, span))| {
-        Storage { metadata_host, metadata_path, hosts, path, targets_per_host, size, span }
-    });
+    let storage =
+        storage.map(|((metadata_host, metadata_path), (hosts, path, targets_per_host, size, span))| {
+            Storage { metadata_host, metadata_path, hosts, path, targets_per_host, size, span }
+        });
     (attributes, storage)
 }
 
@@ -157,7 +161,9 @@ fn storage(reader: &mut Reader<'_>) -> Option<Objects> {
     let total = reader.number("storage_capacity", Need::Optional, 1..=STORAGE_CAPACITY_MAX);
     let total_span = reader.attribute("storage_capacity", Need::Optional).map(|attribute| attribute.span);
     let total = match (total, total_span) {
-        (Some(value), Some(span)) => Some((reader.known("storage_capacity", (value, span))?.0.as_u64()?, span)),
+        (Some(value), Some(span)) => {
+            Some((reader.known("storage_capacity", (value, span))?.0.as_u64()?, span))
+        }
         (_, _) => None,
     };
     let block = reader.block("storage", Need::Required)?;
@@ -169,7 +175,7 @@ fn storage(reader: &mut Reader<'_>) -> Option<Objects> {
         let size = match (each, total, total_span) {
             (Some((_, span)), Some((_, other)), _) => {
                 let summary = "either `target_capacity` or `storage_capacity`, never both";
-                reader.push(Diagnostic::error("E0507", summary).at(span).related(other, "the other is here"));
+                reader.push(Diagnostic::error("E0807", summary).at(span).related(other, "the other is here"));
                 None
             }
             (Some((bytes, _)), None, _) => Some(TargetSize::Each(bytes)),
@@ -179,7 +185,7 @@ fn storage(reader: &mut Reader<'_>) -> Option<Objects> {
                 if reader.attribute("target_capacity", Need::Optional).is_none() {
                     let summary = "a cluster needs `target_capacity` in `storage`, or `storage_capacity`";
                     let hint = "Write `target_capacity = \"2GiB\"`: the limit of each object target.";
-                    reader.push(Diagnostic::error("E0503", summary).hint(hint).at(reader.span()));
+                    reader.push(Diagnostic::error("E0803", summary).hint(hint).at(reader.span()));
                 }
                 None
             }
@@ -228,11 +234,11 @@ fn hosts(reader: &mut Reader<'_>) -> Option<Vec<Address>> {
     for item in items {
         let (host, _) = reader.resource("hosts", Kind::Host, (item, attribute.span))?;
         if !seen.insert(host.clone()) {
-            let reason = format!("{host} is named twice; `targets_per_host` says how many targets a host has.");
+            let reason =
+                format!("{host} is named twice; `targets_per_host` says how many targets a host has.");
             return reader.invalid("hosts", value, (&reason, attribute.span));
         }
         hosts.push(host);
     }
     Some(hosts)
 }
-

@@ -32,16 +32,15 @@ struct Component {
 
 pub fn decode(reader: &mut Reader<'_>) -> Option<Value> {
     let Some(block) = reader.block("layout", Need::Optional) else {
-        let default = FSX.iter().map(|(end, count)| {
-            value(*end, Value::from(*count), u64::from(STRIPE_SIZE_DEFAULT))
-        });
+        let default =
+            FSX.iter().map(|(end, count)| value(*end, Value::from(*count), u64::from(STRIPE_SIZE_DEFAULT)));
         return Some(list(default.collect()));
     };
     reader.nested("layout block", block, |reader| {
         let blocks = reader.blocks("component");
         if blocks.is_empty() || blocks.len() > COMPONENTS_MAX {
             let summary = format!("a layout has 1 to {COMPONENTS_MAX} `component` blocks");
-            reader.push(Diagnostic::error("E0503", summary).at(reader.span()));
+            reader.push(Diagnostic::error("E0803", summary).at(reader.span()));
             return None;
         }
         let read = |reader: &mut Reader<'_>| component(reader);
@@ -49,7 +48,9 @@ pub fn decode(reader: &mut Reader<'_>) -> Option<Value> {
             blocks.into_iter().map(|block| reader.nested("component block", block, read)).collect();
         let components = components?;
         in_order(reader, &components)?;
-        let values = components.into_iter().map(|it| value(it.end.map(|(end, _)| end), it.stripe_count, it.stripe_size));
+        let values = components
+            .into_iter()
+            .map(|it| value(it.end.map(|(end, _)| end), it.stripe_count, it.stripe_size));
         Some(list(values.collect()))
     })
 }
@@ -57,7 +58,9 @@ pub fn decode(reader: &mut Reader<'_>) -> Option<Value> {
 fn component(reader: &mut Reader<'_>) -> Option<Component> {
     reader.refuse("pool", "Pools of targets are not built yet.");
     let end = match reader.attribute("end", Need::Optional) {
-        Some(attribute) if attribute.value.as_i64() == Some(-1) || attribute.value.as_str() == Some("-1") => None,
+        Some(attribute) if attribute.value.as_i64() == Some(-1) || attribute.value.as_str() == Some("-1") => {
+            None
+        }
         Some(_) => Some(size(reader, "end")?),
         None => None,
     };
@@ -102,15 +105,19 @@ fn in_order(reader: &mut Reader<'_>, components: &[Component]) -> Option<()> {
         let (summary, span) = match component.end {
             None if last => return Some(()),
             None => ("only the last component has no `end`", component.span),
-            Some((end, span)) if end <= start => ("`end` of a component lies behind that of the one before", span),
-            Some((end, span)) if end % u64::from(STRIPE_SIZE_MIN) != 0 => ("`end` is a multiple of 64KiB", span),
+            Some((end, span)) if end <= start => {
+                ("`end` of a component lies behind that of the one before", span)
+            }
+            Some((end, span)) if end % u64::from(STRIPE_SIZE_MIN) != 0 => {
+                ("`end` is a multiple of 64KiB", span)
+            }
             Some((_, span)) if last => ("the last component has no `end`, so that files can grow", span),
             Some((end, _)) => {
                 start = end;
                 continue;
             }
         };
-        reader.push(Diagnostic::error("E0505", summary).at(span));
+        reader.push(Diagnostic::error("E0805", summary).at(span));
         return None;
     }
     Some(())

@@ -23,12 +23,22 @@ pub enum Need {
     Optional,
 }
 
+/// Whether a body could be evaluated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Evaluation {
+    /// All of it; what is unknown will be known after apply.
+    Complete,
+    /// Not all of it, which was reported; what is unknown may be what failed.
+    Partial,
+}
+
 /// A body being read.
 pub struct Reader<'a> {
     address: &'a Address,
     /// What the body is of, for messages: `cluster`, `storage block`.
     what: &'a str,
     body: &'a Body,
+    evaluation: Evaluation,
     decoded: &'a Decoded,
     found: &'a mut Diagnostics,
     names: BTreeSet<&'static str>,
@@ -40,14 +50,13 @@ pub struct Reader<'a> {
 impl<'a> Reader<'a> {
     /// Starts to read a body.
     pub fn new(
-        address: &'a Address,
-        what: &'a str,
-        body: &'a Body,
+        (address, what): (&'a Address, &'a str),
+        (body, evaluation): (&'a Body, Evaluation),
         decoded: &'a Decoded,
         found: &'a mut Diagnostics,
     ) -> Self {
         let (names, blocks, refused) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        Self { address, what, body, decoded, found, names, blocks, refused }
+        Self { address, what, body, evaluation, decoded, found, names, blocks, refused }
     }
 
     /// Returns the address of the resource that the body belongs to.
@@ -62,7 +71,7 @@ impl<'a> Reader<'a> {
         let blocks = self.body.blocks.iter().filter(|block| block.kind == name).map(|block| block.span);
         for span in attribute.into_iter().chain(blocks).collect::<Vec<_>>() {
             let summary = format!("`{name}` of a {} is not supported", self.what);
-            self.push(Diagnostic::error("E0506", summary).detail(reason).at(span));
+            self.push(Diagnostic::error("E0806", summary).detail(reason).at(span));
         }
     }
 
@@ -73,7 +82,7 @@ impl<'a> Reader<'a> {
         if attribute.is_none() && need == Need::Required {
             let span = self.body.attributes.get(name).map_or(self.body.span, |attribute| attribute.span);
             let summary = format!("a {} needs `{name}`", self.what);
-            self.push(Diagnostic::error("E0503", summary).at(span));
+            self.push(Diagnostic::error("E0803", summary).at(span));
         }
         attribute
     }
@@ -86,7 +95,7 @@ impl<'a> Reader<'a> {
             Err(error) => {
                 let summary = format!("`{name}` of a {} has the wrong type", self.what);
                 let detail = format!("`{name}` {}: {error}.", attribute.value.statement());
-                self.push(Diagnostic::error("E0504", summary).detail(detail).at(attribute.span));
+                self.push(Diagnostic::error("E0804", summary).detail(detail).at(attribute.span));
                 None
             }
         }
@@ -167,10 +176,14 @@ impl<'a> Reader<'a> {
         if let Some((address, (_, attributes))) = found.filter(|(_, (decoded, _))| *decoded == kind) {
             return Some((address.clone(), attributes));
         }
+        if self.failed_before(value) {
+            return None;
+        }
         let summary = format!("`{name}` of a {} must be a {kind}", self.what);
         let detail = format!("`{name}` {}.", value.statement());
-        let hint = format!("Write `{name} = {kind}.<name>`, without quotes and without an attribute behind it.");
-        self.push(Diagnostic::error("E0508", summary).detail(detail).hint(hint).at(span));
+        let hint =
+            format!("Write `{name} = {kind}.<name>`, without quotes and without an attribute behind it.");
+        self.push(Diagnostic::error("E0808", summary).detail(detail).hint(hint).at(span));
         None
     }
 
@@ -179,9 +192,13 @@ impl<'a> Reader<'a> {
         if value.is_wholly_known() {
             return Some((value, span));
         }
+        if self.failed_before(&value) {
+            return None;
+        }
         let summary = format!("`{name}` of a {} must be known at plan", self.what);
-        let detail = format!("The number and place of objects depend on `{name}`, and it is known only after apply.");
-        self.push(Diagnostic::error("E0509", summary).detail(detail).at(span));
+        let detail =
+            format!("The number and place of objects depend on `{name}`, and it is known only after apply.");
+        self.push(Diagnostic::error("E0809", summary).detail(detail).at(span));
         None
     }
 
@@ -196,12 +213,12 @@ impl<'a> Reader<'a> {
         let blocks = self.blocks(name);
         if blocks.is_empty() && need == Need::Required {
             let summary = format!("a {} needs a `{name}` block", self.what);
-            self.push(Diagnostic::error("E0503", summary).at(self.body.span));
+            self.push(Diagnostic::error("E0803", summary).at(self.body.span));
         }
         let first = *blocks.first()?;
         for block in &blocks[1..] {
             let summary = format!("a {} has one `{name}` block", self.what);
-            let diagnostic = Diagnostic::error("E0502", summary).at(block.span);
+            let diagnostic = Diagnostic::error("E0802", summary).at(block.span);
             self.push(diagnostic.related(first.span, "the first is here"));
         }
         Some(first)
@@ -209,10 +226,12 @@ impl<'a> Reader<'a> {
 
     /// Reads a nested body with its own names.
     pub fn nested<T>(&mut self, what: &str, block: &Block, read: impl FnOnce(&mut Reader<'_>) -> T) -> T {
-        let mut reader = Reader::new(self.address, what, &block.body, self.decoded, self.found);
+        let evaluation = self.evaluation;
+        let mut reader =
+            Reader::new((self.address, what), (&block.body, evaluation), self.decoded, self.found);
         for label in &block.labels {
             let summary = format!("a {what} has no label");
-            reader.push(Diagnostic::error("E0502", summary).at(label.span));
+            reader.push(Diagnostic::error("E0802", summary).at(label.span));
         }
         let outcome = read(&mut reader);
         reader.finish();
@@ -223,8 +242,13 @@ impl<'a> Reader<'a> {
     pub fn invalid<T>(&mut self, name: &str, value: &Value, (reason, span): (&str, Span)) -> Option<T> {
         let summary = format!("`{name}` of a {} is not valid", self.what);
         let detail = format!("`{name}` {}. {reason}", value.statement());
-        self.push(Diagnostic::error("E0505", summary).detail(detail).at(span));
+        self.push(Diagnostic::error("E0805", summary).detail(detail).at(span));
         None
+    }
+
+    /// Tells whether a value is unknown because its evaluation failed, which was reported.
+    fn failed_before(&self, value: &Value) -> bool {
+        self.evaluation == Evaluation::Partial && !value.is_wholly_known()
     }
 
     /// Returns the body's place.
@@ -245,19 +269,23 @@ impl<'a> Reader<'a> {
         let mut unknown = Vec::new();
         for (name, attribute) in &self.body.attributes {
             if !self.names.contains(name.as_str()) && !self.refused.contains(name.as_str()) {
-                unknown.push(("E0501", "attribute", name.as_str(), attribute.name_span));
+                unknown.push(("E0801", "attribute", name.as_str(), attribute.name_span));
             }
         }
         for block in &self.body.blocks {
             if !self.blocks.contains(block.kind.as_str()) && !self.refused.contains(block.kind.as_str()) {
-                unknown.push(("E0502", "block", block.kind.as_str(), block.span));
+                unknown.push(("E0802", "block", block.kind.as_str(), block.span));
             }
         }
         for (code, noun, name, span) in unknown {
-            let diagnostic = Diagnostic::error(code, format!("a {} has no {noun} `{name}`", self.what)).at(span);
-            let other = if noun == "attribute" { self.blocks.contains(name) } else { self.names.contains(name) };
+            let diagnostic =
+                Diagnostic::error(code, format!("a {} has no {noun} `{name}`", self.what)).at(span);
+            let other =
+                if noun == "attribute" { self.blocks.contains(name) } else { self.names.contains(name) };
             let hint = match (other, nearest(name, names.iter().copied())) {
-                (true, _) if noun == "attribute" => Some(format!("`{name}` is a block: write `{name} {{ … }}`.")),
+                (true, _) if noun == "attribute" => {
+                    Some(format!("`{name}` is a block: write `{name} {{ … }}`."))
+                }
                 (true, _) => Some(format!("`{name}` is an attribute: write `{name} = …`.")),
                 (false, Some(near)) => Some(format!("Did you mean `{near}`?")),
                 (false, None) => Some(format!("It has: {}.", names.join(", "))),
@@ -286,11 +314,13 @@ pub fn any(_: &str) -> Result<(), String> {
 pub fn absolute_path(text: &str) -> Result<(), String> {
     let plain = text.strip_prefix('/').is_some_and(|rest| {
         let parts = || rest.split('/');
-        !rest.is_empty() && parts().all(|part| !part.is_empty() && part != "." && part != ".." && part.len() <= 255)
+        !rest.is_empty()
+            && parts().all(|part| !part.is_empty() && part != "." && part != ".." && part.len() <= 255)
     });
     let printable = !text.chars().any(char::is_control);
     if plain && printable && text.len() < 4096 {
         return Ok(());
     }
-    Err("It is an absolute path such as /srv/data, without `.`, `..`, `//` and a slash at the end.".to_owned())
+    Err("It is an absolute path such as /srv/data, without `.`, `..`, `//` and a slash at the end."
+        .to_owned())
 }

@@ -51,7 +51,10 @@ value "a" {
   input = "one\ntwo\nTHREE\nfour\nfive\nsix\nseven\neight\n"
 }
 value "b" {
-  input = { list = [1, 3, 4], same = true, deep = { x = 2, y = null, z = sensitive("s3cret") } }
+  input = { list = [1, 3, 4], same = true, deep = { x = 2, y = null } }
+}
+value "d" {
+  input = { open = 1, closed = sensitive("s3cret") }
 }
 value "c" {
   triggers_replace = "second"

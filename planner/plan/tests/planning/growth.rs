@@ -9,7 +9,8 @@ use crate::harness::{actions, applied, carry_out, destroyed, nothing, planned, s
 
 /// A cluster over hosts named by address, in a `for_each` over a map from key to address.
 fn spread(hosts: &[(String, u8)], targets_per_host: u32) -> String {
-    let entries: Vec<String> = hosts.iter().map(|(key, number)| format!("{key:?} = \"10.0.0.{number}\"")).collect();
+    let entries: Vec<String> =
+        hosts.iter().map(|(key, number)| format!("{key:?} = \"10.0.0.{number}\"")).collect();
     format!(
         r#"
 host "mds" {{
@@ -168,7 +169,8 @@ fn hosts() -> impl proptest::prelude::Strategy<Value = Vec<(String, u8)>> {
     numbers.prop_flat_map(|numbers| {
         let numbers: Vec<u8> = numbers.into_iter().collect();
         let keys = prop::collection::btree_set("[a-z]{1,3}", numbers.len());
-        (Just(numbers).prop_shuffle(), keys).prop_map(|(numbers, keys)| keys.into_iter().zip(numbers).collect())
+        (Just(numbers).prop_shuffle(), keys)
+            .prop_map(|(numbers, keys)| keys.into_iter().zip(numbers).collect())
     })
 }
 

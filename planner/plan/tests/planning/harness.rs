@@ -78,7 +78,8 @@ pub fn carry_out_step(step: &Step, resolver: &Resolver, world: &mut World) {
             let input = attributes.get("input").cloned();
             attributes.extend(input.map(|input| ("output".to_owned(), input)));
         }
-        Resource::from_attributes(step.kind, &attributes).unwrap_or_else(|error| panic!("{}: {error}", step.address));
+        Resource::from_attributes(step.kind, &attributes)
+            .unwrap_or_else(|error| panic!("{}: {error}", step.address));
         Outcome::Present { attributes, private: BTreeMap::new(), dependencies: step.dependencies.clone() }
     };
     world.apply(&Event::Result { address: step.address.clone(), outcome }).expect("the result fits");
@@ -113,9 +114,11 @@ pub fn carry_out(plan: &Plan, world: &World) -> World {
             assert!(world.objects.contains_key(dependency), "{} before {dependency}", step.address);
         }
         if step.operation == Operation::Delete {
-            let dependents = world.objects.iter().filter(|(_, object)| object.dependencies.contains(&step.address));
+            let dependents =
+                world.objects.iter().filter(|(_, object)| object.dependencies.contains(&step.address));
             let names: Vec<String> = dependents.map(|(address, _)| address.to_string()).collect();
-            let replaced = plan.steps().iter().any(|it| it.address == step.address && it.operation == Operation::Create);
+            let replaced =
+                plan.steps().iter().any(|it| it.address == step.address && it.operation == Operation::Create);
             assert!(names.is_empty() || replaced, "{} goes before {names:?}", step.address);
         }
         carry_out_step(step, &resolver, &mut world);
@@ -134,7 +137,11 @@ pub fn applied(text: &str, world: &World) -> World {
     let plan = planned(text, world);
     let world = carry_out(&plan, world);
     let again = planned(text, &world);
-    assert!(!again.has_changes(), "not empty after apply:\n{}", lustre_plan::render::text::plan(&again).plain());
+    assert!(
+        !again.has_changes(),
+        "not empty after apply:\n{}",
+        lustre_plan::render::text::plan(&again).plain()
+    );
     world
 }
 

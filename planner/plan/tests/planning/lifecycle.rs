@@ -5,7 +5,8 @@ use lustre_model::plan::{Action, ActionReason, Allowance, GateReason, Operation}
 use lustre_plan::Resolver;
 
 use crate::harness::{
-    actions, address, applied, carry_out, carry_out_step, destroyed, intent, nothing, options, planned, try_plan,
+    actions, address, applied, carry_out, carry_out_step, destroyed, intent, nothing, options, planned,
+    try_plan,
 };
 
 const CHAIN: &str = r#"
@@ -30,11 +31,16 @@ fn an_apply_cut_off_after_any_event_converges_and_builds_nothing_twice() {
             let mut world = nothing();
             plan.steps()[..cut].iter().for_each(|step| carry_out_step(step, &resolver, &mut world));
             if let (true, Some(step)) = (begun, plan.steps().get(cut)) {
-                let attributes = lustre_model::journal::Resolve::attributes(&resolver, step, &world).expect("resolves");
+                let attributes =
+                    lustre_model::journal::Resolve::attributes(&resolver, step, &world).expect("resolves");
                 world.apply(&intent(step, attributes)).expect("legal");
             }
             let again = planned(CHAIN, &world);
-            assert!(actions(&again).iter().all(|action| action.starts_with("create")), "{:?}", actions(&again));
+            assert!(
+                actions(&again).iter().all(|action| action.starts_with("create")),
+                "{:?}",
+                actions(&again)
+            );
             assert_eq!(again.steps().len(), plan.steps().len() - cut);
             assert_eq!(carry_out(&again, &world).objects, clean.objects);
         }
@@ -95,7 +101,9 @@ fn replacement_on_request_and_by_trigger() {
 
 #[test]
 fn ignored_changes_stay_as_recorded() {
-    let text = |input: &str| format!("value \"a\" {{\n  input = {input}\n  lifecycle {{\n    ignore_changes = [input]\n  }}\n}}\n");
+    let text = |input: &str| {
+        format!("value \"a\" {{\n  input = {input}\n  lifecycle {{\n    ignore_changes = [input]\n  }}\n}}\n")
+    };
     let world = applied(&text("1"), &nothing());
     assert!(!planned(&text("2"), &world).has_changes());
     let all = "value \"a\" {\n  input = 3\n  lifecycle {\n    ignore_changes = all\n  }\n}\n";
@@ -150,8 +158,12 @@ fn live_changes_are_live_and_restarts_pause() {
     let world = applied(CLUSTER, &nothing());
     let changed = CLUSTER.replace("storage_type = \"SSD\"", "data_compression_type = \"LZ4\"");
     let plan = planned(&changed, &world);
-    let shown: Vec<String> =
-        plan.changes().iter().filter(|it| it.action != Action::NoOp).map(|it| format!("{} {}", it.address, it.impact)).collect();
+    let shown: Vec<String> = plan
+        .changes()
+        .iter()
+        .filter(|it| it.action != Action::NoOp)
+        .map(|it| format!("{} {}", it.address, it.impact))
+        .collect();
     assert_eq!(shown, ["cluster.x live", "cluster.x.target[\"x-OST0000\"] pause"]);
     assert_eq!(plan.data_loss().count(), 0);
 }

@@ -3,10 +3,17 @@
 //! Steps are carried out by [`harness::carry_out`], which touches nothing but a recorded world.
 //! Invariant checked everywhere: what was applied as planned needs no further plan.
 
+#[cfg(test)]
 mod golden;
+#[cfg(test)]
 mod growth;
+#[cfg(test)]
 mod harness;
+#[cfg(test)]
 mod lifecycle;
+#[cfg(test)]
 mod mistakes;
+#[cfg(test)]
 mod sealed;
+#[cfg(test)]
 mod unknown;

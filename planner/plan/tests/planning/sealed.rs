@@ -4,7 +4,8 @@ use lustre_plan::file::{PlanFileError, StaleError, check_fresh, decode, encode};
 
 use crate::harness::{applied, carry_out, nothing, planned};
 
-const TEXT: &str = "value \"a\" {\n  input = { x = [1, \"two\", null] }\n}\noutput \"o\" {\n  value = value.a.output\n}\n";
+const TEXT: &str =
+    "value \"a\" {\n  input = { x = [1, \"two\", null] }\n}\noutput \"o\" {\n  value = value.a.output\n}\n";
 
 #[test]
 fn a_plan_comes_back_as_it_was() {

@@ -18,7 +18,7 @@ value "b" {{
   input = "${{value.a.output}}-b"
 }}
 value "c" {{
-  input = [for v in [value.b.output] : upper(v)]
+  input = [for v in [value.b.output] : "${{v}}!"]
 }}
 output "c" {{
   value = value.c.output
@@ -28,7 +28,7 @@ output "c" {{
     };
     let world = applied(&text("one"), &nothing());
     let recorded = &world.objects[&address("value.c")].attributes["output"];
-    assert_eq!(recorded.parts().cloned().collect::<Vec<_>>(), [Value::from("ONE-B")]);
+    assert_eq!(recorded.parts().cloned().collect::<Vec<_>>(), [Value::from("one-b!")]);
     let plan = planned(&text("two"), &world);
     assert_eq!(actions(&plan), ["update value.a", "update value.b", "update value.c"]);
     let b = plan.changes().iter().find(|change| change.address == address("value.b")).expect("b");
@@ -79,7 +79,10 @@ mount "m" {
     let recorded = &world.objects[&address("cluster.x.target[\"x-OST0000\"]")].attributes;
     assert_eq!(recorded["path"], Value::from("/srv/ost/x-OST0000"));
     assert_eq!(recorded["listen"], target(&plan)["listen"]);
-    assert_eq!(world.objects[&address("bucket.data")].attributes["credentials_file"], Value::from("/srv/agent/credentials/data"));
+    assert_eq!(
+        world.objects[&address("bucket.data")].attributes["credentials_file"],
+        Value::from("/srv/agent/credentials/data")
+    );
     assert!(!planned(text, &world).has_changes());
 }
 
@@ -93,7 +96,8 @@ value "many" {
   count = value.n.output
 }
 "#;
-    let told = crate::harness::try_plan(text, &[], &nothing(), &crate::harness::options()).expect_err("refused");
+    let told =
+        crate::harness::try_plan(text, &[], &nothing(), &crate::harness::options()).expect_err("refused");
     assert!(told.contains("count"), "{told}");
     let first = applied("value \"n\" {\n  input = 3\n}\n", &nothing());
     let world = applied(text, &first);
@@ -103,7 +107,8 @@ value "many" {
 /// Random values that refer to lower ones.
 fn random(edges: &[Vec<usize>], inputs: &[u8]) -> String {
     let block = |(number, (before, input)): (usize, (&Vec<usize>, &u8))| {
-        let before: Vec<String> = before.iter().filter(|it| **it < number).map(|it| format!("value.v{it}.output")).collect();
+        let before: Vec<String> =
+            before.iter().filter(|it| **it < number).map(|it| format!("value.v{it}.output")).collect();
         format!("value \"v{number}\" {{\n  input = [{input}, {}]\n}}\n", before.join(", "))
     };
     edges.iter().zip(inputs).enumerate().map(block).collect()
