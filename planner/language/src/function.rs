@@ -134,7 +134,7 @@ pub enum Presence {
 
 static TABLE: LazyLock<HashMap<&'static str, Function>> = LazyLock::new(|| {
     let rows = FAMILIES.iter().flat_map(|family| family.iter());
-    rows.filter_map(|row| Function::read(row)).map(|function| (function.name, function)).collect()
+    rows.filter_map(Function::read).map(|function| (function.name, function)).collect()
 });
 
 /// Returns all functions by name.

@@ -177,6 +177,7 @@ fn deep_nesting_and_long_chains_end_in_errors_or_values() {
     ] {
         run(&format!("locals {{\n a = {}1{}\n}}\n", open.repeat(20_000), close.repeat(20_000)));
     }
+    run("a{\u{1132a}");
     run(&"host {".repeat(20_000));
     run(&format!("locals {{\n a = 1{}\n}}\n", " + 1".repeat(20_000)));
     run(&format!("locals {{\n a = x{}\n}}\n", ".a".repeat(20_000)));

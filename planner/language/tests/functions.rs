@@ -104,7 +104,7 @@ fn functions_agree_with_terraforms_documentation() {
         ("dirname(\"a\")", "\".\""),
         ("basename(\"/\")", "\"/\""),
         (
-            "templatestring(\"%{ for x in xs ~}\\n$${x},\\n%{ endfor ~}\\nend\", { xs = [1, 2] })",
+            "templatestring(\"%%{ for x in xs ~}\\n$${x},\\n%%{ endfor ~}\\nend\", { xs = [1, 2] })",
             "\"1,\\n2,\\nend\"",
         ),
         // Types and marks.

@@ -30,14 +30,11 @@ impl Context<'_> {
         match value.kind() {
             Kind::Map(_, items) | Kind::Object(items, _) => match items.get(name) {
                 Some(part) => Ok(part.clone()),
-                None => {
-                    let names: Vec<&str> = items.keys().map(String::as_str).collect();
-                    Err(self.no_such_part(value, name, &names, step, whole))
-                }
+                None => Err(self.no_such_part(value, name, step, whole)),
             },
             Kind::Unknown(kind) => match part_type(kind, Some(name)) {
                 Some(part) => Ok(Value::unknown(part)),
-                None => Err(self.no_such_part(value, name, &[], step, whole)),
+                None => Err(self.no_such_part(value, name, step, whole)),
             },
             Kind::Null(_) => {
                 let diagnostic = Diagnostic::error("E0420", "attribute of null")
@@ -49,25 +46,20 @@ impl Context<'_> {
             | Kind::String(_)
             | Kind::List(..)
             | Kind::Set(..)
-            | Kind::Tuple(_) => Err(self.no_such_part(value, name, &[], step, whole)),
+            | Kind::Tuple(_) => Err(self.no_such_part(value, name, step, whole)),
         }
     }
 
-    fn no_such_part(
-        &mut self,
-        value: &Value,
-        name: &str,
-        names: &[&str],
-        step: &Step,
-        whole: &Expr,
-    ) -> super::Failed {
+    fn no_such_part(&mut self, value: &Value, name: &str, step: &Step, whole: &Expr) -> super::Failed {
+        let names: Vec<&str> =
+            value.as_map().into_iter().flat_map(|items| items.keys()).map(String::as_str).collect();
         let kind = value.type_of().friendly();
         let what =
             value.resource().map_or(format!("This {kind}"), |address| format!("`{}`", address.block()));
         let mut diagnostic = Diagnostic::error("E0421", format!("no attribute `{name}`"))
             .detail(format!("{what} has no attribute of that name."));
         let sequence = matches!(value.kind(), Kind::List(..) | Kind::Set(..) | Kind::Tuple(_));
-        if let Some(hint) = did_you_mean(name, names.iter().copied()) {
+        if let Some(hint) = did_you_mean(name, names) {
             diagnostic = diagnostic.hint(hint);
         } else if sequence {
             diagnostic = diagnostic.hint(format!("For that attribute of every element write `[*].{name}`."));
@@ -140,6 +132,7 @@ impl Context<'_> {
         position.and_then(|position| items.get(position)).cloned().ok_or_else(|| {
             let detail = match items.len() {
                 0 => "There are no elements.".to_owned(),
+                1 => "There is one element, number 0.".to_owned(),
                 count => format!("There are {count} elements, numbered from 0 to {}.", count - 1),
             };
             let diagnostic = Diagnostic::error("E0424", "invalid index").detail(detail);

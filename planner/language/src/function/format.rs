@@ -61,11 +61,7 @@ fn format_list(arguments: &[Value]) -> Yield {
 /// A parsed verb.
 #[derive(Default)]
 struct Verb {
-    left: bool,
-    plus: bool,
-    space: bool,
-    zero: bool,
-    sharp: bool,
+    flags: String,
     width: usize,
     precision: Option<usize>,
     index: Option<usize>,
@@ -105,16 +101,9 @@ fn render(format: &str, values: &[Value]) -> Result<String, Refusal> {
 fn parse(text: &str) -> Result<(Verb, &str), Refusal> {
     let mut verb = Verb::default();
     let mut rest = text;
-    while let Some(flag) = rest.chars().next().filter(|letter| "-+ 0#".contains(*letter)) {
-        match flag {
-            '-' => verb.left = true,
-            '+' => verb.plus = true,
-            ' ' => verb.space = true,
-            '0' => verb.zero = true,
-            _ => verb.sharp = true,
-        }
-        rest = &rest[1..];
-    }
+    let flags = rest.find(|letter| !"-+ 0#".contains(letter)).unwrap_or(rest.len());
+    verb.flags = rest[..flags].to_owned();
+    rest = &rest[flags..];
     let (width, after) = digits(rest)?;
     verb.width = width.unwrap_or(0);
     rest = after;
@@ -151,7 +140,7 @@ fn digits(text: &str) -> Result<(Option<usize>, &str), Refusal> {
 
 fn write(verb: &Verb, value: &Value, position: usize) -> Result<String, Refusal> {
     match verb.letter {
-        'v' if verb.sharp => Ok(json(value)),
+        'v' if verb.flags.contains('#') => Ok(json(value)),
         'v' => match value.kind() {
             Kind::Null(_) => Ok("null".into()),
             Kind::Number(number) => Ok(signed(verb, number, number.to_string())),
@@ -197,7 +186,7 @@ fn json(value: &Value) -> String {
 }
 
 fn signed(verb: &Verb, number: &Number, digits: String) -> String {
-    match (number.sign() < 0, verb.plus, verb.space) {
+    match (number.sign() < 0, verb.flags.contains('+'), verb.flags.contains(' ')) {
         (true, ..) => digits,
         (false, true, _) => format!("+{digits}"),
         (false, false, true) => format!(" {digits}"),
@@ -225,7 +214,11 @@ fn whole(verb: &Verb, value: &Value, position: usize) -> Result<String, Refusal>
     };
     let digits = number.abs().to_radix(radix);
     let sign = if number.sign() < 0 { "-" } else { "" };
-    let written = signed(verb, &number, format!("{sign}{}{digits}", if verb.sharp { prefix } else { "" }));
+    let written = signed(
+        verb,
+        &number,
+        format!("{sign}{}{digits}", if verb.flags.contains('#') { prefix } else { "" }),
+    );
     Ok(if verb.letter == 'X' { written.to_uppercase() } else { written })
 }
 
@@ -286,11 +279,11 @@ fn pad(verb: &Verb, written: String, value: &Value) -> String {
     if missing == 0 {
         return written;
     }
-    if verb.left {
+    if verb.flags.contains('-') {
         return written + &" ".repeat(missing);
     }
     let numeric = matches!(value.kind(), Kind::Number(_)) || "dboxXeEfgG".contains(verb.letter);
-    if verb.zero && numeric {
+    if verb.flags.contains('0') && numeric {
         let sign = usize::from(written.starts_with(['-', '+', ' ']));
         return format!("{}{}{}", &written[..sign], "0".repeat(missing), &written[sign..]);
     }

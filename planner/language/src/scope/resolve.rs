@@ -65,6 +65,10 @@ fn resource_value(
     whole: &Expr,
 ) -> Resolved {
     let known = scope.resources.get(&(resource.kind.clone(), resource.name.clone()));
+    let written = |index: &Expr| matches!(index.kind, ExprKind::Literal(_));
+    if matches!(steps.get(1), Some(Step::Index(index)) if !resource.is_repeated() && written(index)) {
+        return Err(Failed);
+    }
     let (Some(known), Some(Step::Index(index)), true) = (known, steps.get(1), resource.is_repeated()) else {
         return Ok((scope.whole(resource)?, 1));
     };

@@ -95,11 +95,17 @@ fn piece(
 fn syntax_error(error: &hcl_edit::parser::Error, text: &str, id: SourceId, base: usize) -> Diagnostic {
     // hcl-edit points into the middle of a character when the text ends with one.
     let offset = text.floor_char_boundary(error.location().offset().min(text.len()));
-    let rest = text.get(offset..).unwrap_or("");
-    let width = rest.chars().next().map_or(0, char::len_utf8);
+    let line_start = text[..offset].rfind('\n').map_or(0, |at| at + 1);
+    let line = text[line_start..].lines().next().unwrap_or("");
+    // hcl-edit reports a text that is not closed at the start of its line.
+    let unclosed = line.rfind('"').filter(|_| line.matches('"').count() % 2 == 1);
+    let (offset, width) = match unclosed {
+        Some(quote) => (line_start + quote, line.len() - quote),
+        None => (offset, text[offset..].chars().next().map_or(0, char::len_utf8)),
+    };
     let span = Span::new(id, base + offset..base + offset + width);
     let diagnostic = Diagnostic::error("E0101", "syntax error").detail(sentence(error.message())).at(span);
-    match hint(text, offset, error.message()) {
+    match hint(&text[offset..], unclosed.is_some(), error.message()) {
         Some(hint) => diagnostic.hint(hint),
         None => diagnostic,
     }
@@ -112,10 +118,7 @@ fn sentence(message: &str) -> String {
 }
 
 /// Names the likely mistake.
-fn hint(text: &str, offset: usize, message: &str) -> Option<&'static str> {
-    let rest = text.get(offset..).unwrap_or("");
-    let line_start = text[..offset].rfind('\n').map_or(0, |at| at + 1);
-    let line = text[line_start..].lines().next().unwrap_or("");
+fn hint(rest: &str, unclosed: bool, message: &str) -> Option<&'static str> {
     if rest.starts_with('\'') {
         return Some("Text is written in double quotes: \"…\".");
     }
@@ -127,7 +130,7 @@ fn hint(text: &str, offset: usize, message: &str) -> Option<&'static str> {
             "The file ends inside a block, a list or a text: a closing `}`, `]`, `)` or `\"` is missing.",
         );
     }
-    if line.matches('"').count() % 2 == 1 {
+    if unclosed {
         return Some("A text is not closed: a `\"` is missing on this line.");
     }
     if rest.starts_with(':') {
