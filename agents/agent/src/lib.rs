@@ -14,6 +14,7 @@ mod durable;
 mod facts;
 mod keeper;
 mod log_tail;
+pub mod metadata_target;
 mod mounts;
 mod probe;
 mod process_dir;

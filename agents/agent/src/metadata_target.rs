@@ -1,0 +1,206 @@
+//! The process of a metadata target: `lustre_metadata`'s state machine over fjall and a log file, served over the wire.
+//!
+//! ```text
+//! connections ──► events ──► writer thread: takes what is queued, handles all of it, commits once, sends everything
+//!                   ▲                                          │          │
+//!                   └── results ◄── object targets ◄───────────┘          └──► log syncer, which answers as an event
+//! ```
+//! Hosting only: what a request means is `lustre_metadata`'s matter.
+//! Invariant: one process per folder, and only in a folder that is marked as this target's.
+
+mod log;
+mod objects;
+mod service;
+mod store;
+mod writer;
+
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, mpsc};
+use std::time::Duration;
+
+use lustre_metadata::{Config, Target, TargetError};
+use lustre_model::control::ProcessSpec;
+use lustre_wire::{Identity, WireError, server};
+use rustix::fs::{FlockOperation, flock};
+use rustix::io::Errno;
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
+
+use crate::claim::{self, ClaimError};
+use crate::{ProcessDir, ProcessDirError, termination};
+use log::FileLog;
+use objects::Objects;
+use service::MetadataService;
+use store::FjallStore;
+use writer::{Event, Writer};
+
+/// How long a client may be silent before it is evicted.
+const LEASE_MS: u32 = 15_000;
+
+/// How long the last answers may take when the process ends.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// The ordered store, the log and the lock in the target's folder.
+const STORE: &str = "store";
+const LOG: &str = "log";
+const LOCK: &str = "lock";
+
+/// The process of a metadata target ended because of this.
+#[derive(Debug, Error)]
+pub enum MetadataTargetError {
+    /// The process's folder does not serve.
+    #[error("the metadata target's process cannot use its folder")]
+    ProcessDir(#[from] ProcessDirError),
+    /// The spec is another kind of process's.
+    #[error("the spec is not a metadata target's")]
+    NotAMetadataTarget,
+    /// The target's folder is not its own.
+    #[error("the metadata target cannot have its folder")]
+    Claim(#[from] ClaimError),
+    /// Another process serves the folder.
+    #[error("{} is served by another process", .path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The ordered store cannot be opened.
+    #[error("the store in {} cannot be opened", .path.display())]
+    Store {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: fjall::Error,
+    },
+    /// The target cannot start or go on.
+    #[error("the metadata target in {} failed", .path.display())]
+    Target {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: TargetError,
+    },
+    /// Nobody can connect.
+    #[error("the metadata target cannot listen on {address}")]
+    Listen {
+        /// Where.
+        address: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Serving ended.
+    #[error("the metadata target's server failed")]
+    Serve(#[from] WireError),
+    /// The system refuses something basic.
+    #[error("the metadata target's process cannot run")]
+    Io(#[from] io::Error),
+}
+
+/// Serves the metadata target of a process's spec until the process is asked to end.
+pub fn run(dir: &ProcessDir) -> Result<(), MetadataTargetError> {
+    let spec = dir.spec()?;
+    claim::claim(dir, &spec)?;
+    let ProcessSpec::Metadata { target, path, listen, default_layout } = spec else {
+        return Err(MetadataTargetError::NotAMetadataTarget);
+    };
+    let path = PathBuf::from(path);
+    let identity = dir.identity()?;
+    for name in [STORE, LOG, LOCK] {
+        let own = path.join(name);
+        if !own.exists() {
+            dir.creates(&own)?;
+        }
+    }
+    let config = Config { fs_name: target.fs_name.clone(), default_layout, lease_ms: LEASE_MS };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let listener = TcpListener::bind(&listen)
+            .await
+            .map_err(|source| MetadataTargetError::Listen { address: listen.clone(), source })?;
+        let stop = CancellationToken::new();
+        let ended = async {
+            termination::requested().await?;
+            stop.cancel();
+            Ok::<(), MetadataTargetError>(())
+        };
+        let opened = Opened { config, path, identity, listener };
+        let served = serve(opened, stop.clone(), || Ok(dir.ready()?));
+        tokio::select! {
+            served = served => served,
+            // Ends only with an error: a request to end is served to its end.
+            Err(error) = ended => Err(error),
+        }
+    })
+}
+
+/// All that serving takes.
+struct Opened {
+    config: Config,
+    path: PathBuf,
+    identity: Identity,
+    listener: TcpListener,
+}
+
+/// Serves a target until `stop`; calls `ready` when it answers.
+async fn serve(
+    opened: Opened,
+    stop: CancellationToken,
+    ready: impl FnOnce() -> Result<(), MetadataTargetError>,
+) -> Result<(), MetadataTargetError> {
+    let Opened { config, path, identity, listener } = opened;
+    let _lock = lock(&path)?;
+    let (events, queue) = mpsc::channel();
+    let failed = |source| MetadataTargetError::Target { path: path.clone(), source };
+    let store = FjallStore::open(&path.join(STORE))
+        .map_err(|source| MetadataTargetError::Store { path: path.join(STORE), source })?;
+    let log = FileLog::open(path.join(LOG));
+    let synced = log.current();
+    let clock = writer::Clock::start();
+    let opening = move || Target::open(config, Box::new(store), Box::new(log), clock.now());
+    let target = tokio::task::spawn_blocking(opening).await.map_err(io::Error::other)?.map_err(failed)?;
+    info!(path = %path.display(), "the metadata target is open");
+    let objects = Objects::new(identity.clone(), events.clone());
+    let syncer = writer::Syncer::start(synced, events.clone())?;
+    let writer = Writer::new(target, clock, (objects, syncer));
+    // Whatever ends the writer ends the process: nothing can be answered without it.
+    let ended = CancellationToken::new();
+    let guard = ended.clone().drop_guard();
+    let thread = std::thread::Builder::new().name("metadata".to_owned()).spawn(move || {
+        let _guard = guard;
+        writer.run(&queue)
+    })?;
+    let service = Arc::new(MetadataService::new(events.clone()));
+    let closing = stop.child_token();
+    let serving = tokio::spawn(server::serve(listener, identity, service, closing.clone()));
+    ready()?;
+    tokio::select! {
+        () = stop.cancelled() => {}
+        () = ended.cancelled() => {}
+    }
+    closing.cancel();
+    if let Ok(served) = tokio::time::timeout(GRACE, serving).await {
+        served.map_err(io::Error::other)??;
+    }
+    // A writer that has failed reads no more events; its failure is what joining it tells.
+    let _ = events.send(Event::Stop);
+    let joined = tokio::task::spawn_blocking(move || thread.join()).await.map_err(io::Error::other)?;
+    joined.map_err(|_| io::Error::other("the metadata writer panicked"))?.map_err(failed)
+}
+
+/// Makes this process the only one that serves a folder.
+fn lock(path: &Path) -> Result<fs_err::File, MetadataTargetError> {
+    let file = fs_err::OpenOptions::new().create(true).append(true).open(path.join(LOCK))?;
+    match flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(file),
+        Err(Errno::WOULDBLOCK) => Err(MetadataTargetError::InUse { path: path.to_owned() }),
+        Err(error) => Err(io::Error::from(error).into()),
+    }
+}

@@ -1,0 +1,222 @@
+//! The writer: the one thread that drives the metadata target.
+//!
+//! It takes every event that is queued, handles them all, commits once, and only then lets anything out.
+//! Invariant: no reply leaves before the log holds what it says.
+
+use std::collections::HashMap;
+use std::io;
+use std::sync::PoisonError;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use lustre_metadata::{
+    ConnectionId, Input, JobId, Moment, Output, RequestToken, Rights, Target, TargetError,
+};
+use lustre_model::attr::Timestamp;
+use lustre_model::fault::Fault;
+use lustre_model::metadata::Call;
+use lustre_model::object::ObjectStat;
+use lustre_wire::Metadata;
+use lustre_wire::server::{Peer, Responder};
+use tracing::error;
+
+use super::log::Current;
+use super::objects::Objects;
+
+/// Most events in one commit.
+const BATCH_MAX: usize = 1024;
+/// Time between two ticks.
+const TICK: Duration = Duration::from_millis(50);
+
+/// What happens to the writer.
+pub(super) enum Event {
+    Connected {
+        peer: Peer<Metadata>,
+    },
+    Disconnected {
+        connection: ConnectionId,
+    },
+    Request {
+        connection: ConnectionId,
+        rights: Rights,
+        call: Call,
+        responder: Responder<Metadata>,
+    },
+    WorkDone {
+        job: JobId,
+        result: Result<Vec<ObjectStat>, Fault>,
+    },
+    LogSynced {
+        sequence: u64,
+    },
+    /// The log cannot be synced; the target must not go on.
+    SyncFailed {
+        source: io::Error,
+    },
+    Stop,
+}
+
+/// The clocks that the target is told.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Clock {
+    started: Instant,
+}
+
+impl Clock {
+    pub(super) fn start() -> Self {
+        Self { started: Instant::now() }
+    }
+
+    pub(super) fn now(self) -> Moment {
+        let wall = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let seconds = i64::try_from(wall.as_secs()).unwrap_or(i64::MAX);
+        let uptime_ms = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
+        Moment { wall: Timestamp { seconds, nanoseconds: wall.subsec_nanos() }, uptime_ms }
+    }
+}
+
+/// Drives a target.
+pub(super) struct Writer {
+    target: Target,
+    clock: Clock,
+    objects: Objects,
+    syncer: Syncer,
+    peers: HashMap<ConnectionId, Peer<Metadata>>,
+    responders: HashMap<RequestToken, Responder<Metadata>>,
+    next_token: u64,
+    ticked: Instant,
+}
+
+/// Whether the writer goes on.
+#[derive(PartialEq, Eq)]
+enum Course {
+    On,
+    End,
+}
+
+impl Writer {
+    pub(super) fn new(target: Target, clock: Clock, (objects, syncer): (Objects, Syncer)) -> Self {
+        Self {
+            target,
+            clock,
+            objects,
+            syncer,
+            peers: HashMap::new(),
+            responders: HashMap::new(),
+            next_token: 0,
+            ticked: Instant::now(),
+        }
+    }
+
+    /// Runs until it is told to stop or the target fails.
+    pub(super) fn run(mut self, queue: &Receiver<Event>) -> Result<(), TargetError> {
+        // What the target wants done since it was opened.
+        self.commit()?;
+        loop {
+            let first = queue.recv_timeout(TICK.saturating_sub(self.ticked.elapsed()));
+            let mut course = match first {
+                Ok(event) => self.take(event)?,
+                Err(RecvTimeoutError::Timeout) => Course::On,
+                Err(RecvTimeoutError::Disconnected) => Course::End,
+            };
+            for event in queue.try_iter().take(BATCH_MAX) {
+                if self.take(event)? == Course::End {
+                    course = Course::End;
+                }
+            }
+            // Last, so that signs of life that were queued are not overlooked.
+            if self.ticked.elapsed() >= TICK {
+                self.ticked = Instant::now();
+                self.target.handle(self.clock.now(), Input::Tick)?;
+            }
+            self.commit()?;
+            if course == Course::End {
+                return Ok(());
+            }
+        }
+    }
+
+    fn take(&mut self, event: Event) -> Result<Course, TargetError> {
+        let input = match event {
+            Event::Connected { peer } => {
+                self.peers.insert(ConnectionId(peer.id()), peer);
+                return Ok(Course::On);
+            }
+            Event::Disconnected { connection } => {
+                self.peers.remove(&connection);
+                Input::Disconnected { connection }
+            }
+            Event::Request { connection, rights, call, responder } => {
+                self.next_token += 1;
+                let token = RequestToken(self.next_token);
+                self.responders.insert(token, responder);
+                Input::Request { connection, token, rights, call }
+            }
+            Event::WorkDone { job, result } => Input::WorkDone { job, result },
+            Event::LogSynced { sequence } => Input::LogSynced { sequence },
+            Event::SyncFailed { source } => {
+                error!(%source, "the metadata log cannot be synced; the target ends");
+                return Ok(Course::End);
+            }
+            Event::Stop => return Ok(Course::End),
+        };
+        self.target.handle(self.clock.now(), input)?;
+        Ok(Course::On)
+    }
+
+    fn commit(&mut self) -> Result<(), TargetError> {
+        for output in self.target.commit()? {
+            self.let_out(output);
+        }
+        Ok(())
+    }
+
+    fn let_out(&mut self, output: Output) {
+        match output {
+            Output::Reply { token, answer } => {
+                if let Some(responder) = self.responders.remove(&token) {
+                    responder.send(answer, Bytes::new());
+                }
+            }
+            Output::Notice { connection, notice } => {
+                if let Some(peer) = self.peers.get(&connection) {
+                    peer.notify(notice);
+                }
+            }
+            Output::Work { job, work } => self.objects.start(job, work),
+            Output::SyncLog { sequence } => self.syncer.sync(sequence),
+            Output::Targets { targets } => self.objects.set_targets(targets),
+        }
+    }
+}
+
+/// The thread that syncs the log, so that the writer need not wait for the disk.
+pub(super) struct Syncer {
+    wanted: Sender<u64>,
+}
+
+impl Syncer {
+    pub(super) fn start(file: Current, events: Sender<Event>) -> io::Result<Self> {
+        let (wanted, queue) = channel::<u64>();
+        std::thread::Builder::new().name("log-sync".to_owned()).spawn(move || {
+            for sequence in queue {
+                let current = file.lock().unwrap_or_else(PoisonError::into_inner).clone();
+                // A log that was just begun anew has nothing that the durable store has not.
+                let event = match current.map_or(Ok(()), |file| file.sync_data()) {
+                    Ok(()) => Event::LogSynced { sequence },
+                    Err(source) => Event::SyncFailed { source },
+                };
+                if events.send(event).is_err() {
+                    return;
+                }
+            }
+        })?;
+        Ok(Self { wanted })
+    }
+
+    /// Asks for a sync; a syncer that has ended said why.
+    fn sync(&self, sequence: u64) {
+        let _ = self.wanted.send(sequence);
+    }
+}
