@@ -3,30 +3,58 @@
 //! ```text
 //! files ──parse──▶ Program ──references──▶ the planner's graph
 //!                     │
-//!                     ├─ expand(resource) ──▶ instances (for_each, count)
-//!                     └─ evaluate(instance) ─▶ Body: attributes (Value + Span) and nested blocks
+//!                   Scope ─ expand(resource) ───▶ instances (for_each, count)
+//!                     │
+//!                     └──── evaluate(instance) ─▶ Body: attributes (Value + Span) and nested blocks
 //! ```
-//! How the planner drives it; everything that is wrong is collected in the scope, nothing stops at the first error:
-//! ```text
-//! let (program, diagnostics) = Program::load(files, &["host", "cluster", …]);    // texts, by name
-//! let mut scope = Scope::new(&program, &world, inputs);                          // variables converted and validated
-//! for resource in program.resources() {                                          // &Resource { kind, name, span, … }
-//!     program.references(resource) -> Vec<Reference { address, span }>           // resources only, through locals too;
-//! }                                                                              // address.key set for `a["k"]`
-//! // in topological order:
-//! let instances = scope.expand(resource) -> Vec<Instance { address, … }>;        // empty when for_each failed
-//! let evaluated = scope.evaluate(resource, &instance) -> Evaluated { body, lifecycle, complete };
-//! scope.set(&instance.address, Value::resource_object(address, attributes));     // known or partly unknown
-//! scope.poison(&instance.address);                                               // decode failed: dependents stay silent
-//! // at the end:
-//! for output in program.outputs() { scope.output(output) -> Option<Value> }
-//! program.settings(): required_version, state backend · scope.state_backend() -> Option<Block>
-//! scope.files_read() -> BTreeMap<path, sha256> · scope.take_diagnostics() -> Diagnostics · program.sources() -> &Sources
+//! The syntax is HCL's native one, the semantics are Terraform's: values that are unknown until something is applied,
+//! marks that follow sensitive values, conversions, numbers of any size. What is wrong is collected with its place, the
+//! values of the references involved and what was probably meant; nothing stops at the first mistake, and what depends
+//! on a mistake is silent.
 //!
-//! Body { attributes: IndexMap<String, Attribute { value, span, name_span }>, blocks: Vec<Block>, span }
-//! Block { kind, labels: Vec<Label { text, span }>, body, span }
+//! The planner drives it in this order:
 //! ```
-//! Not here: which attributes a resource has, the graph, the state, files (they come through the trait `World`).
+//! use lustre_language::{EmptyWorld, Program, Scope};
+//! use lustre_model::value::Value;
+//!
+//! let text = r#"
+//!     host "oss" {
+//!       for_each = { a = "10.0.0.1", b = "10.0.0.2" }
+//!       address  = each.value
+//!     }
+//!     output "first" { value = host.oss["a"].address }
+//! "#;
+//! let files = [("main.hcl".to_owned(), text.to_owned())];
+//! let (program, mut found) = Program::load(files, &["host", "cluster"]);
+//! let mut scope = Scope::new(&program, &EmptyWorld, &[]);
+//! for resource in program.resources() {
+//!     // A real planner goes in the order of `program.references(resource)`.
+//!     for instance in scope.expand(resource) {
+//!         let evaluated = scope.evaluate(resource, &instance);
+//!         let attributes = evaluated.body.attributes.into_iter().map(|(name, it)| (name, it.value)).collect();
+//!         scope.set(&instance.address, Value::resource_object(instance.address.clone(), attributes));
+//!     }
+//! }
+//! let outputs: Vec<_> = program.outputs().filter_map(|output| scope.output(output)).collect();
+//! found.extend(scope.take_diagnostics());
+//! assert!(found.is_empty());
+//! assert_eq!(outputs, [Value::from("10.0.0.1")]);
+//! ```
+//!
+//! | room | what is in it |
+//! |---|---|
+//! | `syntax` | our tree of bodies and expressions, from hcl-edit's, with what hcl-edit gets wrong put right |
+//! | `program` | root blocks, sorted; every name checked; what depends on what; cycles of locals |
+//! | `scope` | one run: variables, locals, resource instances; expansion, evaluation, outputs |
+//! | `evaluate` | expressions: operators, access, `for`, templates, calls |
+//! | `function` | the table of functions, by family |
+//! | `constraint`, `input` | types of variables, and values given for them |
+//!
+//! Codes of diagnostics: `E01` syntax, `E02` blocks and arguments, `E03` names, `E04` evaluation, `E05` functions,
+//! `E06` variables, outputs and conditions, `E07` instances.
+//!
+//! Not here: which attributes a resource has, the graph, the state, files (they come through [`World`]). Not built yet:
+//! modules, `data`, `check`, `moved`, `removed`, `import`, `provider`; dates, YAML, bcrypt and UUIDs among the functions.
 //! Invariant: no text makes anything here panic, hang, or use memory without bound.
 
 mod body;

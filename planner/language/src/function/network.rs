@@ -5,7 +5,7 @@
 //! ```
 //! Invariant: arithmetic is on 128-bit integers and never leaves the prefix.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use lustre_model::value::Value;
 
