@@ -1,8 +1,9 @@
 //! Leaves encryption behind where both ends of a connection are one machine.
 //!
 //! TLS on loopback costs more than all the rest of a transfer and hides nothing: who could read the loopback device can
-//! read the memory of both processes. So each side names its boot of the kernel inside the authenticated stream, and where
-//! both are the same, TLS ends behind the handshake. A tunnel or a proxy to another machine never passes this test.
+//! read the memory of both processes. So each side names, inside the authenticated stream, its boot of the kernel and its
+//! network namespace, and where both are the same, TLS ends behind the handshake. Two containers keep it, since others may
+//! read the bridge between them; a tunnel or a proxy to another machine never passes the test.
 //! Invariant: the first byte outside TLS is the client's, sent after the server agreed inside it; neither side has read ahead.
 
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -15,17 +16,20 @@ use crate::link::{Inlet, write_now};
 /// Changes with each boot and differs between machines (`random(4)`).
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
+/// A link whose text names the network namespace (`network_namespaces(7)`).
+const NETWORK_NAMESPACE: &str = "/proc/self/ns/net";
+
 /// What a connection reads from, with TLS or without.
 pub(crate) type Input = Box<dyn AsyncRead + Send + Unpin>;
 
 /// What a connection writes to, with TLS or without.
 pub(crate) type Output = Box<dyn AsyncWrite + Send + Unpin>;
 
-/// Returns the name of this boot of this machine, where the system tells.
+/// Returns the name of this boot of this machine and of the network that this process sees, where the system tells.
 pub(crate) fn boot() -> Option<String> {
-    let text = fs_err::read_to_string(BOOT_ID).ok()?;
-    let text = text.trim();
-    (!text.is_empty()).then(|| text.to_owned())
+    let boot = fs_err::read_to_string(BOOT_ID).ok()?;
+    let network = fs_err::read_link(NETWORK_NAMESPACE).ok()?;
+    (!boot.trim().is_empty()).then(|| format!("{} {}", boot.trim(), network.display()))
 }
 
 /// Goes on without TLS on the client's side: says so with the first plain frame.
