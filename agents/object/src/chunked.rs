@@ -67,7 +67,7 @@ struct Staged<'p> {
 struct Content {
     bytes: Vec<u8>,
     slot: Option<usize>,
-    /// Newer versions did not match their sums, and a crash explains it.
+    /// The sum of this version or of a newer one is inexact after a crash.
     inexact: bool,
 }
 
@@ -170,7 +170,7 @@ pub(crate) fn cut_tail<F: DiskFile>(body: &mut Body<F>, change: &Change<'_, F>) 
     Ok(cut)
 }
 
-/// Forgets versions that a crash left without their bytes.
+/// Forgets versions that a crash left without their bytes, and makes the sum of the one that is left exact.
 pub(crate) fn settle_inexact<F: DiskFile>(
     body: &mut Body<F>,
     change: &Change<'_, F>,
@@ -181,9 +181,14 @@ pub(crate) fn settle_inexact<F: DiskFile>(
     if !content.inexact || body.chunks.contains_key(&chunk) {
         return Ok(());
     }
-    write_records(body, chunk, &[record.only(|slot| content.slot == Some(slot))])?;
+    let mut settled = record.only(|slot| content.slot == Some(slot));
+    for version in settled.slots.iter_mut().flatten() {
+        version.restamp(change.view.object, chunk, change.epoch);
+    }
+    write_records(body, chunk, &[settled])?;
     let (durable, live) = (content.slot, content.slot);
-    let versions = Versions { durable, syncing: None, live, changed: body.changes + 1, litter: true };
+    let versions =
+        Versions { durable, syncing: None, live, changed: body.changes + 1, litter: settled != record };
     body.chunks.insert(chunk, versions);
     Ok(())
 }
@@ -453,13 +458,14 @@ fn resolve<F: DiskFile>(
 ) -> Result<Content, StoreError> {
     let mut inexact = false;
     for (slot, version) in record.newest_first() {
+        let exact = !view.crashed.contains(version.epoch);
+        inexact |= !exact;
         if let Some(bytes) = unpack(body, view, (chunk, slot), version)? {
             return Ok(Content { bytes, slot: Some(slot), inexact });
         }
-        if !view.crashed.contains(version.epoch) {
+        if exact {
             return Err(StoreError::Damaged { object: view.object, offset: chunk * CHUNK });
         }
-        inexact = true;
     }
     Ok(Content { bytes: Vec::new(), slot: None, inexact })
 }

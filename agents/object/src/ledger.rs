@@ -56,28 +56,35 @@ impl Ledger {
         file.read_at(0, 2 * SLOT, &mut bytes).map_err(StoreError::disk("reading the ledger"))?;
         let slots = [decode(&bytes[..SLOT])?, decode(&bytes[SLOT..])?];
         let newest = slots.into_iter().flatten().max_by_key(|ledger| ledger.serial);
-        if newest.is_none()
-            && bytes.iter().any(|byte| *byte != 0)
-            && bytes[SLOT..].iter().any(|byte| *byte != 0)
-        {
-            // A torn first slot beside an empty second one is a store whose first opening was interrupted.
+        // The first serial goes to the second slot: torn beside an empty first one, the first opening was interrupted.
+        if newest.is_none() && bytes[..SLOT].iter().any(|byte| *byte != 0) {
             return Err(StoreError::LedgerDamaged);
         }
         Ok(newest)
     }
 
+    /// Takes the room that it will ever need, so that a full disk cannot keep it from being written.
+    pub fn make_room(file: &impl DiskFile) -> Result<(), StoreError> {
+        let failed = "making room for the ledger";
+        if file.length().map_err(StoreError::disk(failed))? < 2 * SLOT as u64 {
+            file.write_at(0, &[0; 2 * SLOT]).map_err(StoreError::disk(failed))?;
+        }
+        Ok(())
+    }
+
     /// Writes it into the slot that does not hold its predecessor, durably.
-    pub fn write(&mut self, file: &impl DiskFile) -> Result<(), std::io::Error> {
+    pub fn write(&mut self, file: &impl DiskFile) -> Result<(), StoreError> {
         self.serial += 1;
-        let body = postcard::to_stdvec(self).map_err(std::io::Error::other)?;
+        let body = postcard::to_stdvec(self).map_err(|_| StoreError::LedgerDamaged)?;
         let mut slot = Vec::with_capacity(HEAD + body.len());
         slot.extend_from_slice(&MAGIC);
         slot.extend_from_slice(&VERSION.to_le_bytes());
         slot.extend_from_slice(&u32::try_from(body.len()).unwrap_or(u32::MAX).to_le_bytes());
         slot.extend_from_slice(&crc32c(&body).to_le_bytes());
         slot.extend_from_slice(&body);
-        file.write_at(self.serial.wrapping_sub(1) % 2 * SLOT as u64, &slot)?;
-        file.sync()
+        file.write_at(self.serial % 2 * SLOT as u64, &slot)
+            .map_err(StoreError::disk("writing the ledger"))?;
+        file.sync().map_err(|cause| StoreError::Stopped { cause: cause.into() })
     }
 }
 

@@ -97,7 +97,7 @@ pub(crate) struct Change<'a, F> {
     pub now: Timestamp,
 }
 
-/// Bytes read, whole blocks or chunks from `start` on, and which of those turned out inexact after a crash.
+/// Bytes read, whole blocks or chunks from `start` on, and which of those have sums that a crash left inexact.
 #[derive(Debug)]
 pub(crate) struct Found {
     pub start: u64,

@@ -39,7 +39,7 @@ struct Entry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Check {
     Good,
-    /// They differ, and a crash explains it.
+    /// They differ and a crash explains it; or they agree, but would not be believed if they differed.
     Inexact,
     Damaged,
 }
@@ -278,10 +278,10 @@ fn check(view: View<'_>, block: u64, bytes: &[u8], entry: Entry) -> Check {
             (false, true) => Check::Damaged,
         };
     }
-    if crc32c(bytes) ^ salt(view.object, block) == entry.sum {
-        Check::Good
-    } else if view.crashed.contains(entry.epoch) {
+    if view.crashed.contains(entry.epoch) {
         Check::Inexact
+    } else if crc32c(bytes) ^ salt(view.object, block) == entry.sum {
+        Check::Good
     } else {
         Check::Damaged
     }

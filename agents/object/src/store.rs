@@ -447,10 +447,15 @@ impl<D: Disk> ObjectStore<D> {
         self.load(&object, &mut state)?;
         let change = self.change(id, *gate, Timestamp::default());
         let State::Present(body) = &mut *state else { return Ok(()) };
-        for index in &found.inexact {
+        for run in found.inexact.chunk_by(|one, next| one + 1 == *next) {
+            let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
             match body.header.format {
-                Format::Plain => plain::rehash(body, &change, *index..*index + 1)?,
-                Format::Chunked => chunked::settle_inexact(body, &change, *index)?,
+                Format::Plain => plain::rehash(body, &change, *first..*last + 1)?,
+                Format::Chunked => {
+                    for chunk in *first..*last + 1 {
+                        chunked::settle_inexact(body, &change, chunk)?;
+                    }
+                }
             }
         }
         body.changes += 1;

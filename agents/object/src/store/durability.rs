@@ -166,7 +166,11 @@ impl<D: Disk> ObjectStore<D> {
         ledger.ending = ending;
         ledger.epoch = epoch.unwrap_or(ledger.epoch);
         (ledger.used, ledger.objects) = self.room.used();
-        ledger.write(&self.ledger_file).map_err(|cause| self.stop(cause))
+        let written = ledger.write(&self.ledger_file);
+        if let Err(StoreError::Stopped { cause }) = &written {
+            self.failure.get_or_init(|| Arc::clone(cause));
+        }
+        written
     }
 }
 

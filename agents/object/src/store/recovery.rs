@@ -29,6 +29,7 @@ impl<D: Disk> ObjectStore<D> {
         let opened = StoreError::disk("opening the ledger");
         let ledger_file = disk.create(FileName::Ledger).map_err(opened)?;
         let known = Ledger::read(&ledger_file)?;
+        Ledger::make_room(&ledger_file)?;
         let is_new = known.is_none();
         let mut ledger = known.unwrap_or_else(Ledger::new);
         let crashed_at = (ledger.ending == Ending::Open).then_some(ledger.epoch);

@@ -34,6 +34,7 @@ struct Inode {
     emptied: bool,
     synced_length: u64,
     length: u64,
+    pages: u64,
 }
 
 #[derive(Debug, Default)]
@@ -89,15 +90,9 @@ impl Inode {
     }
 
     fn put(&mut self, index: u64, page: Page) {
+        self.pages += u64::from(page.is_some());
+        self.pages -= u64::from(self.page(index).is_some());
         self.newer.entry(index).or_default().push(page);
-    }
-
-    fn stored(&self) -> u64 {
-        let mut pages: u64 = 0;
-        for index in self.synced.keys().chain(self.newer.keys().filter(|i| !self.synced.contains_key(i))) {
-            pages += u64::from(self.page(*index).is_some());
-        }
-        pages
     }
 
     fn sync(&mut self) {
@@ -115,12 +110,13 @@ impl Inode {
 
     fn lose_power(&mut self, random: &mut Random, tearing: Tearing) {
         let newer = std::mem::take(&mut self.newer);
-        if std::mem::take(&mut self.emptied) {
-            if random.coin() {
-                // Nothing that came after the emptying can be there without it.
-                self.length = self.synced_length;
-                return;
-            }
+        let emptied = std::mem::take(&mut self.emptied);
+        if emptied && random.coin() {
+            // Nothing that came after the emptying can be there without it.
+            (self.length, self.pages) = (self.synced_length, self.synced.len() as u64);
+            return;
+        }
+        if emptied {
             self.synced.clear();
         }
         for (index, versions) in newer {
@@ -134,6 +130,7 @@ impl Inode {
         }
         self.length = self.length.max(self.synced_length);
         self.synced_length = self.length;
+        self.pages = self.synced.len() as u64;
     }
 }
 
@@ -225,23 +222,22 @@ impl SimulatedDisk {
         inode.newer.remove(&index);
     }
 
-    /// Returns where an object's file has pages.
-    pub fn pages(&self, object: ObjectId) -> Vec<u64> {
-        let world = self.world();
-        let Some(inode) = world.names.get(&FileName::Object(object)) else { return Vec::new() };
-        let inode = &world.inodes[*inode];
-        let indexes = inode.synced.keys().chain(inode.newer.keys());
-        let mut held: Vec<u64> = indexes.copied().filter(|index| inode.page(*index).is_some()).collect();
-        held.sort_unstable();
-        held.dedup();
-        held
+    /// Gives the file of one object the name of another.
+    pub fn swap_names(&self, from: ObjectId, to: ObjectId) {
+        let mut world = self.world();
+        for names in [true, false] {
+            let names = if names { &mut world.names } else { &mut world.synced_names };
+            if let Some(inode) = names.remove(&FileName::Object(from)) {
+                names.insert(FileName::Object(to), inode);
+            }
+        }
     }
 
     /// Returns the bytes that all objects take.
     pub fn stored(&self) -> u64 {
         let world = self.world();
         let objects = world.names.iter().filter(|(name, _)| matches!(name, FileName::Object(_)));
-        objects.map(|(_, inode)| world.inodes[*inode].stored() * BLOCK).sum()
+        objects.map(|(_, inode)| world.inodes[*inode].pages * BLOCK).sum()
     }
 
     fn file(&self, world: &World, inode: usize) -> SimulatedFile {
@@ -251,7 +247,7 @@ impl SimulatedDisk {
 
 impl World {
     fn pages(&self) -> u64 {
-        self.names.values().map(|inode| self.inodes[*inode].stored()).sum()
+        self.names.values().map(|inode| self.inodes[*inode].pages).sum()
     }
 
     fn sync(&mut self) -> io::Result<()> {
@@ -321,7 +317,7 @@ impl Disk for SimulatedDisk {
         let world = self.world();
         for (name, inode) in &world.names {
             if let FileName::Object(object) = name {
-                visit(*object, world.inodes[*inode].stored() * BLOCK);
+                visit(*object, world.inodes[*inode].pages * BLOCK);
             }
         }
         Ok(())
@@ -409,7 +405,7 @@ impl DiskFile for SimulatedFile {
             let inode = &mut world.inodes[self.inode];
             inode.emptied = true;
             inode.newer.clear();
-            inode.length = 0;
+            (inode.length, inode.pages) = (0, 0);
             Ok(())
         })
     }
@@ -423,7 +419,7 @@ impl DiskFile for SimulatedFile {
     }
 
     fn stored(&self) -> io::Result<u64> {
-        self.with(|world| Ok(world.inodes[self.inode].stored() * BLOCK))
+        self.with(|world| Ok(world.inodes[self.inode].pages * BLOCK))
     }
 
     fn length(&self) -> io::Result<u64> {

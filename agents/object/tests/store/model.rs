@@ -7,12 +7,11 @@ use std::collections::BTreeMap;
 
 use lustre_model::attr::Timestamp;
 use lustre_model::control::Compression;
-use lustre_model::fid::Fid;
-use lustre_model::layout::ObjectId;
-use lustre_object::{BLOCK, ObjectStore, Options};
+use lustre_object::{BLOCK, ObjectStore};
 use proptest::prelude::*;
 
-use crate::disk::{Random, SimulatedDisk, Tearing};
+use crate::disk::{SimulatedDisk, Tearing};
+use crate::{content, object as id, open};
 
 const BLOCK_BYTES: usize = BLOCK as usize;
 const OBJECTS: u32 = 3;
@@ -120,20 +119,6 @@ impl Expected {
         self.bytes = found;
         self.sync();
     }
-}
-
-fn id(number: u32) -> ObjectId {
-    ObjectId { fid: Fid::from_serial(u64::from(number) * 77), ordinal: number }
-}
-
-/// Bytes that LZ4 shrinks, or not, by the seed.
-fn content(length: u64, seed: u64) -> Vec<u8> {
-    let mut random = Random::new(seed);
-    let repeats = seed % 3 != 0;
-    let word: Vec<u8> = (0..97).map(|_| u8::try_from(random.below(256)).unwrap()).collect();
-    (0..usize::try_from(length).unwrap())
-        .map(|at| if repeats { word[at % word.len()] } else { u8::try_from(random.below(256)).unwrap() })
-        .collect()
 }
 
 struct Harness {
@@ -266,11 +251,6 @@ impl Harness {
             self.expected.values_mut().for_each(Expected::sync);
         }
     }
-}
-
-fn open(disk: &SimulatedDisk, compression: Compression) -> ObjectStore<SimulatedDisk> {
-    let options = Options { capacity: 1 << 40, reserve: 0, compression, open_objects_max: 2 };
-    ObjectStore::open(disk.clone(), options).unwrap()
 }
 
 fn run(acts: Vec<Act>, compression: Compression, tearing: Tearing, toggle: bool) {
