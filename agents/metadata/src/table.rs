@@ -19,6 +19,9 @@ use crate::store::{Change, OrderedStore, Pair};
 /// Size of the log at which the store is made durable and the log begins anew.
 const LOG_BYTES_MAX: u64 = 64 << 20;
 
+/// What a key had among the changes: nothing, or a value, or a removal.
+type Before = Option<Option<Vec<u8>>>;
+
 /// Records that changed since the last commit, over a store and a log.
 pub(crate) struct Table {
     store: Box<dyn OrderedStore>,
@@ -30,7 +33,7 @@ pub(crate) struct Table {
     synced: u64,
     changes: BTreeMap<Vec<u8>, Option<Vec<u8>>>,
     /// What the running request replaced in `changes`; `None` where it had nothing.
-    undo: Vec<(Vec<u8>, Option<Option<Vec<u8>>>)>,
+    undo: Vec<(Vec<u8>, Before)>,
 }
 
 impl Table {

@@ -102,6 +102,10 @@ pub enum Rights {
 
 /// What happens to a target.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every input is a request; boxing would cost each of them"
+)]
 pub enum Input {
     /// A peer asks.
     Request {
