@@ -33,9 +33,9 @@ fn told(text: &str) -> String {
 
 fn write(it: &Diagnostic, program: &Program) -> String {
     let mut lines = Vec::new();
-    let place = it.span.map(|span| {
-        let (start, _) = program.sources().positions(span).unwrap();
-        format!("{}:{} `{}` ", start.line, start.column, program.sources().text(span))
+    let place = it.span.and_then(|span| {
+        let (start, _) = program.sources().positions(span)?;
+        Some(format!("{}:{} `{}` ", start.line, start.column, program.sources().text(span)))
     });
     lines.push(format!("{} {}{}", it.code, place.unwrap_or_default(), it.summary));
     lines.extend((!it.detail.is_empty()).then(|| format!("  {}", it.detail)));

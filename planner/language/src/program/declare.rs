@@ -75,7 +75,7 @@ impl Program {
 
     fn declare_variable(&mut self, block: BlockSyntax, diagnostics: &mut Diagnostics) {
         let Some(name) = label_name(&block, diagnostics) else { return };
-        let known = ["type", "default", "description", "sensitive", "nullable", "ephemeral"];
+        let known = ["type", "default", "description", "sensitive", "nullable"];
         known_arguments(&block.body, &known, "variable", diagnostics);
         if let Some(first) = self.variables.get(&name) {
             diagnostics.push(duplicate("variable", &name, block.header_span, first.span));
@@ -129,7 +129,7 @@ impl Program {
         let Some(name) = label_name(&block, diagnostics) else { return };
         known_arguments(
             &block.body,
-            &["value", "description", "sensitive", "ephemeral", "depends_on"],
+            &["value", "description", "sensitive", "depends_on"],
             "output",
             diagnostics,
         );
