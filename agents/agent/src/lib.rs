@@ -16,6 +16,7 @@ mod keeper;
 mod log_tail;
 pub mod metadata_target;
 mod mounts;
+pub mod object_target;
 mod probe;
 mod process_dir;
 mod process_name;

@@ -1,0 +1,212 @@
+//! The process of an object target: an object store in a folder, served over the wire.
+//!
+//! Hosting only: how bytes are stored is `lustre_object`'s matter. Bytes move on owned threads; the connections' readers only
+//! hand over.
+//! Invariant: one process per folder, and only in a folder that is marked as this target's.
+
+mod disk;
+mod fence;
+mod pool;
+mod service;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lustre_model::control::{Compression, ProcessSpec};
+use lustre_object::{ObjectStore, Options, StoreError};
+use lustre_wire::{Identity, WireError, server};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use thiserror::Error;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tracing::{error, info, warn};
+
+use crate::claim::{self, ClaimError};
+use crate::{ProcessDir, ProcessDirError, termination};
+use disk::HostDisk;
+use fence::{FenceError, Fences};
+use pool::Pool;
+use service::ObjectService;
+
+/// Time between checkpoints: what a power loss may make inexact, and what the next start reads again.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
+
+/// Bytes of the disk that objects never get.
+const DISK_RESERVE: u64 = 64 << 20;
+
+/// Most objects kept open while nobody uses them, however many descriptors there are.
+const OPEN_OBJECTS_MAX: u64 = 8192;
+
+/// Fewest, however few descriptors there are.
+const OPEN_OBJECTS_MIN: u64 = 64;
+
+/// What the process makes in its folder.
+const OWN: [&str; 6] = ["ledger", "intents-0", "intents-1", "objects", fence::FILE, disk::PROBE];
+
+/// The process of an object target ended because of this.
+#[derive(Debug, Error)]
+pub enum ObjectTargetError {
+    /// The process's folder does not serve.
+    #[error("the object target's process cannot use its folder")]
+    ProcessDir(#[from] ProcessDirError),
+    /// The spec is another kind of process's.
+    #[error("the spec is not an object target's")]
+    NotAnObjectTarget,
+    /// The target's folder is not its own.
+    #[error("the object target cannot have its folder")]
+    Claim(#[from] ClaimError),
+    /// Another process serves the folder.
+    #[error("{} is served by another process", .path.display())]
+    InUse {
+        /// The folder.
+        path: PathBuf,
+    },
+    /// The folder's file system refuses what the store needs.
+    #[error("{} cannot hold objects", .path.display())]
+    Disk {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The store cannot be opened or closed.
+    #[error("the object store in {} failed", .path.display())]
+    Store {
+        /// The folder.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: StoreError,
+    },
+    /// Fences cannot be read.
+    #[error("the object target's fences are not to be had")]
+    Fences(#[from] FenceError),
+    /// Nobody can connect.
+    #[error("the object target cannot listen on {address}")]
+    Listen {
+        /// Where.
+        address: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// Serving ended.
+    #[error("the object target's server failed")]
+    Serve(#[from] WireError),
+    /// The system refuses something basic.
+    #[error("the object target's process cannot run")]
+    Io(#[from] io::Error),
+}
+
+/// What the spec says of an object target.
+struct Target {
+    path: PathBuf,
+    listen: String,
+    capacity: u64,
+    compression: Compression,
+}
+
+/// Serves the object target of a process's spec until the process is asked to end.
+pub fn run(dir: &ProcessDir) -> Result<(), ObjectTargetError> {
+    let spec = dir.spec()?;
+    claim::claim(dir, &spec)?;
+    let ProcessSpec::Object { target, path, listen, capacity, compression, .. } = spec else {
+        return Err(ObjectTargetError::NotAnObjectTarget);
+    };
+    let wanted = Target { path: PathBuf::from(path), listen, capacity, compression };
+    let identity = dir.identity()?;
+    for name in OWN {
+        let own = wanted.path.join(name);
+        if !own.exists() {
+            dir.creates(&own)?;
+        }
+    }
+    let store = Arc::new(open(&wanted)?);
+    let fences = Fences::load(&wanted.path)?;
+    info!(%target, path = %wanted.path.display(), "the object store is open");
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let served = runtime.block_on(serve(dir, &wanted, identity, (&store, fences)));
+    drop(runtime);
+    let closed = store.close().map_err(|source| ObjectTargetError::Store { path: wanted.path, source });
+    served.and(closed)
+}
+
+fn open(wanted: &Target) -> Result<ObjectStore<HostDisk>, ObjectTargetError> {
+    let path = &wanted.path;
+    let disk = match HostDisk::open(path) {
+        Ok(disk) => disk,
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+            return Err(ObjectTargetError::InUse { path: path.clone() });
+        }
+        Err(source) => return Err(ObjectTargetError::Disk { path: path.clone(), source }),
+    };
+    let options = Options {
+        capacity: wanted.capacity,
+        reserve: DISK_RESERVE,
+        compression: wanted.compression,
+        open_objects_max: open_objects_max(),
+    };
+    ObjectStore::open(disk, options).map_err(|source| ObjectTargetError::Store { path: path.clone(), source })
+}
+
+/// Raises the limit of descriptors as far as it goes, and gives half of them to objects.
+fn open_objects_max() -> usize {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        warn!(%error, "the limit of open files stays as it is");
+    }
+    let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    let half = (files / 2).clamp(OPEN_OBJECTS_MIN, OPEN_OBJECTS_MAX);
+    usize::try_from(half).unwrap_or(usize::MAX)
+}
+
+async fn serve(
+    dir: &ProcessDir,
+    wanted: &Target,
+    identity: Identity,
+    (store, fences): (&Arc<ObjectStore<HostDisk>>, Fences),
+) -> Result<(), ObjectTargetError> {
+    let listener = TcpListener::bind(&wanted.listen)
+        .await
+        .map_err(|source| ObjectTargetError::Listen { address: wanted.listen.clone(), source })?;
+    let pool = Arc::new(Pool::start()?);
+    let service = Arc::new(ObjectService::new(Arc::clone(store), fences, Arc::clone(&pool)));
+    let stop = CancellationToken::new();
+    let serving = tokio::spawn(server::serve(listener, identity, service, stop.clone()));
+    let checkpoints = tokio::spawn(checkpoints(Arc::clone(store)));
+    dir.ready()?;
+    termination::requested().await?;
+    stop.cancel();
+    checkpoints.abort();
+    let served = serving.await.map_err(io::Error::other)?;
+    tokio::task::spawn_blocking(move || pool.finish()).await.map_err(io::Error::other)?;
+    Ok(served?)
+}
+
+/// Makes checkpoints for as long as the store takes them.
+async fn checkpoints(store: Arc<ObjectStore<HostDisk>>) {
+    let mut timer = tokio::time::interval(CHECKPOINT_EVERY);
+    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        timer.tick().await;
+        let store = Arc::clone(&store);
+        let made = tokio::task::spawn_blocking(move || store.checkpoint()).await;
+        if let Ok(Err(failed)) = made {
+            error!(
+                error = crate::supervisor::chain(&failed),
+                "no checkpoint was made; the target takes no writes"
+            );
+            return;
+        }
+    }
+}
+
+/// Says where a path of the store lies, for errors.
+fn named(root: &Path, path: &str, error: rustix::io::Errno) -> io::Error {
+    let error = io::Error::from(error);
+    io::Error::new(error.kind(), format!("{}: {error}", root.join(path).display()))
+}
