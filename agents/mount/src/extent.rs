@@ -199,6 +199,7 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
         #[test]
         fn what_was_written_through_extents_reads_back_in_any_other_cut(
             counts in (1_u16..5, 1_u16..5), units in (1_u32..4, 1_u32..4),

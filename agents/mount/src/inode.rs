@@ -77,6 +77,9 @@ struct Names {
     known: HashMap<Box<[u8]>, Option<Fid>>,
 }
 
+/// What a name means: an inode, or nothing.
+pub(crate) type Meaning<'a> = (&'a [u8], Option<Fid>);
+
 /// An answer: the moment before it was asked for, and the present.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Heard {
@@ -93,7 +96,7 @@ pub(crate) enum Known {
     /// It does not exist.
     Nothing,
     /// Ask.
-    NotKnown,
+    Unclear,
 }
 
 impl Inode {
@@ -265,12 +268,12 @@ impl State {
     /// What is known of a name under the directory's lease.
     pub(crate) fn name(&self, name: &[u8], standing: Standing) -> Known {
         if !self.lease.allows_reading(standing) {
-            return Known::NotKnown;
+            return Known::Unclear;
         }
         match self.names.known.get(name) {
             Some(Some(fid)) => Known::Names(*fid),
             Some(None) => Known::Nothing,
-            None => Known::NotKnown,
+            None => Known::Unclear,
         }
     }
 
@@ -307,7 +310,7 @@ impl State {
         &mut self,
         began: Stamp,
         heard: Heard,
-        (granted, names): (LeaseKind, &[(&[u8], Option<Fid>)]),
+        (granted, names): (LeaseKind, &[Meaning<'_>]),
     ) -> bool {
         self.changing -= 1;
         let alone = self.changing == 0 && self.changed == began;

@@ -51,7 +51,7 @@ impl Core {
                 Some(Looked::Found(Seen { name_valid: self.name_valid(parent), ..seen }))
             }
             Known::Nothing => Some(Looked::Absent(self.name_valid(parent))),
-            Known::NotKnown => None,
+            Known::Unclear => None,
         }
     }
 

@@ -90,7 +90,7 @@ mod tests {
         }
 
         #[test]
-        fn a_steady_reader_finds_its_bytes_fetched(size in 8_u64 << 20..200 << 20, length in 4096_u64..2 << 20) {
+        fn a_steady_reader_finds_its_bytes_fetched(size in 8_u64 << 20..60 << 20, length in 30_000_u64..2 << 20) {
             let mut window = Window::default();
             let (mut at, mut fetched, mut missed) = (0, 0, 0);
             while at < size {

@@ -1,0 +1,309 @@
+//! A cluster in one process: the metadata target as a thread, object targets in memory, all behind the wire.
+//!
+//! Work for object targets is done at once on their memory. Not a model: the metadata target is the real one.
+//! Invariant: inputs of the metadata target are handled one at a time, and nothing leaves before its commit.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use bytes::Bytes;
+use lustre_metadata::log::MemoryLog;
+use lustre_metadata::store::MemoryStore;
+use lustre_metadata::{Config, ConnectionId, Input, Moment, Output, RequestToken, Rights, Target, Work};
+use lustre_model::attr::Timestamp;
+use lustre_model::fault::Fault;
+use lustre_model::id::ClientId;
+use lustre_model::layout::{
+    ComponentTemplate, END_OF_FILE, LayoutTemplate, ObjectId, OstIndex, Stripe, StripeCount,
+};
+use lustre_model::metadata::{Call, Request, SessionId, TargetEntry, Xid};
+use lustre_model::object::{self, ObjectStat};
+use lustre_mount::Client;
+use lustre_wire::authority::{Authority, KeyPair};
+use lustre_wire::server::{Peer, Responder, Service, serve};
+use lustre_wire::{Identity, Metadata, Object, Role, Subject};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub const STRIPE: u32 = 64 << 10;
+const TARGETS: u16 = 3;
+const LEASE_MS: u32 = 6_000;
+const CAPACITY: u64 = 8 << 30;
+
+/// A running cluster; ends when it is dropped.
+pub struct Cluster {
+    authority: Authority,
+    metadata: SocketAddr,
+    clients: AtomicU64,
+    pub objects: Arc<Objects>,
+    stop: CancellationToken,
+}
+
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        self.stop.cancel();
+    }
+}
+
+fn identity(authority: &Authority, role: Role, name: &str) -> Identity {
+    let key = KeyPair::generate().unwrap();
+    let subject = Subject { scope: "demo".to_owned(), role, name: name.to_owned() };
+    let certificate = authority.sign(&key.csr().unwrap(), &subject).unwrap();
+    Identity::new(&certificate, &key.pem(), &authority.certificate_pem).unwrap()
+}
+
+impl Cluster {
+    /// Starts one; two components, the first of one stripe.
+    pub async fn start() -> Self {
+        let authority = Authority::generate("demo").unwrap();
+        let stop = CancellationToken::new();
+        let objects = Arc::new(Objects::default());
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let object_identity = identity(&authority, Role::Target, "demo-OST0000");
+        tokio::spawn(serve::<Object, _>(listener, object_identity, Arc::clone(&objects), stop.clone()));
+
+        let component =
+            |end, stripe_count| ComponentTemplate { end, stripe_size: STRIPE, stripe_count, pool: None };
+        let default_layout = LayoutTemplate {
+            components: vec![
+                component(u64::from(STRIPE), StripeCount::Exact(1)),
+                component(END_OF_FILE, StripeCount::All),
+            ],
+        };
+        let config = Config { fs_name: "demo".parse().unwrap(), default_layout, lease_ms: LEASE_MS };
+        let (inputs, receiver) = channel();
+        let service = Arc::new(MetadataService { inputs: inputs.clone(), desk: Arc::default() });
+        let desk = Arc::clone(&service.desk);
+        for index in 0..TARGETS {
+            let target =
+                TargetEntry { index: OstIndex(index), address: address.to_string(), capacity: CAPACITY };
+            let call = Call {
+                session: SessionId(0),
+                xid: Xid(0),
+                acknowledged: Xid(0),
+                request: Request::RegisterTarget { target },
+            };
+            let (connection, token) = (ConnectionId(0), RequestToken(u64::from(index)));
+            inputs.send(Input::Request { connection, token, rights: Rights::Administrator, call }).unwrap();
+        }
+        let work = Arc::clone(&objects);
+        std::thread::spawn(move || run(config, (receiver, inputs), desk, work));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let metadata = listener.local_addr().unwrap();
+        let metadata_identity = identity(&authority, Role::Target, "demo-MDT0000");
+        tokio::spawn(serve::<Metadata, _>(listener, metadata_identity, service, stop.clone()));
+        Self { authority, metadata, clients: AtomicU64::new(1), objects, stop }
+    }
+
+    /// A new client.
+    pub async fn client(&self) -> Client {
+        let number = self.clients.fetch_add(1, Ordering::Relaxed);
+        let identity = identity(&self.authority, Role::Client, &format!("client{number}"));
+        Client::connect(&self.metadata.to_string(), identity, ClientId(u128::from(number))).await.unwrap()
+    }
+}
+
+/// Who waits for what.
+#[derive(Default)]
+struct Desk {
+    responders: BTreeMap<RequestToken, Responder<Metadata>>,
+    peers: BTreeMap<ConnectionId, Peer<Metadata>>,
+    tokens: u64,
+}
+
+struct MetadataService {
+    inputs: Sender<Input>,
+    desk: Arc<Mutex<Desk>>,
+}
+
+impl Service<Metadata> for MetadataService {
+    fn connected(&self, peer: &Peer<Metadata>) {
+        self.desk.lock().unwrap().peers.insert(ConnectionId(peer.id() + 1), peer.clone());
+    }
+
+    fn disconnected(&self, peer: &Peer<Metadata>) {
+        let connection = ConnectionId(peer.id() + 1);
+        self.desk.lock().unwrap().peers.remove(&connection);
+        drop(self.inputs.send(Input::Disconnected { connection }));
+    }
+
+    fn call(&self, peer: &Peer<Metadata>, call: Call, _bulk: Bytes, responder: Responder<Metadata>) {
+        let mut desk = self.desk.lock().unwrap();
+        desk.tokens += 1;
+        let token = RequestToken(desk.tokens + 1000);
+        desk.responders.insert(token, responder);
+        let connection = ConnectionId(peer.id() + 1);
+        drop(self.inputs.send(Input::Request { connection, token, rights: Rights::Mover, call }));
+    }
+}
+
+fn wall() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    Timestamp { seconds: since.as_secs().try_into().unwrap(), nanoseconds: since.subsec_nanos() }
+}
+
+fn run(
+    config: Config,
+    (inputs, own): (Receiver<Input>, Sender<Input>),
+    desk: Arc<Mutex<Desk>>,
+    objects: Arc<Objects>,
+) {
+    let born = Instant::now();
+    let now = || Moment { wall: wall(), uptime_ms: born.elapsed().as_millis().try_into().unwrap() };
+    let mut target =
+        Target::open(config, Box::new(MemoryStore::default()), Box::new(MemoryLog::default()), now())
+            .unwrap();
+    loop {
+        let input = match inputs.recv_timeout(Duration::from_millis(50)) {
+            Ok(input) => input,
+            Err(RecvTimeoutError::Timeout) => Input::Tick,
+            Err(RecvTimeoutError::Disconnected) => return,
+        };
+        target.handle(now(), input).unwrap();
+        for input in inputs.try_iter().take(100) {
+            target.handle(now(), input).unwrap();
+        }
+        for output in target.commit().unwrap() {
+            carry_out(output, &own, &desk, &objects);
+        }
+    }
+}
+
+fn carry_out(output: Output, inputs: &Sender<Input>, desk: &Mutex<Desk>, objects: &Objects) {
+    match output {
+        Output::Reply { token, answer } => {
+            if let Some(responder) = desk.lock().unwrap().responders.remove(&token) {
+                responder.send(answer, Bytes::new());
+            }
+        }
+        Output::Notice { connection, notice } => {
+            if let Some(peer) = desk.lock().unwrap().peers.get(&connection) {
+                peer.notify(notice);
+            }
+        }
+        Output::Work { job, work } => {
+            let stats = objects.work(work);
+            inputs.send(Input::WorkDone { job, result: Ok(stats) }).unwrap();
+        }
+        Output::SyncLog { sequence } => inputs.send(Input::LogSynced { sequence }).unwrap(),
+        Output::Targets { .. } => {}
+    }
+}
+
+/// All object targets' bytes.
+#[derive(Default)]
+pub struct Objects {
+    stored: Mutex<BTreeMap<ObjectId, (Vec<u8>, Timestamp)>>,
+    /// Writes are refused for want of space while this is set.
+    pub full: std::sync::atomic::AtomicBool,
+    pub reads: AtomicU64,
+}
+
+impl Objects {
+    fn work(&self, work: Work) -> Vec<ObjectStat> {
+        let mut stored = self.stored.lock().unwrap();
+        match work {
+            Work::Glimpse { stripes } => stripes.iter().map(|stripe| stat(&stored, stripe.object)).collect(),
+            Work::Truncate { sizes } => {
+                for (Stripe { object, .. }, size) in sizes {
+                    if let Some((bytes, _)) = stored.get_mut(&object) {
+                        bytes.truncate(size.try_into().unwrap());
+                    }
+                }
+                Vec::new()
+            }
+            Work::Destroy { stripes } => {
+                for stripe in stripes {
+                    stored.remove(&stripe.object);
+                }
+                Vec::new()
+            }
+            Work::Fence { .. } => Vec::new(),
+        }
+    }
+
+    /// Objects there are.
+    pub fn count(&self) -> usize {
+        self.stored.lock().unwrap().len()
+    }
+
+    fn execute(&self, request: object::Request, bulk: &Bytes) -> Result<(object::Reply, Bytes), Fault> {
+        let mut stored = self.stored.lock().unwrap();
+        match request {
+            object::Request::Read { object, offset, length } => {
+                self.reads.fetch_add(1, Ordering::Relaxed);
+                let Some((bytes, _)) = stored.get(&object) else {
+                    return Ok((object::Reply::Read, Bytes::new()));
+                };
+                let from = usize::try_from(offset).unwrap().min(bytes.len());
+                let until = (from + usize::try_from(length).unwrap()).min(bytes.len());
+                Ok((object::Reply::Read, Bytes::copy_from_slice(&bytes[from..until])))
+            }
+            object::Request::Write { object, offset } => {
+                if self.full.load(Ordering::Relaxed) {
+                    return Err(Fault::NoSpace);
+                }
+                let (bytes, mtime) = stored.entry(object).or_default();
+                let (from, until) =
+                    (usize::try_from(offset).unwrap(), usize::try_from(offset).unwrap() + bulk.len());
+                if bytes.len() < until {
+                    bytes.resize(until, 0);
+                }
+                bytes[from..until].copy_from_slice(bulk);
+                *mtime = wall();
+                Ok((object::Reply::Written, Bytes::new()))
+            }
+            object::Request::Punch { object, offset, length } => {
+                if let Some((bytes, _)) = stored.get_mut(&object) {
+                    let from = usize::try_from(offset).unwrap().min(bytes.len());
+                    let until = usize::try_from(offset + length).unwrap().min(bytes.len());
+                    bytes[from..until].fill(0);
+                }
+                Ok((object::Reply::Done, Bytes::new()))
+            }
+            object::Request::Stat { objects } => {
+                let stats = objects.iter().map(|object| stat(&stored, *object)).collect();
+                Ok((object::Reply::Stats { stats }, Bytes::new()))
+            }
+            object::Request::Space => {
+                let used = stored.values().map(|(bytes, _)| bytes.len() as u64).sum();
+                Ok((
+                    object::Reply::Space { capacity: CAPACITY, used, objects: stored.len() as u64 },
+                    Bytes::new(),
+                ))
+            }
+            object::Request::Connect { .. }
+            | object::Request::Fence { .. }
+            | object::Request::Truncate { .. }
+            | object::Request::Sync { .. }
+            | object::Request::Destroy { .. } => Ok((object::Reply::Done, Bytes::new())),
+        }
+    }
+}
+
+fn stat(stored: &BTreeMap<ObjectId, (Vec<u8>, Timestamp)>, object: ObjectId) -> ObjectStat {
+    let Some((bytes, mtime)) = stored.get(&object) else {
+        return ObjectStat { size: 0, blocks: 0, mtime: Timestamp::default() };
+    };
+    ObjectStat { size: bytes.len() as u64, blocks: bytes.len().div_ceil(512) as u64, mtime: *mtime }
+}
+
+impl Service<Object> for Objects {
+    fn call(
+        &self,
+        _peer: &Peer<Object>,
+        request: object::Request,
+        bulk: Bytes,
+        responder: Responder<Object>,
+    ) {
+        match self.execute(request, &bulk) {
+            Ok((reply, bytes)) => responder.send(Ok(reply), bytes),
+            Err(fault) => responder.send(Err(fault), Bytes::new()),
+        }
+    }
+}

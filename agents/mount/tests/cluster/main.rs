@@ -1,0 +1,8 @@
+//! The client against real metadata targets and real mounts, all in this process.
+//!
+//! Object targets keep their bytes in memory here: what they do on disk is tested where they live.
+//! Invariant: every test ends in bounded time; a watchdog aborts a mount that hangs.
+
+mod client;
+mod host;
+mod mounts;

@@ -1,0 +1,161 @@
+//! The process of a mount: `lustre-agent mount --dir P`.
+//!
+//! Connects, mounts, serves; what a mount is belongs to `lustre_mount`. Mounts that a killed process left behind are
+//! cleared by the agent before it starts this one.
+//! Invariant: the process says that it is ready only after the mount answered through the kernel.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use lustre_agent::{ProcessDir, ProcessDirError, termination};
+use lustre_model::control::ProcessSpec;
+use lustre_model::id::ClientId;
+use lustre_mount::{Access, Client, ConnectError, MountError, Mounted, mount};
+use thiserror::Error;
+
+/// How long the metadata target may take to answer the first time, and the mount to answer once it is there.
+const START_MAX: Duration = Duration::from_secs(30);
+
+/// Pause between attempts to reach the metadata target.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// Where randomness comes from.
+const RANDOM: &str = "/dev/urandom";
+
+/// The mount did not come about or did not end well.
+#[derive(Debug, Error)]
+pub enum MountProcessError {
+    /// The process's folder is not usable.
+    #[error(transparent)]
+    Dir(#[from] ProcessDirError),
+    /// The folder is another process's.
+    #[error("this folder does not describe a mount")]
+    NotMount,
+    /// An option that means nothing here.
+    #[error("the mount option \"{option}\" is not known; there are \"ro\" and \"rw\"")]
+    Option {
+        /// Which.
+        option: String,
+    },
+    /// No session.
+    #[error("no session with the file system")]
+    Connect(#[from] ConnectError),
+    /// Not mounted.
+    #[error(transparent)]
+    Mount(#[from] MountError),
+    /// It was mounted but does not answer.
+    #[error("{} was mounted but does not answer within {} s", .path.display(), START_MAX.as_secs())]
+    Silent {
+        /// Where.
+        path: PathBuf,
+    },
+    /// The system refuses something.
+    #[error("the mount could not be prepared")]
+    Io(#[from] io::Error),
+}
+
+/// Mounts what the folder describes, until SIGTERM or until somebody unmounts it.
+pub fn run(dir: &ProcessDir) -> Result<(), MountProcessError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let ended = runtime.block_on(serve(dir));
+    // What still runs waits for a kernel that has nothing more to say.
+    runtime.shutdown_background();
+    ended
+}
+
+async fn serve(dir: &ProcessDir) -> Result<(), MountProcessError> {
+    let ProcessSpec::Mount { fs_name, metadata, path, options } = dir.spec()? else {
+        return Err(MountProcessError::NotMount);
+    };
+    let (path, access) = (PathBuf::from(path), access(&options)?);
+    if !path.exists() {
+        dir.creates(&path)?;
+        fs_err::create_dir_all(&path)?;
+    }
+    let client = connect(dir, &metadata).await?;
+    let mounted = mount(client, &path, &format!("{metadata}:/{fs_name}"), access)?;
+    match answers(&path).await {
+        Ok(()) => dir.ready()?,
+        Err(error) => {
+            mounted.unmounter().unmount()?;
+            return Err(error);
+        }
+    }
+    tracing::info!(path = %path.display(), "mounted");
+    end(mounted).await
+}
+
+/// Waits for the end, from within or without.
+async fn end(mounted: Mounted) -> Result<(), MountProcessError> {
+    let unmounter = mounted.unmounter();
+    let asked = tokio::spawn(async move {
+        termination::requested().await?;
+        Ok::<_, MountProcessError>(tokio::task::spawn_blocking(move || unmounter.unmount()).await)
+    });
+    mounted.wait().await?;
+    if asked.is_finished()
+        && let Ok(Ok(Ok(unmounted))) = asked.await
+    {
+        unmounted?;
+    }
+    Ok(())
+}
+
+/// The targets of a cluster are started together with its mounts: who is first waits for the other.
+async fn connect(dir: &ProcessDir, metadata: &str) -> Result<Client, MountProcessError> {
+    let id = client_id()?;
+    let deadline = tokio::time::Instant::now() + START_MAX;
+    loop {
+        match Client::connect(metadata, dir.identity()?, id).await {
+            Ok(client) => return Ok(client),
+            Err(ConnectError::Wire(error)) if tokio::time::Instant::now() < deadline => {
+                tracing::info!(error = &error as &dyn std::error::Error, "waiting for the metadata target");
+                tokio::time::sleep(PAUSE).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// A new name with each start: the requests of a former life must not be taken for ours.
+fn client_id() -> Result<ClientId, io::Error> {
+    let mut bytes = [0; 16];
+    io::Read::read_exact(&mut fs_err::File::open(RANDOM)?, &mut bytes)?;
+    Ok(ClientId(u128::from_le_bytes(bytes)))
+}
+
+fn access(options: &[String]) -> Result<Access, MountProcessError> {
+    let mut access = Access::ReadWrite;
+    for option in options {
+        access = match option.as_str() {
+            "rw" => Access::ReadWrite,
+            "ro" => Access::ReadOnly,
+            _ => return Err(MountProcessError::Option { option: option.clone() }),
+        };
+    }
+    Ok(access)
+}
+
+async fn answers(path: &Path) -> Result<(), MountProcessError> {
+    let asked = path.to_owned();
+    let asking = tokio::task::spawn_blocking(move || fs_err::read_dir(asked).map(drop));
+    match tokio::time::timeout(START_MAX, asking).await {
+        Ok(Ok(Ok(()))) => Ok(()),
+        Ok(Ok(Err(error))) => Err(error.into()),
+        Ok(Err(_)) | Err(_) => Err(MountProcessError::Silent { path: path.to_owned() }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_that_would_do_nothing_are_refused() {
+        assert_eq!(access(&["ro".to_owned()]).unwrap(), Access::ReadOnly);
+        assert_eq!(access(&[]).unwrap(), Access::ReadWrite);
+        let refused = access(&["rw".to_owned(), "flock".to_owned()]).unwrap_err();
+        assert!(refused.to_string().contains("\"flock\""), "{refused}");
+    }
+}
