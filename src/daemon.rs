@@ -15,6 +15,7 @@ use tracing_subscriber::EnvFilter;
 
 use self::repository_probe::repository_probe;
 
+mod mount;
 mod repository_probe;
 
 /// Names the variable that chooses what is logged.
@@ -45,6 +46,14 @@ enum Verb {
     },
     /// Starts the agent in the background and returns when it listens; does nothing when it runs already
     Start(Folder),
+    /// Looks whether conditions hold on this host: a JSON list of them on standard input, their results on standard output
+    Probe,
+    /// Runs a metadata target
+    Metadata(Folder),
+    /// Runs an object target
+    Object(Folder),
+    /// Mounts a file system
+    Mount(Folder),
     /// Serves a folder as a bucket
     Bucket(Folder),
 }
@@ -89,6 +98,14 @@ fn carry_out(verb: Verb) -> Result<Option<String>, Box<dyn Error>> {
             Started::Now => "ready".to_owned(),
             Started::Already => "ready, was running".to_owned(),
         })),
+        Verb::Probe => {
+            let probes = serde_json::from_reader(std::io::stdin().lock())?;
+            let results = lustre_agent::daemon::probe(probes, &repository_probe())?;
+            Ok(Some(serde_json::to_string(&results)?))
+        }
+        Verb::Metadata(folder) => keep(folder, lustre_agent::metadata_target::run),
+        Verb::Object(folder) => keep(folder, lustre_agent::object_target::run),
+        Verb::Mount(folder) => keep(folder, mount::run),
         Verb::Bucket(folder) => keep(folder, lustre_agent::bucket::run),
     }
 }

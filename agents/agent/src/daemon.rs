@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use lustre_model::control::AgentSettings;
+use lustre_model::control::{self, AgentSettings};
 use lustre_wire::{Control, Identity, IdentityError, WireError};
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
@@ -23,7 +23,7 @@ use crate::durable;
 use crate::facts::program_hash;
 use crate::keeper::end;
 use crate::log_tail::{LogTail, trim_log};
-use crate::probe::RepositoryProbe;
+use crate::probe::{self, RepositoryProbe};
 use crate::running::Proof;
 use crate::supervisor::{Supervisor, SupervisorError, signing_request};
 use crate::termination;
@@ -123,6 +123,17 @@ pub enum Started {
 pub fn enrol(dir: &Path) -> Result<String, DaemonError> {
     durable::create_dir(dir)?;
     Ok(signing_request(dir)?)
+}
+
+/// Looks at a host that has no agent yet; needs no folder and leaves nothing.
+pub fn probe(
+    probes: Vec<control::Probe>,
+    repository: &RepositoryProbe,
+) -> Result<Vec<control::ProbeResult>, DaemonError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let nobody = Arc::new(Supervisor::without_processes());
+    let each = probes.into_iter().map(|probe| probe::probe(probe, &nobody, repository));
+    Ok(runtime.block_on(futures::future::join_all(each)))
 }
 
 /// Runs the agent of a folder until SIGTERM or the planner's `Shutdown`. Its processes run on behind a SIGTERM.

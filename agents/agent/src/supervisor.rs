@@ -72,6 +72,11 @@ pub enum SupervisorError {
 }
 
 impl Supervisor {
+    /// Keeps nothing: for looking at a host that has no agent yet.
+    pub fn without_processes() -> Self {
+        Self { root: PathBuf::new(), program: PathBuf::new(), kept: Mutex::default() }
+    }
+
     /// Takes up every process that is on disk, and finishes removals that were interrupted.
     pub fn open(root: PathBuf, program: PathBuf) -> Result<Self, SupervisorError> {
         durable::create_dir(&root)?;

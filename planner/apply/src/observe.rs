@@ -6,22 +6,29 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
+use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream;
 use lustre_model::address::Address;
 use lustre_model::control::{Probe, ProbeResult, ProcessId, ProcessSpec, ProcessState, ProcessStatus};
+use lustre_model::hsm::LinkStatus;
 use lustre_model::metadata;
+use lustre_model::object;
 use lustre_model::recorded::{Object, Status, World};
 use lustre_model::resource::{HostSpec, Kind, Resource};
+use lustre_wire::Object as ObjectProtocol;
+use lustre_wire::client::Connection;
 
 use crate::bootstrap::connection;
 use crate::connection::{Command, ConnectionError, run_ok};
 use crate::error::StepError;
-use crate::fleet::{Agent, host_spec, is_running};
+use crate::fleet::{Agent, ClusterView, host_spec, is_running, realm};
 use crate::trust::{Realm, recorded_deployment};
 
-pub use lustre_model::hsm::LinkStatus;
+/// How long one attempt to reach an object target may take.
+const SPACE_MAX: Duration = Duration::from_secs(2);
 
 /// What one host reports.
 pub struct HostReport {
@@ -29,6 +36,45 @@ pub struct HostReport {
     pub host: Address,
     /// What its agent keeps, or why that is not known.
     pub processes: Result<Vec<ProcessStatus>, StepError>,
+}
+
+/// What one cluster reports.
+pub struct ClusterReport {
+    /// Which.
+    pub cluster: Address,
+    /// How it is, or why that is not known.
+    pub view: Result<ClusterState, StepError>,
+}
+
+/// How a cluster is.
+pub struct ClusterState {
+    /// Files, directories and all else that has a name.
+    pub inodes: u64,
+    /// How many more there can be.
+    pub inodes_free: u64,
+    /// Its object targets.
+    pub targets: Vec<TargetReport>,
+    /// Its links.
+    pub links: Vec<LinkStatus>,
+}
+
+/// How an object target is.
+pub struct TargetReport {
+    /// What the metadata target knows of it.
+    pub entry: metadata::TargetEntry,
+    /// What it stores, or why that is not known.
+    pub space: Result<Space, String>,
+}
+
+/// What an object target stores, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Space {
+    /// Its limit.
+    pub capacity: u64,
+    /// What is stored, after compression.
+    pub used: u64,
+    /// How many objects.
+    pub objects: u64,
 }
 
 /// A connection to the deployment's agents that only looks.
@@ -119,14 +165,68 @@ impl Observer {
         }
     }
 
-    /// Returns how the links of a recorded cluster are.
-    pub async fn links(&self, cluster: &Address) -> Result<Vec<LinkStatus>, StepError> {
-        let view = crate::fleet::ClusterView::open(&self.world, cluster).await?;
-        match view.ask("list its links", metadata::Request::Links).await? {
-            metadata::Reply::Links { links } => Ok(links),
-            _other => Err(StepError::Unfitting { host: cluster.clone(), asked: "links" }),
+    /// Asks the metadata target of every recorded cluster, and each object target that it knows.
+    pub async fn clusters(&self) -> Vec<ClusterReport> {
+        let clusters = self.world.objects.iter().filter(|(_, object)| object.kind == Kind::Cluster);
+        let reports = clusters.map(|(cluster, _)| async move {
+            ClusterReport { cluster: cluster.clone(), view: self.cluster(cluster).await }
+        });
+        let reports: Vec<_> = reports.collect();
+        stream::iter(reports).buffer_unordered(self.parallelism).collect().await
+    }
+
+    async fn cluster(&self, cluster: &Address) -> Result<ClusterState, StepError> {
+        let unfitting = |asked| StepError::Unfitting { host: cluster.clone(), asked };
+        let view = ClusterView::open(&self.world, cluster).await?;
+        let metadata::Reply::Links { links } = view.ask("list its links", metadata::Request::Links).await?
+        else {
+            return Err(unfitting("links"));
+        };
+        let asked = view.ask("count its files", metadata::Request::Statistics).await?;
+        let metadata::Reply::Statistics { inodes, inodes_free } = asked else {
+            return Err(unfitting("statistics"));
+        };
+        let asked = view.ask("list its targets", metadata::Request::Targets).await?;
+        let metadata::Reply::Targets { targets } = asked else { return Err(unfitting("targets")) };
+        let realm = realm(&self.world, cluster)?;
+        let spaces = targets.into_iter().map(|entry| {
+            let realm = &realm;
+            async move {
+                let space = space(realm, &entry.address).await;
+                TargetReport { entry, space }
+            }
+        });
+        let spaces: Vec<_> = spaces.collect();
+        let mut targets: Vec<TargetReport> =
+            stream::iter(spaces).buffer_unordered(self.parallelism).collect().await;
+        targets.sort_by_key(|target| target.entry.index);
+        Ok(ClusterState { inodes, inodes_free, targets, links })
+    }
+}
+
+/// Asks an object target for its space; says why when it cannot.
+async fn space(realm: &Realm, address: &str) -> Result<Space, String> {
+    let (connection, _) = Connection::<ObjectProtocol>::connect(address, realm.administrator(), SPACE_MAX)
+        .await
+        .map_err(|error| error.to_string())?;
+    let (answer, _) =
+        connection.call(&object::Request::Space, Bytes::new()).await.map_err(|error| error.to_string())?;
+    match answer {
+        Ok(object::Reply::Space { capacity, used, objects }) => Ok(Space { capacity, used, objects }),
+        Ok(_other) => Err("it gave an answer that does not belong to the question".to_owned()),
+        Err(fault) => Err(fault.to_string()),
+    }
+}
+
+/// Returns the world with each object that drifted marked as one whose update was begun, so that a plan makes it whole.
+pub fn as_observed(world: &World, drift: &BTreeMap<Address, String>) -> World {
+    let mut observed = world.clone();
+    for (address, object) in &mut observed.objects {
+        if object.status == Status::Present && drift.contains_key(address) {
+            object.status = Status::Updating;
         }
     }
+    observed
 }
 
 /// Returns the process that a recorded object stands for, and where it runs.

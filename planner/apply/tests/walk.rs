@@ -15,7 +15,8 @@ use lustre_apply::{Apply, ApplyError, Left, Perform, Report, Task, carry_out};
 use lustre_model::address::Address;
 use lustre_model::journal::{Event, Journal, JournalError, Resolve, ResolveError};
 use lustre_model::plan::{
-    Allowance, Gate, GateReason, Mode, Operation, PLAN_VERSION, Plan, PlanParts, SealedSpec, Step, StepId,
+    Allowance, Gate, GateReason, Mode, Operation, PLAN_VERSION, Plan, PlanParts, SealedSpec, SealedWorld,
+    Step, StepId,
 };
 use lustre_model::recorded::{Lineage, Output, Status, World};
 use lustre_model::resource::{Attributes, Kind};
@@ -190,7 +191,7 @@ fn parts(steps: Vec<Step>, world: &World) -> PlanParts {
         serial: world.serial,
         spec: SealedSpec {
             sources: Vec::new(),
-            files: BTreeMap::new(),
+            world: SealedWorld::default(),
             variables: BTreeMap::new(),
             config_hash: String::new(),
         },
@@ -238,19 +239,22 @@ fn run(plan: Plan, journal: Arc<Memory>, imagined: Imagined, before: impl FnOnce
 }
 
 fn graphs() -> impl Strategy<Value = (Vec<Kind>, Vec<Vec<usize>>)> {
-    prop::collection::vec((prop::bool::ANY, prop::collection::vec(0_usize..100, 0..4)), 1..40).prop_map(|nodes| {
-        let kinds = nodes.iter().map(|(at_once, _)| if *at_once { Kind::Value } else { Kind::Host }).collect();
-        let waits = nodes
-            .iter()
-            .enumerate()
-            .map(|(index, (_, waits))| {
-                let before: BTreeSet<usize> =
-                    waits.iter().filter(|_| index > 0).map(|wait| wait % index.max(1)).collect();
-                before.into_iter().collect()
-            })
-            .collect();
-        (kinds, waits)
-    })
+    prop::collection::vec((prop::bool::ANY, prop::collection::vec(0_usize..100, 0..4)), 1..40).prop_map(
+        |nodes| {
+            let kinds =
+                nodes.iter().map(|(at_once, _)| if *at_once { Kind::Value } else { Kind::Host }).collect();
+            let waits = nodes
+                .iter()
+                .enumerate()
+                .map(|(index, (_, waits))| {
+                    let before: BTreeSet<usize> =
+                        waits.iter().filter(|_| index > 0).map(|wait| wait % index.max(1)).collect();
+                    before.into_iter().collect()
+                })
+                .collect();
+            (kinds, waits)
+        },
+    )
 }
 
 proptest! {

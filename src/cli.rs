@@ -1,0 +1,318 @@
+//! What may be typed: global flags, commands and their flags, as Terraform users type them.
+//!
+//! Only grammar; nothing here reads a file or decides anything. Long flags are taken with one dash and with two.
+//! Invariant: a command or flag that is listed here works; what is not built is absent.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
+
+pub use variable::{Variable, VariableFlags};
+
+mod dashes;
+mod variable;
+
+/// Most steps that run at once unless `-parallelism` says otherwise, as Terraform's.
+const PARALLELISM_DEFAULT: usize = 10;
+
+/// The whole command line.
+#[derive(Debug, Parser)]
+#[command(
+    name = "lustre",
+    version,
+    disable_help_subcommand = true,
+    about = "A parallel file system like FSx for Lustre on hosts you own: plan, apply, destroy",
+    after_help = "Long flags are taken with one dash or two: -auto-approve is --auto-approve."
+)]
+pub struct Cli {
+    /// Work in another folder, as if started there.
+    #[arg(long, value_name = "DIR")]
+    pub chdir: Option<PathBuf>,
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// Every command that is built.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Check the spec without looking at the state or at any host.
+    Validate(ValidateFlags),
+    /// Show what apply would do.
+    Plan(PlanFlags),
+    /// Carry out a plan: a saved one, or a new one after asking.
+    Apply(ApplyFlags),
+    /// Remove everything that the state knows.
+    Destroy(DestroyFlags),
+    /// Show the state, or a saved plan.
+    Show(ShowFlags),
+    /// Show the outputs of the last apply.
+    Output(OutputFlags),
+    /// Look into the state.
+    #[command(subcommand)]
+    State(StateCommand),
+    /// Show how targets, processes, links and mounts are now.
+    Status(StatusFlags),
+    /// What lfs does, on a mounted file system.
+    Fs(crate::command::fs::FsArgs),
+    /// Show the version.
+    Version(VersionFlags),
+}
+
+/// How to print.
+#[derive(Debug, Clone, Args)]
+pub struct ViewFlags {
+    /// Print JSON in Terraform's shape.
+    #[arg(long)]
+    pub json: bool,
+    /// Print without colour; NO_COLOR does the same.
+    #[arg(long)]
+    pub no_color: bool,
+}
+
+/// What shapes a plan.
+#[derive(Debug, Args)]
+pub struct PlanningFlags {
+    /// Ask hosts and agents how things are; `-refresh=false` believes the state.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true,
+          default_missing_value = "true", action = ArgAction::Set)]
+    pub refresh: bool,
+    /// Ask for values of variables that have none; `-input=false` fails instead.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true,
+          default_missing_value = "true", action = ArgAction::Set)]
+    pub input: bool,
+    /// Allow the bytes of this resource to be lost; may be given again.
+    #[arg(long, value_name = "ADDRESS")]
+    pub allow_data_loss: Vec<String>,
+    /// Values of variables.
+    #[command(flatten)]
+    pub variables: VariableFlags,
+    /// How long to wait for the lock of the state.
+    #[command(flatten)]
+    pub lock: LockFlags,
+    /// Most steps or questions at once.
+    #[arg(long, value_name = "N", default_value_t = PARALLELISM_DEFAULT, value_parser = parse_parallelism)]
+    pub parallelism: usize,
+}
+
+/// How to take the lock of the state.
+#[derive(Debug, Clone, Args)]
+pub struct LockFlags {
+    /// Wait this long when another holds the lock of the state: 30s, 5m.
+    #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_duration)]
+    pub lock_timeout: Duration,
+}
+
+/// Flags of `validate`.
+#[derive(Debug, Args)]
+pub struct ValidateFlags {
+    /// How to print.
+    #[command(flatten)]
+    pub view: ViewFlags,
+    /// Values of variables.
+    #[command(flatten)]
+    pub variables: VariableFlags,
+}
+
+/// Flags of `plan`.
+#[derive(Debug, Args)]
+pub struct PlanFlags {
+    /// How to print.
+    #[command(flatten)]
+    pub view: ViewFlags,
+    /// What shapes the plan.
+    #[command(flatten)]
+    pub planning: PlanningFlags,
+    /// Save the plan; `lustre apply FILE` carries out exactly that.
+    #[arg(long, value_name = "FILE")]
+    pub out: Option<PathBuf>,
+    /// Exit 2 when there are changes.
+    #[arg(long)]
+    pub detailed_exitcode: bool,
+    /// Plan the removal of everything.
+    #[arg(long)]
+    pub destroy: bool,
+}
+
+/// Flags of `apply`.
+#[derive(Debug, Args)]
+pub struct ApplyFlags {
+    /// A plan saved by `plan -out`; without one, plans first.
+    pub plan_file: Option<PathBuf>,
+    /// How to print.
+    #[command(flatten)]
+    pub view: ViewFlags,
+    /// What shapes the plan.
+    #[command(flatten)]
+    pub planning: PlanningFlags,
+    /// Do not ask.
+    #[arg(long)]
+    pub auto_approve: bool,
+    /// Remove everything.
+    #[arg(long, conflicts_with = "plan_file")]
+    pub destroy: bool,
+}
+
+/// Flags of `destroy`.
+#[derive(Debug, Args)]
+pub struct DestroyFlags {
+    /// How to print.
+    #[command(flatten)]
+    pub view: ViewFlags,
+    /// What shapes the plan.
+    #[command(flatten)]
+    pub planning: PlanningFlags,
+    /// Do not ask.
+    #[arg(long)]
+    pub auto_approve: bool,
+}
+
+/// Flags of `show`.
+#[derive(Debug, Args)]
+pub struct ShowFlags {
+    /// A saved plan; without one, shows the state.
+    pub plan_file: Option<PathBuf>,
+    /// How to print.
+    #[command(flatten)]
+    pub view: ViewFlags,
+}
+
+/// Flags of `output`.
+#[derive(Debug, Args)]
+pub struct OutputFlags {
+    /// Only this output.
+    pub name: Option<String>,
+    /// How to print.
+    #[command(flatten)]
+    pub view: ViewFlags,
+    /// Print a string, number or bool as it is, without quotes or newline.
+    #[arg(long, requires = "name", conflicts_with = "json")]
+    pub raw: bool,
+}
+
+/// What may be asked of the state.
+#[derive(Debug, Subcommand)]
+pub enum StateCommand {
+    /// List the addresses in the state.
+    List {
+        /// Only these, or what lies below them.
+        addresses: Vec<String>,
+    },
+    /// Show one resource.
+    Show {
+        /// Its address.
+        address: String,
+        /// How to print.
+        #[command(flatten)]
+        view: ViewFlags,
+    },
+}
+
+/// Flags of `status`.
+#[derive(Debug, Args)]
+pub struct StatusFlags {
+    /// How to print.
+    #[command(flatten)]
+    pub view: ViewFlags,
+}
+
+/// Flags of `version`.
+#[derive(Debug, Args)]
+pub struct VersionFlags {
+    /// How to print.
+    #[command(flatten)]
+    pub view: ViewFlags,
+}
+
+impl Cli {
+    /// Parses the arguments of the process; the first is the program's name.
+    pub fn parse_from_words(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let command = Self::command();
+        let words = dashes::normalise(&command, words);
+        Self::from_arg_matches(&command.try_get_matches_from(words)?)
+    }
+}
+
+fn parse_parallelism(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(0) | Err(_) => Err("give a whole number of at least 1".to_owned()),
+        Ok(number) => Ok(number),
+    }
+}
+
+/// Reads Go's simple durations, as Terraform takes them: `0s`, `90s`, `5m`, `1h`.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "give a number with a unit: 30s, 5m, 1h".to_owned();
+    let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let number: u64 = number.parse().map_err(|_| wrong())?;
+    let seconds = match unit {
+        "" if number == 0 => 1,
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::parse_from_words(line.split_whitespace().map(OsString::from))
+    }
+
+    #[test]
+    fn the_grammar_has_no_clashes() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn long_flags_take_one_dash_or_two() {
+        for line in [
+            "lustre apply -auto-approve -lock-timeout=5m -parallelism=3 -refresh=false",
+            "lustre apply --auto-approve --lock-timeout 5m --parallelism 3 --refresh=false",
+        ] {
+            let Command::Apply(flags) = parse(line).expect("it parses").command else { panic!("apply") };
+            assert!(flags.auto_approve && !flags.planning.refresh && flags.planning.input);
+            assert_eq!(flags.planning.lock.lock_timeout, Duration::from_secs(300));
+            assert_eq!(flags.planning.parallelism, 3);
+        }
+    }
+
+    #[test]
+    fn variables_keep_the_order_in_which_they_were_given() {
+        let line = "lustre plan -var a=1 -var-file=x.vars.hcl -var=a=2 -var-file y.vars.hcl";
+        let Command::Plan(flags) = parse(line).expect("it parses").command else { panic!("plan") };
+        let shown: Vec<String> = flags
+            .planning
+            .variables
+            .given
+            .iter()
+            .map(|variable| match variable {
+                Variable::Assignment(text) => text.clone(),
+                Variable::File(path) => path.display().to_string(),
+            })
+            .collect();
+        assert_eq!(shown, ["a=1", "x.vars.hcl", "a=2", "y.vars.hcl"]);
+    }
+
+    #[test]
+    fn wrong_words_are_refused() {
+        for line in [
+            "lustre",
+            "lustre frobnicate",
+            "lustre plan -nonsense",
+            "lustre apply -parallelism=0",
+            "lustre apply -lock-timeout=5",
+            "lustre output -raw",
+            "lustre apply -destroy saved.plan",
+        ] {
+            assert!(parse(line).is_err(), "{line}");
+        }
+    }
+}

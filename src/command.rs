@@ -1,0 +1,105 @@
+//! One verb, one file: what each command does.
+//!
+//! What it shows is in `view`; what it decides with is in the crates below.
+//! Invariant: every way out of a command goes through [`exit`](crate::exit).
+
+use std::process::ExitCode;
+
+use crate::cli::{Cli, Command, StateCommand};
+use crate::exit::{Failure, Success};
+use crate::terminal::Terminal;
+use crate::view;
+use crate::view::stream::Stream;
+
+mod apply;
+pub mod fs;
+mod interrupt;
+mod output;
+mod plan;
+mod recorded;
+mod show;
+mod spec;
+mod state;
+mod status;
+mod validate;
+mod version;
+
+pub use recorded::Recorded;
+pub use spec::Spec;
+
+/// How failures of a command are shown.
+#[derive(Clone, Copy)]
+enum Shape {
+    /// To a person.
+    Words,
+    /// As lines of an event stream.
+    Stream,
+    /// The command showed them itself.
+    Own,
+}
+
+/// Carries out a command and shows its failure.
+pub fn run(cli: Cli) -> ExitCode {
+    let (shape, no_color) = shape(&cli.command);
+    let terminal = Terminal::new(no_color);
+    let done = enter(cli.chdir.as_deref()).and_then(|()| dispatch(cli.command, terminal));
+    match done {
+        Ok(success) => success.code(),
+        Err(failure) => {
+            match shape {
+                Shape::Words => view::failure::show(terminal, &failure),
+                Shape::Stream => view::failure::stream(Stream(terminal), &failure),
+                Shape::Own => {}
+            }
+            failure.code()
+        }
+    }
+}
+
+fn enter(folder: Option<&std::path::Path>) -> Result<(), Failure> {
+    let Some(folder) = folder else { return Ok(()) };
+    std::env::set_current_dir(folder).map_err(|source| {
+        let text = format!("cannot work in {}: {source}", folder.display());
+        Failure::File(std::io::Error::new(source.kind(), text))
+    })
+}
+
+fn shape(command: &Command) -> (Shape, bool) {
+    let stream = |json| if json { Shape::Stream } else { Shape::Words };
+    match command {
+        Command::Validate(flags) => {
+            (if flags.view.json { Shape::Own } else { Shape::Words }, flags.view.no_color)
+        }
+        Command::Plan(flags) => (stream(flags.view.json), flags.view.no_color),
+        Command::Apply(flags) => (stream(flags.view.json), flags.view.no_color),
+        Command::Destroy(flags) => (stream(flags.view.json), flags.view.no_color),
+        Command::Show(flags) => (Shape::Words, flags.view.no_color),
+        Command::Output(flags) => (Shape::Words, flags.view.no_color),
+        Command::State(StateCommand::List { .. }) => (Shape::Words, false),
+        Command::State(StateCommand::Show { view, .. }) => (Shape::Words, view.no_color),
+        Command::Status(flags) => (Shape::Words, flags.view.no_color),
+        Command::Fs(_) => (Shape::Words, false),
+        Command::Version(flags) => (Shape::Words, flags.view.no_color),
+    }
+}
+
+/// Returns a runtime for talking to hosts.
+pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+    Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
+}
+
+fn dispatch(command: Command, terminal: Terminal) -> Result<Success, Failure> {
+    match command {
+        Command::Validate(flags) => validate::run(&flags, terminal),
+        Command::Plan(flags) => plan::run(&flags, terminal),
+        Command::Apply(flags) => apply::run(&flags, terminal),
+        Command::Destroy(flags) => apply::destroy(&flags, terminal),
+        Command::Show(flags) => show::run(&flags, terminal),
+        Command::Output(flags) => output::run(&flags, terminal),
+        Command::State(StateCommand::List { addresses }) => state::list(&addresses, terminal),
+        Command::State(StateCommand::Show { address, view }) => state::show(&address, view.json, terminal),
+        Command::Status(flags) => status::run(&flags, terminal),
+        Command::Fs(args) => Ok(fs::run(args, terminal).map(|()| Success::Done)?),
+        Command::Version(flags) => version::run(&flags, terminal),
+    }
+}

@@ -1,0 +1,221 @@
+//! `lustre apply` and `lustre destroy`: a plan, a yes, and its steps.
+//!
+//! Invariant: gates are looked at before anybody is asked and before the first step.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lustre_apply::{Apply, Hosts, Report, carry_out};
+use lustre_model::journal::Journal;
+use lustre_model::plan::{Allowance, Gate, Mode, Operation, Plan};
+use lustre_model::recorded::Output;
+use lustre_store::LocalJournal;
+use serde_json::json;
+
+use super::plan::{Planner, allowances};
+use super::recorded::{self, Recorded};
+use super::{interrupt, show, spec};
+use crate::cli::{ApplyFlags, DestroyFlags, PlanningFlags, ViewFlags};
+use crate::exit::{Failure, Success};
+use crate::terminal::Terminal;
+use crate::view::stream::Stream;
+use crate::view::{apply as view, styled, values};
+use crate::wiring;
+
+/// The only answer that counts.
+const YES: &str = "yes";
+
+/// How to go about it.
+struct Manner<'a> {
+    planning: &'a PlanningFlags,
+    view: &'a ViewFlags,
+    ask: bool,
+    terminal: Terminal,
+}
+
+/// Carries out a saved plan, or makes one and asks.
+pub fn run(flags: &ApplyFlags, terminal: Terminal) -> Result<Success, Failure> {
+    let manner = Manner { planning: &flags.planning, view: &flags.view, ask: !flags.auto_approve, terminal };
+    manner.begin()?;
+    match &flags.plan_file {
+        Some(path) => manner.saved(path),
+        None if flags.destroy => manner.fresh(Mode::Destroy),
+        None => manner.fresh(Mode::Normal),
+    }
+}
+
+/// Removes everything that the state knows.
+pub fn destroy(flags: &DestroyFlags, terminal: Terminal) -> Result<Success, Failure> {
+    let manner = Manner { planning: &flags.planning, view: &flags.view, ask: !flags.auto_approve, terminal };
+    manner.begin()?;
+    manner.fresh(Mode::Destroy)
+}
+
+fn verb(mode: Mode) -> &'static str {
+    match mode {
+        Mode::Normal => "apply",
+        Mode::Destroy => "destroy",
+    }
+}
+
+impl Manner<'_> {
+    fn begin(&self) -> Result<(), Failure> {
+        if self.view.json {
+            Stream(self.terminal).version();
+        }
+        Ok(())
+    }
+
+    fn fresh(&self, mode: Mode) -> Result<Success, Failure> {
+        if self.view.json && self.ask {
+            return Err(Failure::JsonCannotAsk);
+        }
+        let planner = Planner::new(self.planning, self.view, self.terminal)?;
+        let recorded = recorded::lock(planner.state_path()?, verb(mode), self.planning.lock.lock_timeout)?;
+        let plan = planner.plan(&recorded, mode)?;
+        if !plan.has_changes() {
+            self.show_outputs(&recorded.world.outputs);
+            return Ok(Success::Done);
+        }
+        stop_at_gates(&plan, &[])?;
+        if self.ask {
+            self.approve(mode)?;
+        }
+        self.execute(plan, recorded, Vec::new())
+    }
+
+    fn saved(&self, path: &Path) -> Result<Success, Failure> {
+        let plan = show::read_plan(path)?;
+        for (given, flag) in
+            [(!self.planning.variables.given.is_empty(), "-var"), (!self.planning.refresh, "-refresh")]
+        {
+            if given {
+                return Err(Failure::Sealed { flag });
+            }
+        }
+        let state = spec::sealed_state_path(&plan.parts().spec)?;
+        let verb = verb(plan.parts().mode);
+        let recorded = recorded::lock(state, verb, self.planning.lock.lock_timeout)?;
+        lustre_plan::file::check_fresh(&plan, &recorded.world).map_err(Failure::Stale)?;
+        let allowances = allowances(&self.planning.allow_data_loss);
+        stop_at_gates(&plan, &allowances)?;
+        self.execute(plan, recorded, allowances)
+    }
+
+    /// Asks; only the whole word counts.
+    fn approve(&self, mode: Mode) -> Result<(), Failure> {
+        if !self.planning.input {
+            return Err(Failure::NobodyToAsk);
+        }
+        let question = match mode {
+            Mode::Normal => {
+                "\nDo you want to perform these actions?\n  They will be carried out as shown above."
+            }
+            Mode::Destroy => "\nDo you really want to destroy all of this?\n  There is no undo.",
+        };
+        let question = format!("{question}\n  Only 'yes' will be accepted to approve.\n\n  Enter a value: ");
+        match self.terminal.ask(&question)? {
+            None => Err(Failure::NobodyToAsk),
+            Some(answer) if answer == YES => {
+                self.terminal.tell("");
+                Ok(())
+            }
+            Some(_) => Err(Failure::Cancelled { verb: verb(mode) }),
+        }
+    }
+
+    fn execute(
+        &self,
+        plan: Plan,
+        recorded: Recorded,
+        allowances: Vec<Allowance>,
+    ) -> Result<Success, Failure> {
+        let mode = plan.parts().mode;
+        let journal = recorded.open(verb(mode))?;
+        let binary = wiring::agent_binary()?;
+        let report = super::runtime()?.block_on(self.walk(plan, &journal, (allowances, binary)));
+        let outputs = journal.world().outputs.clone();
+        if let Some(journal) = Arc::into_inner(journal) {
+            journal.close()?;
+        }
+        self.conclude(report?, mode, &outputs)
+    }
+
+    async fn walk(
+        &self,
+        plan: Plan,
+        journal: &Arc<LocalJournal>,
+        (allowances, binary): (Vec<Allowance>, PathBuf),
+    ) -> Result<Report, Failure> {
+        let journal: Arc<dyn Journal> = Arc::clone(journal) as Arc<dyn Journal>;
+        let plan = Arc::new(plan);
+        let allowed = plan.parts().allowances.iter().chain(&allowances).cloned().collect();
+        let apply = Apply {
+            resolve: wiring::resolve(&plan),
+            perform: Arc::new(Hosts::new(Arc::clone(&journal), binary, allowed)),
+            plan,
+            journal,
+            watch: view::watcher(self.terminal, self.view.json),
+            allowances,
+            parallelism: self.planning.parallelism,
+            stop: interrupt::listen(self.terminal)?,
+        };
+        carry_out(apply).await.map_err(Failure::Apply)
+    }
+
+    /// Says what was done, and how it ended.
+    fn conclude(
+        &self,
+        report: Report,
+        mode: Mode,
+        outputs: &BTreeMap<String, Output>,
+    ) -> Result<Success, Failure> {
+        let count = |operation| report.done.get(&operation).copied().unwrap_or(0);
+        let (added, changed) = (count(Operation::Create), count(Operation::Update));
+        let destroyed = count(Operation::Delete);
+        let counts = match mode {
+            Mode::Normal => format!("{added} added, {changed} changed, {destroyed} destroyed"),
+            Mode::Destroy => format!("{destroyed} destroyed"),
+        };
+        let word = match (mode, report.is_complete()) {
+            (Mode::Normal, true) => "Apply complete!",
+            (Mode::Destroy, true) => "Destroy complete!",
+            (Mode::Normal, false) => "Apply incomplete.",
+            (Mode::Destroy, false) => "Destroy incomplete.",
+        };
+        let text = format!("{word} Resources: {counts}.");
+        if self.view.json {
+            let changes = json!({
+                "add": added, "change": changed, "remove": destroyed, "import": 0, "operation": verb(mode),
+            });
+            Stream(self.terminal).line("info", &text, "change_summary", json!({ "changes": changes }));
+        } else {
+            self.terminal.say(&format!("\n{text}"));
+        }
+        if report.is_complete() {
+            self.show_outputs(outputs);
+            return Ok(Success::Done);
+        }
+        if report.failed.is_empty() {
+            return Err(Failure::Interrupted);
+        }
+        Err(Failure::Steps { failed: report.failed.len(), skipped: report.skipped.len() })
+    }
+
+    fn show_outputs(&self, outputs: &BTreeMap<String, Output>) {
+        if self.view.json {
+            let message = format!("Outputs: {}", outputs.len());
+            let shown = json!({ "outputs": values::outputs_shown_json(outputs) });
+            Stream(self.terminal).line("info", &message, "outputs", shown);
+        } else if !outputs.is_empty() {
+            let drawn = styled::draw(&values::outputs(outputs), self.terminal.out_colour());
+            self.terminal.say(&format!("\nOutputs:\n\n{}", drawn.trim_end()));
+        }
+    }
+}
+
+fn stop_at_gates(plan: &Plan, allowances: &[Allowance]) -> Result<(), Failure> {
+    let gates: Vec<Gate> = plan.closed_gates(allowances).into_iter().cloned().collect();
+    if gates.is_empty() { Ok(()) } else { Err(Failure::Gated { gates }) }
+}

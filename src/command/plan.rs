@@ -1,0 +1,105 @@
+//! `lustre plan`, and the making of plans for `apply` and `destroy`.
+//!
+//! A plan asks hosts unless told not to: what is recorded but does not run is planned to be repaired, and what a host
+//! could not do is a diagnostic now and not a failure later.
+//! Invariant: planning changes nothing, on no host and in no state.
+
+use std::path::Path;
+
+use lustre_model::diagnostic::Diagnostics;
+use lustre_model::plan::{Allowance, Mode, Plan};
+
+use super::recorded::{self, Recorded};
+use super::spec::{self, Asking, Spec};
+use crate::cli::{PlanFlags, PlanningFlags, ViewFlags};
+use crate::exit::{Failure, Success};
+use crate::terminal::Terminal;
+use crate::view::stream::Stream;
+use crate::view::{diagnostic, plan as view};
+use crate::wiring;
+
+/// Only its owner reads a plan: it holds what the state holds.
+const PLAN_MODE: u32 = 0o600;
+
+/// Makes a plan, shows it, and saves it when asked to.
+pub fn run(flags: &PlanFlags, terminal: Terminal) -> Result<Success, Failure> {
+    let mode = if flags.destroy { Mode::Destroy } else { Mode::Normal };
+    if flags.view.json {
+        Stream(terminal).version();
+    }
+    let planner = Planner::new(&flags.planning, &flags.view, terminal)?;
+    let recorded = recorded::lock_if_there(planner.state_path()?, "plan", flags.planning.lock.lock_timeout)?;
+    let plan = planner.plan(&recorded, mode)?;
+    if let Some(path) = &flags.out {
+        save(&plan, path)?;
+        if !flags.view.json {
+            let path = path.display();
+            terminal.say(&format!("\nSaved as {path}. To carry out exactly this:\n    lustre apply {path}"));
+        }
+    }
+    let changes = flags.detailed_exitcode && plan.has_changes();
+    Ok(if changes { Success::Changes } else { Success::Done })
+}
+
+fn save(plan: &Plan, path: &Path) -> Result<(), Failure> {
+    use std::io::Write as _;
+
+    use fs_err::os::unix::fs::OpenOptionsExt as _;
+    let source = |source| Failure::PlanFile { path: path.display().to_string(), source };
+    let bytes = lustre_plan::file::encode(plan).map_err(source)?;
+    let mut options = fs_err::OpenOptions::new();
+    let mut file = options.write(true).create(true).truncate(true).mode(PLAN_MODE).open(path)?;
+    file.write_all(&bytes)?;
+    Ok(())
+}
+
+/// Makes plans from the spec of the working folder.
+pub struct Planner<'a> {
+    spec: Spec,
+    flags: &'a PlanningFlags,
+    json: bool,
+    terminal: Terminal,
+}
+
+impl<'a> Planner<'a> {
+    /// Reads the spec, asking for what has no value.
+    pub fn new(flags: &'a PlanningFlags, view: &ViewFlags, terminal: Terminal) -> Result<Self, Failure> {
+        let asking = if flags.input && !view.json { Asking::Allowed(terminal) } else { Asking::Refused };
+        let spec = spec::load(&flags.variables, asking)?;
+        Ok(Self { spec, flags, json: view.json, terminal })
+    }
+
+    /// Returns where the state is.
+    pub fn state_path(&self) -> Result<std::path::PathBuf, Failure> {
+        self.spec.state_path()
+    }
+
+    /// Makes a plan and shows it, with the warnings that came up.
+    pub fn plan(&self, recorded: &Recorded, mode: Mode) -> Result<Plan, Failure> {
+        let allowances = allowances(&self.flags.allow_data_loss);
+        let observing = self.flags.refresh.then_some(self.flags.parallelism);
+        let (plan, warnings) = wiring::plan(&self.spec, recorded, (mode, allowances), observing)?;
+        self.show(&plan, &warnings);
+        Ok(plan)
+    }
+
+    fn show(&self, plan: &Plan, warnings: &Diagnostics) {
+        let sources = self.spec.program.sources();
+        if self.json {
+            let stream = Stream(self.terminal);
+            warnings.iter().for_each(|found| stream.diagnostic(found, sources));
+            view::stream(stream, plan);
+        } else {
+            if !warnings.is_empty() {
+                let drawn = diagnostic::draw(warnings, sources, self.terminal.err_colour());
+                self.terminal.tell(drawn.trim_end());
+            }
+            view::show(self.terminal, plan);
+        }
+    }
+}
+
+/// Returns the allowances that were given as flags.
+pub fn allowances(given: &[String]) -> Vec<Allowance> {
+    given.iter().cloned().map(Allowance).collect()
+}

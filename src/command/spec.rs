@@ -1,0 +1,190 @@
+//! The spec of the folder with values for its variables, ready to be planned.
+//!
+//! Precedence, later wins: `LUSTRE_VAR_x`, `lustre.vars.hcl`, `*.auto.vars.hcl`, then `-var` and `-var-file` in the order
+//! they were given. What still has no value is asked for, when there is somebody to ask.
+//! Invariant: all mistakes of all files are in one list.
+
+use std::path::{Path, PathBuf};
+
+use lustre_language::{Given, Input, Origin, Program, Scope};
+use lustre_model::diagnostic::{Diagnostic, Diagnostics, Sources};
+use lustre_model::plan::SealedSpec;
+use lustre_plan::KINDS;
+
+use crate::cli::{Variable, VariableFlags};
+use crate::exit::Failure;
+use crate::files::{self, Folder, Text};
+use crate::terminal::Terminal;
+
+/// Where the state is unless the spec says.
+const STATE: &str = "lustre.state";
+
+/// How variables of the environment begin.
+const ENVIRONMENT: &str = "LUSTRE_VAR_";
+
+/// A spec that was read.
+pub struct Spec {
+    /// Its texts by file name.
+    pub files: Vec<Text>,
+    /// Its blocks.
+    pub program: Program,
+    /// Values of variables, the weakest first.
+    pub inputs: Vec<Input>,
+    /// Mistakes so far.
+    pub diagnostics: Diagnostics,
+    /// Files that functions may read.
+    pub folder: Folder,
+}
+
+/// Whether somebody can be asked for values.
+#[derive(Debug, Clone, Copy)]
+pub enum Asking {
+    /// Here.
+    Allowed(Terminal),
+    /// Nobody.
+    Refused,
+}
+
+/// Reads the spec of the working folder.
+pub fn load(flags: &VariableFlags, asking: Asking) -> Result<Spec, Failure> {
+    let here = Path::new(".");
+    let texts = files::spec(here)?;
+    let (program, diagnostics) = Program::load(texts.clone(), &KINDS);
+    let folder = Folder::new(std::env::current_dir()?);
+    let mut spec = Spec { files: texts, program, inputs: Vec::new(), diagnostics, folder };
+    spec.from_environment();
+    for (name, text) in files::values(here)? {
+        spec.from_file(&name, &text);
+    }
+    for given in &flags.given {
+        match given {
+            Variable::Assignment(text) => spec.from_flag(text),
+            Variable::File(path) => spec.from_file(&path.to_string_lossy(), &files::text(path)?),
+        }
+    }
+    if let Asking::Allowed(terminal) = asking {
+        spec.ask(terminal)?;
+    }
+    Ok(spec)
+}
+
+impl Spec {
+    fn from_environment(&mut self) {
+        for variable in self.program.variables() {
+            let name = format!("{ENVIRONMENT}{}", variable.name);
+            if let Ok(text) = std::env::var(&name) {
+                let (given, origin) = (Given::Text(text), Origin::Environment(name));
+                self.inputs.push(Input { name: variable.name.clone(), given, origin });
+            }
+        }
+    }
+
+    fn from_file(&mut self, name: &str, text: &str) {
+        let (inputs, found) = self.program.read_values(name, text);
+        self.inputs.extend(inputs);
+        self.diagnostics.extend(found);
+    }
+
+    fn from_flag(&mut self, text: &str) {
+        if let Some((name, value)) = text.split_once('=') {
+            let (name, given) = (name.trim().to_owned(), Given::Text(value.to_owned()));
+            self.inputs.push(Input { name, given, origin: Origin::CommandLine });
+        }
+    }
+
+    /// Asks for the variables that must have a value and have none.
+    fn ask(&mut self, terminal: Terminal) -> Result<(), Failure> {
+        let missing = self.program.variables().filter(|variable| {
+            variable.is_required() && !self.inputs.iter().any(|input| input.name == variable.name)
+        });
+        let mut answers = Vec::new();
+        for variable in missing {
+            let about = variable.description.as_ref().map(|text| format!("  {text}\n")).unwrap_or_default();
+            let question = format!("var.{}\n{about}\n  Enter a value: ", variable.name);
+            let Some(answer) = terminal.ask(&question)? else { break };
+            terminal.tell("");
+            let (given, origin) = (Given::Text(answer), Origin::CommandLine);
+            answers.push(Input { name: variable.name.clone(), given, origin });
+        }
+        self.inputs.extend(answers);
+        Ok(())
+    }
+
+    /// Returns where the state is, and fails with all mistakes found so far when the spec says it wrongly.
+    pub fn state_path(&self) -> Result<PathBuf, Failure> {
+        let scope = Scope::new(&self.program, &self.folder, &self.inputs);
+        // Mistakes of variables are told when the spec is planned; here only those of the block count.
+        scope.take_diagnostics();
+        let place = place(&scope);
+        place.map_err(|found| self.failure(found))
+    }
+
+    /// Fails with what was found before and this.
+    fn failure(&self, more: Diagnostics) -> Failure {
+        let mut diagnostics = self.diagnostics.clone();
+        diagnostics.extend(more);
+        Failure::Diagnosed { diagnostics, sources: Box::new(self.program.sources().clone()) }
+    }
+}
+
+/// Returns where the state of the working folder is; its variables need no values for that.
+pub fn state_path() -> Result<PathBuf, Failure> {
+    let spec = load(&VariableFlags::default(), Asking::Refused)?;
+    let path = spec.state_path()?;
+    // With mistakes in the spec the state may be elsewhere; "nothing is there" would be a lie.
+    if spec.diagnostics.has_errors() && !path.exists() {
+        return Err(spec.failure(Diagnostics::new()));
+    }
+    Ok(path)
+}
+
+/// Returns where the state is that a sealed spec names.
+pub fn sealed_state_path(sealed: &SealedSpec) -> Result<PathBuf, Failure> {
+    let texts = sealed.sources.iter().map(|source| (source.path.clone(), source.text.clone()));
+    let files: Vec<Text> = texts.collect();
+    let (program, diagnostics) = Program::load(files.clone(), &KINDS);
+    let inputs = sealed.variables.iter().map(|(name, value)| Input {
+        name: name.clone(),
+        given: Given::Value(value.clone()),
+        origin: Origin::CommandLine,
+    });
+    let folder = Folder::new(std::env::current_dir()?);
+    Spec { files, inputs: inputs.collect(), program, diagnostics, folder }.state_path()
+}
+
+fn place(scope: &Scope<'_>) -> Result<PathBuf, Diagnostics> {
+    let Some(block) = scope.state_backend() else {
+        let found = scope.take_diagnostics();
+        return if found.has_errors() { Err(found) } else { Ok(PathBuf::from(STATE)) };
+    };
+    let mut found = scope.take_diagnostics();
+    let label = block.labels.first().map(|label| (label.text.as_str(), label.span));
+    if let Some((other, span)) = label.filter(|(text, _)| *text != "local") {
+        let summary = format!("there is no state backend \"{other}\"");
+        found.push(Diagnostic::error("E0801", summary).hint("Use \"local\".").at(span));
+    }
+    for (name, attribute) in block.body.attributes.iter().filter(|(name, _)| *name != "path") {
+        let summary = format!("the state backend \"local\" has no attribute `{name}`");
+        found.push(Diagnostic::error("E0802", summary).hint("It has `path`.").at(attribute.name_span));
+    }
+    let path = match block.body.attributes.get("path") {
+        None => Some(STATE),
+        Some(attribute) => {
+            let text = attribute.value.as_str().filter(|text| !text.is_empty());
+            if text.is_none() && !found.has_errors() {
+                let summary = "`path` of the state must be a text that is known";
+                found.push(Diagnostic::error("E0803", summary).at(attribute.span));
+            }
+            text
+        }
+    };
+    match path {
+        Some(path) if !found.has_errors() => Ok(PathBuf::from(path)),
+        Some(_) | None => Err(found),
+    }
+}
+
+/// Returns the texts of a spec for whoever draws its diagnostics.
+pub fn sources(spec: &Spec) -> Box<Sources> {
+    Box::new(spec.program.sources().clone())
+}

@@ -1,0 +1,280 @@
+//! How everything is now: hosts with their processes, clusters with their targets and links.
+//!
+//! Invariant: a column is as wide as its widest word, and nothing is cut off.
+
+use anstyle::{AnsiColor, Style};
+use lustre_apply::observe::{ClusterReport, ClusterState, HostReport, TargetReport};
+use lustre_model::control::{ProcessId, ProcessState, ProcessStatus};
+use lustre_model::hsm::{LinkState, LinkStatus};
+use serde_json::{Value as Json, json};
+
+use crate::terminal::paint;
+
+const GOOD: Style = AnsiColor::Green.on_default();
+const BAD: Style = AnsiColor::Red.on_default();
+const HEAD: Style = Style::new().bold();
+
+/// Everything that was found out.
+pub struct Status {
+    /// Hosts by address.
+    pub hosts: Vec<HostReport>,
+    /// Clusters by address.
+    pub clusters: Vec<ClusterReport>,
+}
+
+/// Draws it for a person.
+pub fn draw(status: &Status, colour: bool) -> String {
+    if status.hosts.is_empty() && status.clusters.is_empty() {
+        return "Nothing is there: the state has no host and no cluster.\n".to_owned();
+    }
+    let mut text = String::new();
+    for report in &status.hosts {
+        text.push_str(&paint(colour, HEAD, &report.host.to_string()));
+        match &report.processes {
+            Ok(processes) => {
+                text.push('\n');
+                text.push_str(&table(&process_rows(processes), colour));
+            }
+            Err(error) => text.push_str(&format!("  {}\n", paint(colour, BAD, &error.causes().join(": ")))),
+        }
+        text.push('\n');
+    }
+    for report in &status.clusters {
+        text.push_str(&paint(colour, HEAD, &report.cluster.to_string()));
+        match &report.view {
+            Ok(view) => text.push_str(&draw_cluster(view, colour)),
+            Err(error) => text.push_str(&format!("  {}\n", paint(colour, BAD, &error.causes().join(": ")))),
+        }
+        text.push('\n');
+    }
+    text
+}
+
+fn draw_cluster(view: &ClusterState, colour: bool) -> String {
+    let mut text = format!("  {} files and directories\n", view.inodes);
+    text.push_str(&table(&target_rows(&view.targets), colour));
+    for link in &view.links {
+        text.push_str(&draw_link(link, colour));
+    }
+    text
+}
+
+fn draw_link(status: &LinkStatus, colour: bool) -> String {
+    let style = if status.state == LinkState::Available { GOOD } else { BAD };
+    let bucket = format!("s3://{}/{}", status.link.repository.bucket, status.link.repository.prefix);
+    let mut text = format!(
+        "  {} {} ↔ {bucket}: {}, {} names imported, {} exports waiting",
+        status.link.name,
+        status.link.file_system_path,
+        paint(colour, style, state_word(status.state)),
+        status.imported,
+        status.pending_exports,
+    );
+    if status.oldest_export_s > 0 {
+        text.push_str(&format!(", the oldest for {} s", status.oldest_export_s));
+    }
+    text.push('\n');
+    status.cause.iter().for_each(|cause| text.push_str(&format!("    because {cause}\n")));
+    for refused in &status.refused {
+        text.push_str(&format!("    refused {:?}: {}\n", refused.key, refused.reason));
+    }
+    if status.refused_total > status.refused.len() as u64 {
+        text.push_str(&format!("    refused in all: {}\n", status.refused_total));
+    }
+    for failed in &status.failed_exports {
+        let tries = failed.attempts;
+        text.push_str(&format!(
+            "    not exported after {tries} attempts: {}: {}\n",
+            failed.path, failed.cause
+        ));
+    }
+    text
+}
+
+fn state_word(state: LinkState) -> &'static str {
+    match state {
+        LinkState::Creating => "CREATING",
+        LinkState::Available => "AVAILABLE",
+        LinkState::Misconfigured => "MISCONFIGURED",
+        LinkState::Updating => "UPDATING",
+        LinkState::Deleting => "DELETING",
+        LinkState::Failed => "FAILED",
+    }
+}
+
+fn process_rows(processes: &[ProcessStatus]) -> Vec<Vec<String>> {
+    let head = ["process", "state", "pid", "restarts", "peak memory", "cpu"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    for one in processes {
+        let (state, pid, restarts) = match &one.state {
+            ProcessState::Starting => ("starting".to_owned(), String::new(), String::new()),
+            ProcessState::Running { pid, restarts } => {
+                ("running".to_owned(), pid.to_string(), restarts.to_string())
+            }
+            ProcessState::Failing { cause, restarts } => {
+                (format!("failing: {cause}"), String::new(), restarts.to_string())
+            }
+        };
+        let memory = one.memory_peak.map(bytes).unwrap_or_default();
+        let cpu = one.cpu_ms.map(|ms| format!("{}.{} s", ms / 1000, ms % 1000 / 100)).unwrap_or_default();
+        rows.push(vec![name(&one.process), state, pid, restarts, memory, cpu]);
+    }
+    rows
+}
+
+fn name(process: &ProcessId) -> String {
+    match process {
+        ProcessId::Target(target) => target.to_string(),
+        ProcessId::Mover(fs_name) => format!("mover {fs_name}"),
+        ProcessId::Mount(path) => format!("mount {path}"),
+        ProcessId::Bucket(name) => format!("bucket {name}"),
+    }
+}
+
+fn target_rows(targets: &[TargetReport]) -> Vec<Vec<String>> {
+    let head = ["target", "address", "capacity", "used", "use%", "objects"];
+    let mut rows = vec![head.map(str::to_owned).to_vec()];
+    for target in targets {
+        let mut row = vec![format!("OST{:04x}", target.entry.index.0), target.entry.address.clone()];
+        match &target.space {
+            Ok(space) => {
+                let percent = (u128::from(space.used) * 100).div_ceil(u128::from(space.capacity.max(1)));
+                row.extend([bytes(space.capacity), bytes(space.used)]);
+                row.extend([format!("{percent}%"), space.objects.to_string()]);
+            }
+            Err(cause) => row.push(cause.clone()),
+        }
+        rows.push(row);
+    }
+    rows
+}
+
+/// Writes bytes with a unit of 1024: `1.5 GiB`.
+fn bytes(number: u64) -> String {
+    let units = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+    let place = (number.max(1).ilog2() / 10) as usize;
+    if place == 0 {
+        return format!("{number} B");
+    }
+    let tenths = u128::from(number) * 10 >> (10 * place);
+    format!("{}.{} {}", tenths / 10, tenths % 10, units[place])
+}
+
+/// Aligns columns; the first row is the head.
+fn table(rows: &[Vec<String>], colour: bool) -> String {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let width = |column: usize| {
+        let cells = rows.iter().filter(|row| row.len() > column + 1).filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or(0)
+    };
+    let widths: Vec<usize> = (0..columns).map(width).collect();
+    let mut text = String::new();
+    for (number, row) in rows.iter().enumerate() {
+        let cells: Vec<String> = row
+            .iter()
+            .enumerate()
+            .map(|(column, cell)| {
+                let padding = widths[column].saturating_sub(cell.chars().count());
+                let painted = if number == 0 { paint(colour, HEAD, cell) } else { cell.clone() };
+                format!("{painted}{}", " ".repeat(padding))
+            })
+            .collect();
+        text.push_str(&format!("  {}\n", cells.join("  ").trim_end()));
+    }
+    text
+}
+
+/// Returns it for machines.
+pub fn to_json(status: &Status) -> Json {
+    let hosts: Vec<Json> = status
+        .hosts
+        .iter()
+        .map(|report| match &report.processes {
+            Ok(processes) => {
+                let processes: Vec<Json> = processes.iter().map(process_json).collect();
+                json!({ "address": report.host, "reachable": true, "processes": processes })
+            }
+            Err(error) => {
+                json!({ "address": report.host, "reachable": false, "causes": error.causes() })
+            }
+        })
+        .collect();
+    let clusters: Vec<Json> = status
+        .clusters
+        .iter()
+        .map(|report| match &report.view {
+            Ok(view) => cluster_json(report, view),
+            Err(error) => {
+                json!({ "address": report.cluster, "reachable": false, "causes": error.causes() })
+            }
+        })
+        .collect();
+    json!({ "format_version": "1.0", "hosts": hosts, "clusters": clusters })
+}
+
+fn process_json(one: &ProcessStatus) -> Json {
+    let mut json =
+        json!({ "name": name(&one.process), "memory_peak": one.memory_peak, "cpu_ms": one.cpu_ms });
+    match &one.state {
+        ProcessState::Starting => json["state"] = json!("starting"),
+        ProcessState::Running { pid, restarts } => {
+            json["state"] = json!("running");
+            json["pid"] = json!(pid);
+            json["restarts"] = json!(restarts);
+        }
+        ProcessState::Failing { cause, restarts } => {
+            json["state"] = json!("failing");
+            json["cause"] = json!(cause);
+            json["restarts"] = json!(restarts);
+        }
+    }
+    json
+}
+
+fn cluster_json(report: &ClusterReport, view: &ClusterState) -> Json {
+    let targets: Vec<Json> = view
+        .targets
+        .iter()
+        .map(|target| {
+            let entry = &target.entry;
+            let mut json =
+                json!({ "index": entry.index, "address": entry.address, "capacity": entry.capacity });
+            match &target.space {
+                Ok(space) => {
+                    json["used"] = json!(space.used);
+                    json["objects"] = json!(space.objects);
+                }
+                Err(cause) => json["cause"] = json!(cause),
+            }
+            json
+        })
+        .collect();
+    json!({
+        "address": report.cluster,
+        "reachable": true,
+        "inodes": view.inodes,
+        "inodes_free": view.inodes_free,
+        "targets": targets,
+        "links": view.links,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bytes_are_written_with_the_unit_that_fits() {
+        for (number, text) in
+            [(0, "0 B"), (1023, "1023 B"), (1024, "1.0 KiB"), (1536, "1.5 KiB"), (u64::MAX, "15.9 EiB")]
+        {
+            assert_eq!(bytes(number), text);
+        }
+    }
+
+    #[test]
+    fn columns_are_aligned_and_a_last_cell_never_widens_its_column() {
+        let rows = vec![vec!["a".to_owned(), "bb".to_owned()], vec!["ccc".to_owned(), "d".to_owned()]];
+        assert_eq!(table(&rows, false), "  a    bb\n  ccc  d\n");
+    }
+}

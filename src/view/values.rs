@@ -1,0 +1,140 @@
+//! Recorded objects and outputs: as HCL for people, as JSON for programs.
+//!
+//! Invariant: a sensitive value is shown only where it was asked for by its name.
+
+use std::collections::BTreeMap;
+
+use lustre_model::address::{Address, Key};
+use lustre_model::recorded::{Object, Output, Status, World};
+use lustre_plan::render::json::plain;
+use lustre_plan::render::literal::{self, Mark};
+use lustre_plan::render::{Style, Styled};
+use serde_json::{Map, Value as Json, json};
+
+/// Version of the JSON of a state, Terraform's.
+const FORMAT_VERSION: &str = "1.0";
+
+/// Writes an object as a block; private values are not in it.
+pub fn object(out: &mut Styled, address: &Address, object: &Object) {
+    out.push(Style::Heading, format!("# {address}"));
+    match &object.status {
+        Status::Present => {}
+        Status::Creating => out.push(Style::Change, " (creation was begun)"),
+        Status::Updating => out.push(Style::Change, " (an update was begun)"),
+        Status::Deleting => out.push(Style::Remove, " (deletion was begun)"),
+        Status::Tainted { cause } => out.push(Style::Danger, format!(" (tainted: {cause})")),
+    }
+    out.push(Style::Plain, format!("\n{} \"{}\" {{\n", object.kind, name(address)));
+    let shown: Vec<_> = object.attributes.iter().filter(|(_, value)| !value.is_null()).collect();
+    let width = shown.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    for (name, value) in shown {
+        out.push(Style::Plain, format!("    {name:width$} = "));
+        literal::whole(out, 1, Mark::Same, value);
+        out.push(Style::Plain, "\n");
+    }
+    out.push(Style::Plain, "}\n");
+}
+
+fn name(address: &Address) -> &str {
+    address.parts.last().map_or(&address.name, |part| &part.name)
+}
+
+/// Writes outputs, one a line; what is sensitive only says so.
+pub fn outputs(outputs: &BTreeMap<String, Output>) -> Styled {
+    let mut out = Styled::default();
+    for (name, output) in outputs {
+        out.push(Style::Plain, format!("{name} = "));
+        let value = output.value.clone().marked(output.sensitive);
+        literal::whole(&mut out, 0, Mark::Same, &value);
+        out.push(Style::Plain, "\n");
+    }
+    out
+}
+
+/// Writes the value of one output; the caller decides whether what is sensitive may be shown.
+pub fn output(output: &Output) -> Styled {
+    let mut out = Styled::default();
+    literal::whole(&mut out, 0, Mark::Same, &output.value);
+    out
+}
+
+/// Returns outputs as Terraform's `output -json` has them; sensitive ones in clear, as there.
+pub fn outputs_json(outputs: &BTreeMap<String, Output>) -> Json {
+    let one = |(name, output): (&String, &Output)| {
+        let value = output.value.to_plain().unwrap_or(Json::Null);
+        let kind = output.value.type_of().to_string();
+        (name.clone(), json!({ "sensitive": output.sensitive, "type": kind, "value": value }))
+    };
+    Json::Object(outputs.iter().map(one).collect())
+}
+
+/// Returns outputs for the event stream; sensitive ones without their values.
+pub fn outputs_shown_json(outputs: &BTreeMap<String, Output>) -> Json {
+    let one = |(name, output): (&String, &Output)| {
+        let kind = output.value.type_of().to_string();
+        let mut json = json!({ "sensitive": output.sensitive, "type": kind });
+        if !output.sensitive {
+            json["value"] = plain(&output.value);
+        }
+        (name.clone(), json)
+    };
+    Json::Object(outputs.iter().map(one).collect())
+}
+
+/// Returns a whole state as Terraform's `show -json` has it.
+pub fn world_json(world: &World) -> Json {
+    let outputs = world.outputs.iter().map(|(name, output)| {
+        let value = if output.sensitive { Json::Null } else { plain(&output.value) };
+        (name.clone(), json!({ "sensitive": output.sensitive, "value": value }))
+    });
+    let outputs: Map<String, Json> = outputs.collect();
+    let resources: Vec<Json> =
+        world.objects.iter().map(|(address, object)| object_json(address, object)).collect();
+    json!({
+        "format_version": FORMAT_VERSION,
+        "lustre_version": env!("CARGO_PKG_VERSION"),
+        "serial": world.serial,
+        "lineage": world.lineage,
+        "values": { "outputs": outputs, "root_module": { "resources": resources } },
+    })
+}
+
+/// Returns an object as Terraform's `show -json` has a resource.
+pub fn object_json(address: &Address, object: &Object) -> Json {
+    let values: Map<String, Json> =
+        object.attributes.iter().map(|(name, value)| (name.clone(), plain(value))).collect();
+    let sensitive: Map<String, Json> = object
+        .attributes
+        .iter()
+        .filter(|(_, value)| value.has_sensitive())
+        .map(|(name, _)| (name.clone(), json!(true)))
+        .collect();
+    let mut json = json!({
+        "address": address,
+        "mode": "managed",
+        "type": object.kind,
+        "name": name(address),
+        "provider_name": "lustre",
+        "schema_version": 0,
+        "values": values,
+        "sensitive_values": sensitive,
+        "depends_on": object.dependencies,
+        "status": status(&object.status),
+    });
+    match &address.key {
+        None => {}
+        Some(Key::Index(index)) => json["index"] = json!(index),
+        Some(Key::Name(name)) => json["index"] = json!(name),
+    }
+    json
+}
+
+fn status(status: &Status) -> &'static str {
+    match status {
+        Status::Present => "present",
+        Status::Creating => "creating",
+        Status::Updating => "updating",
+        Status::Deleting => "deleting",
+        Status::Tainted { .. } => "tainted",
+    }
+}

@@ -1,0 +1,102 @@
+//! Where the crates meet: the spec becomes a plan, what hosts report enters it, the plan's values become known.
+//!
+//! Siblings never meet elsewhere; this file holds no decision of its own.
+//! Invariant: a plan is made from what hosts report only when they were asked.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use lustre_apply::observe::{Observer, as_observed};
+use lustre_language::{Given, Input, Origin};
+use lustre_model::diagnostic::{Diagnostic, Diagnostics};
+use lustre_model::journal::Resolve;
+use lustre_model::plan::{Allowance, Mode, Plan};
+use lustre_model::recorded::World;
+use lustre_model::value::Value;
+use lustre_plan::{Options, Resolver, SpecText};
+
+use crate::command::{Recorded, Spec, runtime};
+use crate::exit::Failure;
+
+mod probe;
+
+/// The agent's binary, beside ours.
+const AGENT: &str = "lustre-agent";
+
+/// Returns everything that is wrong with a spec by itself. Variables without a value count as unknown.
+pub fn validate(spec: &Spec) -> Diagnostics {
+    let mut inputs = spec.inputs.clone();
+    for variable in spec.program.variables().filter(|variable| variable.is_required()) {
+        if !inputs.iter().any(|input| input.name == variable.name) {
+            let given = Given::Value(Value::unknown(variable.constraint.clone()));
+            inputs.push(Input { name: variable.name.clone(), given, origin: Origin::CommandLine });
+        }
+    }
+    let (_, mut found) = planned(spec, &inputs, &World::default(), (Mode::Normal, Vec::new()));
+    found.sort();
+    found
+}
+
+/// Makes a plan; with `observing`, hosts are asked first, so many at once.
+pub fn plan(
+    spec: &Spec,
+    recorded: &Recorded,
+    (mode, allowances): (Mode, Vec<Allowance>),
+    observing: Option<usize>,
+) -> Result<(Plan, Diagnostics), Failure> {
+    let binary = agent_binary()?;
+    let diagnosed = |mut diagnostics: Diagnostics| {
+        diagnostics.sort();
+        Failure::Diagnosed { diagnostics, sources: Box::new(spec.program.sources().clone()) }
+    };
+    let observer = match observing {
+        Some(parallelism) => Some(observer(recorded, parallelism)?),
+        None => None,
+    };
+    let world = match &observer {
+        Some(observer) if !recorded.world.objects.is_empty() => {
+            let drift = runtime()?.block_on(observer.drift());
+            Arc::new(as_observed(&recorded.world, &drift))
+        }
+        Some(_) | None => Arc::clone(&recorded.world),
+    };
+    let (plan, mut found) = planned(spec, &spec.inputs, &world, (mode, allowances));
+    let Some(plan) = plan else { return Err(diagnosed(found)) };
+    if let Some(observer) = observer {
+        found.extend(runtime()?.block_on(probe::conditions(&plan, &spec.program, (&observer, &binary))));
+    }
+    if found.has_errors() { Err(diagnosed(found)) } else { Ok((plan, found)) }
+}
+
+fn observer(recorded: &Recorded, parallelism: usize) -> Result<Observer, Failure> {
+    Observer::new(Arc::clone(&recorded.world), recorded.token, parallelism).map_err(Failure::Observe)
+}
+
+fn planned(
+    spec: &Spec,
+    inputs: &[Input],
+    world: &World,
+    (mode, allowances): (Mode, Vec<Allowance>),
+) -> (Option<Plan>, Diagnostics) {
+    let text = SpecText { program: &spec.program, files: &spec.files, inputs };
+    let tool_version = env!("CARGO_PKG_VERSION").to_owned();
+    let options = Options { mode, replace: Vec::new(), allowances, tool_version };
+    lustre_plan::plan(text, world, &options, &spec.folder, spec.diagnostics.clone())
+}
+
+/// Returns what makes the plan's unknown values known.
+pub fn resolve(plan: &Plan) -> Arc<dyn Resolve> {
+    Arc::new(Resolver::new(plan.clone()))
+}
+
+/// Returns the agent's binary that is put on hosts.
+pub fn agent_binary() -> Result<PathBuf, Failure> {
+    let own = std::env::current_exe()?;
+    Ok(own.parent().unwrap_or(Path::new(".")).join(AGENT))
+}
+
+/// Returns a diagnostic for what could not be found out about a host.
+fn unknown(host: &dyn std::fmt::Display, causes: &[String]) -> Diagnostic {
+    let summary = format!("{host} could not be asked");
+    Diagnostic::error("E0901", summary).detail(causes.join(": ")).hint("-refresh=false plans without asking.")
+}

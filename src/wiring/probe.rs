@@ -1,0 +1,147 @@
+//! Conditions that must hold on hosts before a plan can work, and what is said when they do not.
+//!
+//! Only for what is to be made: what is there already was probed when it came.
+//! Invariant: a condition that fails names the host, the cause and the remedy, at the attribute that asks for it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use futures::future::join_all;
+use lustre_apply::observe::Observer;
+use lustre_language::Program;
+use lustre_model::address::Address;
+use lustre_model::control::{Probe, ProbeResult, ProcessId};
+use lustre_model::diagnostic::{Diagnostic, Diagnostics};
+use lustre_model::plan::{Operation, Plan, Step};
+use lustre_model::resource::{Attributes, HostSpec, Kind, Resource, TargetRole};
+
+use super::unknown;
+
+/// A condition, and who asks for it with which attribute.
+struct Asked {
+    probe: Probe,
+    address: Address,
+    attribute: &'static [&'static str],
+}
+
+/// Asks all hosts of a plan, and returns what does not hold.
+pub async fn conditions(
+    plan: &Plan,
+    program: &Program,
+    (observer, binary): (&Observer, &Path),
+) -> Diagnostics {
+    let mut by_host: BTreeMap<Address, Vec<Asked>> = BTreeMap::new();
+    let coming = coming_buckets(plan);
+    for step in plan.steps().iter().filter(|step| step.operation == Operation::Create) {
+        for (host, asked) in asked(step, &coming) {
+            by_host.entry(host).or_default().push(asked);
+        }
+    }
+    let hosts = by_host.into_iter().filter_map(|(host, asked)| Some((spec(plan, &host)?, host, asked)));
+    let answers = join_all(hosts.map(|(spec, host, asked)| async move {
+        let probes = asked.iter().map(|asked| asked.probe.clone()).collect();
+        let answer = observer.probe(&host, &spec, binary, probes).await;
+        (host, asked, answer)
+    }));
+    let mut found = Diagnostics::new();
+    for (host, asked, answer) in answers.await {
+        match answer {
+            Ok(results) => {
+                for (asked, result) in asked.iter().zip(results) {
+                    found.extend(failed(&host, asked, result, program));
+                }
+            }
+            Err(error) => {
+                let mut diagnostic = unknown(&host, &error.causes());
+                diagnostic.span = program.resource(&host.kind, &host.name).map(|block| block.span);
+                found.push(diagnostic);
+            }
+        }
+    }
+    found
+}
+
+fn failed(host: &Address, asked: &Asked, result: ProbeResult, program: &Program) -> Option<Diagnostic> {
+    let ProbeResult::Failed { cause, remedy } = result else { return None };
+    let code = match asked.probe {
+        Probe::TargetPath { .. } => "E0902",
+        Probe::MountPath { .. } => "E0903",
+        Probe::Port { .. } => "E0904",
+        Probe::Fuse => "E0905",
+        Probe::Folder { .. } => "E0906",
+        Probe::Repository { .. } => "E0907",
+    };
+    let mut diagnostic = Diagnostic::error(code, format!("{host} cannot do this"))
+        .detail(cause)
+        .hint(remedy)
+        .instance(asked.address.clone());
+    let whole = asked.address.whole();
+    diagnostic.span = program
+        .resource(&whole.kind, &whole.name)
+        .map(|block| block.attribute_span(asked.attribute).unwrap_or(block.span));
+    Some(diagnostic)
+}
+
+/// Endpoints that the plan itself brings up or moves; they cannot answer yet.
+fn coming_buckets(plan: &Plan) -> BTreeSet<String> {
+    let steps = plan.steps().iter().filter(|step| step.kind == Kind::Bucket);
+    let endpoint = |step: &Step| step.after.as_ref()?.get("endpoint_url")?.as_str().map(str::to_owned);
+    steps.filter_map(endpoint).collect()
+}
+
+/// Returns the spec of a host as planned, when it is known.
+fn spec(plan: &Plan, host: &Address) -> Option<HostSpec> {
+    let change = plan.changes().iter().find(|change| change.address == *host)?;
+    match typed(Kind::Host, change.after.as_ref()?)? {
+        Resource::Host(spec) => Some(spec),
+        _other => None,
+    }
+}
+
+/// Reads attributes, unless some are not known yet: then nothing can be probed.
+fn typed(kind: Kind, attributes: &Attributes) -> Option<Resource> {
+    Resource::from_attributes(kind, attributes).ok()
+}
+
+fn asked(step: &Step, coming: &BTreeSet<String>) -> Vec<(Address, Asked)> {
+    let Some(resource) = step.after.as_ref().and_then(|after| typed(step.kind, after)) else {
+        return Vec::new();
+    };
+    let ask = |host: &Address, probe, attribute: &'static [&'static str]| {
+        (host.clone(), Asked { probe, address: step.address.clone(), attribute })
+    };
+    match resource {
+        Resource::Host(spec) => {
+            // The agent is no process that it keeps; a name that none can have stands for it.
+            let owner = ProcessId::Bucket(String::new());
+            let probe = Probe::Port { address: spec.control_address(), owner };
+            vec![ask(&step.address, probe, &["control_port"])]
+        }
+        Resource::Target(spec) => {
+            let (capacity, path_at): (u64, &'static [&'static str]) = match &spec.role {
+                TargetRole::Metadata { .. } => (0, &["metadata", "path"]),
+                TargetRole::Object { capacity, .. } => (*capacity, &["storage", "path"]),
+            };
+            let path = Probe::TargetPath { path: spec.path.clone(), target: spec.target.clone(), capacity };
+            let port = Probe::Port { address: spec.listen.clone(), owner: spec.process() };
+            vec![ask(&spec.host, path, path_at), ask(&spec.host, port, path_at)]
+        }
+        Resource::Bucket(spec) => {
+            let port = Probe::Port { address: spec.listen.clone(), owner: spec.process() };
+            let folder = Probe::Folder { path: spec.path.clone() };
+            vec![ask(&spec.host, folder, &["path"]), ask(&spec.host, port, &["port"])]
+        }
+        Resource::Mount(spec) => {
+            let path = Probe::MountPath { path: spec.path.clone() };
+            vec![ask(&spec.host, path, &["path"]), ask(&spec.host, Probe::Fuse, &["host"])]
+        }
+        Resource::DataRepositoryAssociation(spec) => {
+            let repository = spec.link.repository;
+            if repository.endpoint_url.as_ref().is_some_and(|url| coming.contains(url)) {
+                return Vec::new();
+            }
+            vec![ask(&spec.metadata_host, Probe::Repository { repository }, &["data_repository_path"])]
+        }
+        Resource::Cluster(_) | Resource::Value(_) => Vec::new(),
+    }
+}

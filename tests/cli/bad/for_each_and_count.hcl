@@ -1,0 +1,5 @@
+value "a" {
+  for_each = { x = 1 }
+  count    = 2
+  input    = 1
+}

@@ -1,0 +1,4 @@
+value "a" {
+  for_each = 3
+  input    = 1
+}

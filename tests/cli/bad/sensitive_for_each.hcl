@@ -1,0 +1,10 @@
+variable "keys" {
+  type      = set(string)
+  default   = ["a"]
+  sensitive = true
+}
+
+value "a" {
+  for_each = var.keys
+  input    = 1
+}

@@ -1,0 +1,11 @@
+value "a" {
+  input = var.absent
+}
+
+value "b" {
+  input = 1 + "x"
+}
+
+value "c" {
+  wrong = true
+}

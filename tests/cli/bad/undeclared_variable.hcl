@@ -1,0 +1,8 @@
+variable "dataset" {
+  type    = string
+  default = "x"
+}
+
+value "a" {
+  input = var.datset
+}

@@ -1,0 +1,7 @@
+value "alpha" {
+  input = 1
+}
+
+value "b" {
+  input = value.alhpa.output
+}

@@ -1,0 +1,5 @@
+host "a" {
+  connection   = "local"
+  path         = "/srv/agent"
+  control_port = "many"
+}

@@ -1,0 +1,100 @@
+//! Data-loss gates: a plan shows them, apply and destroy stop before the first step with exit 4.
+//!
+//! The state is written by hand, so that no agent is needed: a gate that failed to stop would fail differently.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use lustre_model::address::Address;
+use lustre_model::journal::{Event, Journal, Outcome};
+use lustre_model::plan::Operation;
+use lustre_model::recorded::Lineage;
+use lustre_model::resource::{Attributes, Kind};
+use lustre_model::value::Value;
+use lustre_store::{Holder, lock, open};
+
+use crate::folder::Folder;
+
+/// Records a cluster as present, as if it had been applied.
+fn record_cluster(folder: &Folder) {
+    let holder = Holder {
+        who: String::new(),
+        operation: String::new(),
+        version: String::new(),
+        since: String::new(),
+        pid: 0,
+    };
+    let path = folder.path("lustre.state");
+    let lock = lock(&path, holder, Duration::ZERO).expect("nobody has it");
+    let journal =
+        open(Arc::new(lustre_store::Folder), &path, lock, Lineage("l".to_owned())).expect("it opens");
+    let address = Address::new("cluster", "precious");
+    let attributes: Attributes = [("fs_name".to_owned(), Value::from("precious"))].into();
+    let dependencies = BTreeSet::new();
+    journal
+        .append(&[
+            Event::Intent {
+                address: address.clone(),
+                kind: Kind::Cluster,
+                operation: Operation::Create,
+                attributes: attributes.clone(),
+                dependencies: dependencies.clone(),
+            },
+            Event::Result {
+                address,
+                outcome: Outcome::Present { attributes, private: BTreeMap::new(), dependencies },
+            },
+        ])
+        .expect("it is recorded");
+    journal.close().expect("it closes");
+}
+
+#[test]
+fn a_destroy_that_loses_bytes_stops_with_exit_4_and_names_the_flag() {
+    let folder = Folder::with("");
+    record_cluster(&folder);
+    let plan = folder.must("plan");
+    assert!(plan.stdout.contains("DATA LOSS"), "a plan only shows it: {}", plan.all());
+    assert_eq!(folder.run("plan -detailed-exitcode").code, Some(2));
+    for words in ["apply -auto-approve", "destroy -auto-approve"] {
+        let said = folder.run(words);
+        assert_eq!(said.code, Some(4), "{words}: {}", said.all());
+        assert!(said.stderr.contains("-allow-data-loss=cluster.precious"), "{}", said.all());
+        assert_eq!(folder.must("state list").stdout, "cluster.precious\n");
+    }
+    folder.must("plan -out=p");
+    assert_eq!(folder.run("apply p").code, Some(4), "a saved plan is no way around");
+}
+
+#[test]
+fn an_allowance_is_given_at_plan_or_at_apply() {
+    for words in [
+        ["plan -allow-data-loss=cluster.precious -out=p", "apply p"],
+        ["plan -out=p", "apply -allow-data-loss=cluster.* p"],
+    ] {
+        let folder = Folder::with("");
+        record_cluster(&folder);
+        words.iter().for_each(|words| {
+            folder.must(words);
+        });
+        assert_eq!(folder.must("state list").stdout, "");
+    }
+    let folder = Folder::with("");
+    record_cluster(&folder);
+    folder.must("destroy -auto-approve -allow-data-loss=cluster.precious");
+    assert_eq!(folder.must("state list").stdout, "");
+}
+
+#[test]
+fn programs_are_told_which_addresses_stop_it() {
+    let folder = Folder::with("");
+    record_cluster(&folder);
+    let said = folder.run("destroy -auto-approve -json");
+    assert_eq!(said.code, Some(4));
+    let gated = said.lines().into_iter().find(|line| line["type"] == "gated").expect("the gate is a line");
+    assert_eq!(gated["gates"][0]["addr"], "cluster.precious");
+    assert_eq!(gated["data_loss"], true);
+    folder.must("plan -out=p");
+    assert_eq!(folder.must("show -json p").json()["data_loss"], true);
+}
