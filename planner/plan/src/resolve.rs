@@ -28,6 +28,8 @@ pub struct Resolver {
     plan: Plan,
     program: Program,
     inputs: Vec<Input>,
+    /// Places of changes in the plan.
+    places: BTreeMap<Address, usize>,
 }
 
 /// Returns what a step's object is to become, all known but what apply computes, given what is recorded now.
@@ -52,7 +54,9 @@ impl Resolver {
             origin: Origin::CommandLine,
         };
         let inputs = spec.variables.iter().map(input).collect();
-        Self { plan, program, inputs }
+        let changes = plan.changes().iter().enumerate();
+        let places = changes.map(|(place, change)| (change.address.clone(), place)).collect();
+        Self { plan, program, inputs, places }
     }
 
     /// Evaluates the block of a step again.
@@ -145,8 +149,8 @@ impl Resolver {
 
     /// What an object has now: recorded when it was applied, else planned.
     fn current(&self, address: &Address, world: &World) -> Option<Attributes> {
-        let planned = self.plan.changes().iter().find(|change| change.address == *address);
-        let planned = planned.and_then(|change| change.after.clone());
+        let place = self.places.get(address).copied();
+        let planned = place.and_then(|place| self.plan.changes()[place].after.clone());
         let done = world.objects.get(address).filter(|object| object.status == Status::Present);
         let unknown = planned.as_ref().is_some_and(|all| all.values().any(|value| !value.is_wholly_known()));
         match (done, planned) {
@@ -158,11 +162,9 @@ impl Resolver {
     }
 
     fn parts(&self, address: &Address) -> Vec<&Address> {
-        let of = |change: &&lustre_model::plan::Change| {
-            change.address.whole() == *address && change.after.is_some()
-        };
-        let parts = self.plan.changes().iter().filter(of).map(|change| &change.address);
-        parts.filter(|part| !part.parts.is_empty()).collect()
+        let own = self.places.range(address.clone()..).take_while(|(part, _)| part.whole() == *address);
+        let there = own.filter(|(_, place)| self.plan.changes()[**place].after.is_some());
+        there.map(|(part, _)| part).filter(|part| !part.parts.is_empty()).collect()
     }
 
     /// The world as if the whole and its parts were recorded as planned, so that what was given out is given again.
