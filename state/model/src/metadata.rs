@@ -161,6 +161,7 @@ pub enum Request {
     /// `NotFound`, which may be cached under the directory's lease.
     Lookup { parent: Fid, name: Vec<u8> },
     /// Lists up to `limit` entries behind `after` (0 = from the start) with attributes. Answered by `Entries`.
+    /// Attributes of an entry without a lease may be out of date; whoever wants them asks with `GetAttr`.
     ReadDirectory { fid: Fid, after: u64, limit: u32 },
     /// Creates a name. With `exclusive` unset and a regular file there, opens that. Answered by `Opened` or `Entry`.
     Create { parent: Fid, name: Vec<u8>, mode: u32, owner: Owner, exclusive: bool, inode: NewInode },
@@ -188,13 +189,15 @@ pub enum Request {
     // -- open files
     /// Opens a regular file. Answered by `Opened`.
     Open { fid: Fid, mode: OpenMode },
-    /// Closes it; with a write update when bytes changed. Answered by `Done`.
+    /// Closes it; with a write update when bytes changed. Answered by `Done`. The last close of a session lowers its write
+    /// lease on the file to `Read`.
     Close { fid: Fid, open: OpenId, update: Option<WriteUpdate> },
     /// Asks for a lease on an inode. Answered by `Opened` without an `open` for files, `Entry` for the rest.
     Lease { fid: Fid, kind: LeaseKind },
     /// Says what was written, keeping the lease. Answered by `Done`.
     Flush { fid: Fid, update: WriteUpdate },
-    /// The client holds no more than `keep` of this inode: the answer to a recall, or of its own will. `Done`.
+    /// The client holds no more than `keep` of this inode: the answer to a recall, or of its own will. `Done`. Leases in
+    /// replies to requests that it sent before are void.
     Downgrade { fid: Fid, keep: LeaseKind, update: Option<WriteUpdate> },
     /// Makes every operation that was answered before durable. Answered by `Done`.
     Sync,
