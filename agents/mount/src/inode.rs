@@ -42,6 +42,10 @@ pub(crate) struct State {
     pub(crate) writers: u32,
     /// Grows whenever bytes that were read ahead may be old.
     pub(crate) data_generation: u64,
+    /// Reads that were answered without a lease because they could not wait.
+    pub(crate) uncovered: u64,
+    /// The recall under way needs nothing of the kernel any more: reads and writes of pages may wait for its end.
+    pub(crate) settled: bool,
     /// How often the kernel was given this inode.
     pub(crate) lookups: u64,
     /// Open handles here.
@@ -172,19 +176,20 @@ impl State {
     }
 
     /// What a reader needs, if it need not ask.
-    pub(crate) fn readable(&self, standing: Standing) -> Option<Readable> {
+    pub(crate) fn readable(&mut self, standing: Standing) -> Option<Readable> {
         let leased = self.lease.allows_reading(standing);
-        // While a recall is under way nobody waits for a lease: the reader comes before the writer that recalled.
-        if !leased && !self.lease.is_recalling() {
+        // Pages are locked that the recall waits for: the reader comes before the writer that recalled.
+        if !leased && !self.may_not_wait() {
             return None;
         }
+        self.uncovered += u64::from(!leased);
         let generation = leased.then_some(self.data_generation);
         Some(Readable { view: self.view.clone()?, size: self.attr_now()?.size, generation })
     }
 
-    /// What a reader may use that must not wait.
-    pub(crate) fn last_readable(&self) -> Option<Readable> {
-        Some(Readable { view: self.view.clone()?, size: self.attr_now()?.size, generation: None })
+    /// Whether a recall is under way that may need pages which the kernel locks while it waits for us.
+    pub(crate) fn may_not_wait(&self) -> bool {
+        self.lease.is_recalling() && !self.settled
     }
 
     pub(crate) fn view(&self) -> Option<Arc<View>> {

@@ -31,6 +31,9 @@ const HYDRATE_UNIT: u64 = 16 << 20;
 /// How often the write lease is asked for before a write does without.
 const WRITE_LEASE_ATTEMPTS: u32 = 6;
 
+/// How often a read lease is asked for before a read does without.
+const READ_LEASE_ATTEMPTS: u32 = 6;
+
 /// How often layouts are asked for within one operation; each answer brings it further.
 const LAYOUT_ATTEMPTS_MAX: u32 = 64;
 
@@ -113,18 +116,26 @@ impl Core {
     /// What a reader needs: under the lease, or of the moment when it was asked for.
     async fn readable(self: &Arc<Self>, file: &OpenFile) -> Result<Readable, Fault> {
         let inode = &file.inode;
-        if let Some(readable) = inode.state().readable(self.session.standing()) {
-            return Ok(readable);
+        for attempt in 1.. {
+            let recalled = inode.changed.notified();
+            if let Some(readable) = inode.state().readable(self.session.standing()) {
+                return Ok(readable);
+            }
+            if inode.state().lease.is_recalling() {
+                recalled.await;
+                continue;
+            }
+            self.stand(file).await?;
+            let readable = tokio::select! {
+                readable = self.ask_readable(inode) => readable?,
+                () = recall_begins(inode, recalled) => continue,
+            };
+            // Pages that are read without a lease stay in the kernel: better to ask again than to leave them there.
+            if readable.generation.is_some() || attempt >= READ_LEASE_ATTEMPTS {
+                return Ok(readable);
+            }
         }
-        self.stand(file).await?;
-        let recalled = inode.changed.notified();
-        if inode.state().lease.is_recalling() {
-            return inode.state().last_readable().ok_or(Fault::Io);
-        }
-        tokio::select! {
-            readable = self.ask_readable(inode) => readable,
-            () = recall_begins(inode, recalled) => inode.state().last_readable().ok_or(Fault::Io),
-        }
+        Err(Fault::TimedOut)
     }
 
     async fn ask_readable(&self, inode: &Inode) -> Result<Readable, Fault> {
@@ -212,14 +223,14 @@ impl Core {
         Err(Fault::TimedOut)
     }
 
-    /// The same for dirty pages, which never wait for a recall.
+    /// The same for dirty pages, which do not wait for a recall that needs them.
     async fn may_write_pages(self: &Arc<Self>, file: &OpenFile) -> Result<Permit, Fault> {
         let inode = &file.inode;
         if let Some(permit) = self.permit_if_leased(inode) {
             return Ok(permit);
         }
         let changed = inode.changed.notified();
-        if !inode.state().lease.is_recalling() {
+        if !inode.state().may_not_wait() {
             tokio::select! {
                 permit = self.may_write(file) => return permit,
                 () = recall_begins(inode, changed) => {}
@@ -291,12 +302,12 @@ impl Core {
     }
 }
 
-/// Waits until a recall is under way; `changed` was taken before the last look.
+/// Waits until a recall is under way that must not be waited for; `changed` was taken before the last look.
 async fn recall_begins(inode: &Inode, changed: tokio::sync::futures::Notified<'_>) {
     changed.await;
     loop {
         let changed = inode.changed.notified();
-        if inode.state().lease.is_recalling() {
+        if inode.state().may_not_wait() {
             return;
         }
         changed.await;

@@ -22,6 +22,9 @@ use crate::session::Event;
 /// How long the kernel may take to write back and drop the pages of one file before a recall goes on without it.
 const PAGES_WAIT_MAX: Duration = Duration::from_secs(5);
 
+/// How often pages of a file are dropped that keep coming in while they are.
+const SETTLE_ATTEMPTS_MAX: u32 = 1000;
+
 /// How often, and with which pause, the kernel is asked to forget an inode that it is about to hear of.
 const FORGET_ATTEMPTS_MAX: u32 = 200;
 const FORGET_PAUSE: Duration = Duration::from_millis(1);
@@ -62,6 +65,8 @@ impl Core {
         let inode = self.inode(fid);
         self.begin_recall(&inode).await;
         self.kernel_forgets(&inode).await;
+        inode.state().settled = true;
+        inode.changed.notify_waiters();
         wait_for_writers(&inode).await;
         let telling = inode.telling.lock().await;
         let update = inode.state().surrender(keep);
@@ -107,6 +112,7 @@ impl Core {
                 let mut state = inode.state();
                 if !state.lease.is_recalling() {
                     state.lease.begin_recall(self.session.now());
+                    state.settled = false;
                     break;
                 }
             }
@@ -115,7 +121,7 @@ impl Core {
         inode.changed.notify_waiters();
     }
 
-    async fn kernel_forgets(&self, inode: &Inode) {
+    async fn kernel_forgets(&self, inode: &Arc<Inode>) {
         let Some(kernel) = self.kernel.get() else { return };
         let (lookups, opens, has_names) = {
             let mut state = inode.state();
@@ -126,7 +132,7 @@ impl Core {
         }
         let node = NodeId(inode.fid.inode_number());
         if lookups > 0 && forget_attributes(kernel, node, inode).await == Known::Yes && opens > 0 {
-            forget_pages(kernel.clone(), node).await;
+            forget_pages(kernel.clone(), node, Arc::clone(inode)).await;
         }
     }
 
@@ -189,10 +195,26 @@ async fn forget_attributes(kernel: &Notifier, node: NodeId, inode: &Inode) -> Kn
     Known::No
 }
 
-/// May wait for pages under I/O, hence on a thread of its own and not for ever.
-async fn forget_pages(kernel: Notifier, node: NodeId) {
-    let forgetting = tokio::task::spawn_blocking(move || kernel.forget_pages(node));
+/// Drops the pages of a file; may wait for pages under I/O, hence on a thread of its own and not for ever.
+async fn forget_pages(kernel: Notifier, node: NodeId, inode: Arc<Inode>) {
+    let forgetting = tokio::task::spawn_blocking(move || settle_pages(&kernel, node, &inode));
     if tokio::time::timeout(PAGES_WAIT_MAX, forgetting).await.is_err() {
         tracing::warn!(node = node.0, "the kernel holds pages for too long; going on without it");
     }
+}
+
+/// Drops pages until none came in meanwhile: what is read while they are dropped is under no lease.
+fn settle_pages(kernel: &Notifier, node: NodeId, inode: &Inode) {
+    for _ in 0..SETTLE_ATTEMPTS_MAX {
+        let before = inode.state().uncovered;
+        if let Err(error) = kernel.forget_pages(node) {
+            tracing::debug!(%error, node = node.0, "the kernel keeps pages");
+        }
+        let mut state = inode.state();
+        if state.uncovered == before {
+            state.settled = true;
+            return;
+        }
+    }
+    tracing::warn!(node = node.0, "pages come in faster than they can be dropped");
 }
