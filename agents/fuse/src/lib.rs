@@ -11,6 +11,7 @@ mod mount;
 mod node;
 mod notifier;
 mod reply;
+mod translate;
 
 pub use filesystem::{FileSystem, Place, RenameRequest, WriteOrigin, WriteRequest};
 pub use mount::{Audience, Mount, MountError, MountOptions, Unmounter};

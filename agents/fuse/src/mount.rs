@@ -185,11 +185,21 @@ fn everyone_is_permitted() -> bool {
     is_root() || fs_err::read_to_string(HELPER_CONFIG).is_ok_and(allows)
 }
 
+/// Lets the table of mounts say `fuse.<subtype>`. Root mounts without the helper, and then fuser keeps the option to
+/// itself unless it is handed on as the kernel spells it.
+fn subtype(subtype: &str) -> MountOption {
+    if is_root() {
+        MountOption::CUSTOM(format!("subtype={subtype}"))
+    } else {
+        MountOption::Subtype(subtype.to_owned())
+    }
+}
+
 fn config(options: &MountOptions) -> Config {
     let mut config = Config::default();
     config.mount_options = vec![
         MountOption::FSName(options.source.clone()),
-        MountOption::Subtype(options.subtype.clone()),
+        subtype(&options.subtype),
         MountOption::DefaultPermissions,
         MountOption::NoAtime,
         if options.read_only { MountOption::RO } else { MountOption::RW },
