@@ -45,7 +45,7 @@ pub enum Failure {
         gates: Vec<Gate>,
     },
     /// Steps failed; each was told when it did.
-    #[error("{failed} of the steps failed, and {skipped} that depend on them were not begun")]
+    #[error("{}", steps_failed(*.failed, *.skipped))]
     Steps {
         /// How many failed.
         failed: usize,
@@ -204,6 +204,15 @@ impl Failure {
             | Self::File(_) => return None,
         };
         Some(hint.to_owned())
+    }
+}
+
+fn steps_failed(failed: usize, skipped: usize) -> String {
+    let steps = if failed == 1 { "1 step failed".to_owned() } else { format!("{failed} steps failed") };
+    match skipped {
+        0 => steps,
+        1 => format!("{steps}, and 1 that depends on it was not begun"),
+        _ => format!("{steps}, and {skipped} that depend on it were not begun"),
     }
 }
 

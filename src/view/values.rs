@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use lustre_model::address::{Address, Key};
 use lustre_model::recorded::{Object, Output, Status, World};
+use lustre_model::value::Value;
 use lustre_plan::render::json::plain;
 use lustre_plan::render::literal::{self, Mark};
 use lustre_plan::render::{Style, Styled};
@@ -22,6 +23,7 @@ pub fn object(out: &mut Styled, address: &Address, object: &Object) {
         Status::Creating => out.push(Style::Change, " (creation was begun)"),
         Status::Updating => out.push(Style::Change, " (an update was begun)"),
         Status::Deleting => out.push(Style::Remove, " (deletion was begun)"),
+        Status::Drifted { cause } => out.push(Style::Change, format!(" (drifted: {cause})")),
         Status::Tainted { cause } => out.push(Style::Danger, format!(" (tainted: {cause})")),
     }
     out.push(Style::Plain, format!("\n{} \"{}\" {{\n", object.kind, name(address)));
@@ -29,10 +31,17 @@ pub fn object(out: &mut Styled, address: &Address, object: &Object) {
     let width = shown.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
     for (name, value) in shown {
         out.push(Style::Plain, format!("    {name:width$} = "));
-        literal::whole(out, 1, Mark::Same, value);
+        inset(out, 1, value);
         out.push(Style::Plain, "\n");
     }
     out.push(Style::Plain, "}\n");
+}
+
+/// Writes a value as the planner does, without the column that it keeps for marks.
+fn inset(out: &mut Styled, depth: usize, value: &Value) {
+    let mut whole = Styled::default();
+    literal::whole(&mut whole, depth, Mark::Same, value);
+    out.push(Style::Plain, whole.plain().replace("\n    ", "\n"));
 }
 
 fn name(address: &Address) -> &str {
@@ -45,7 +54,7 @@ pub fn outputs(outputs: &BTreeMap<String, Output>) -> Styled {
     for (name, output) in outputs {
         out.push(Style::Plain, format!("{name} = "));
         let value = output.value.clone().marked(output.sensitive);
-        literal::whole(&mut out, 0, Mark::Same, &value);
+        inset(&mut out, 0, &value);
         out.push(Style::Plain, "\n");
     }
     out
@@ -54,7 +63,7 @@ pub fn outputs(outputs: &BTreeMap<String, Output>) -> Styled {
 /// Writes the value of one output; the caller decides whether what is sensitive may be shown.
 pub fn output(output: &Output) -> Styled {
     let mut out = Styled::default();
-    literal::whole(&mut out, 0, Mark::Same, &output.value);
+    inset(&mut out, 0, &output.value);
     out
 }
 
@@ -136,5 +145,6 @@ fn status(status: &Status) -> &'static str {
         Status::Updating => "updating",
         Status::Deleting => "deleting",
         Status::Tainted { .. } => "tainted",
+        Status::Drifted { .. } => "drifted",
     }
 }

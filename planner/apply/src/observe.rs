@@ -218,12 +218,12 @@ async fn space(realm: &Realm, address: &str) -> Result<Space, String> {
     }
 }
 
-/// Returns the world with each object that drifted marked as one whose update was begun, so that a plan makes it whole.
+/// Returns the world with each object that drifted marked so, for a plan that makes it whole.
 pub fn as_observed(world: &World, drift: &BTreeMap<Address, String>) -> World {
     let mut observed = world.clone();
-    for (address, object) in &mut observed.objects {
-        if object.status == Status::Present && drift.contains_key(address) {
-            object.status = Status::Updating;
+    for (address, cause) in drift {
+        if let Some(object) = observed.objects.get_mut(address).filter(|object| object.status == Status::Present) {
+            object.status = Status::Drifted { cause: cause.clone() };
         }
     }
     observed

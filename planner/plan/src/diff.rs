@@ -101,7 +101,7 @@ fn verdict(recorded: &Object, (changed, replace): (&[String], &[String]), force:
         (Force::Trigger, _) => return replaced(ActionReason::ReplaceByTriggers),
         (Force::None, Status::Tainted { .. }) => return replaced(ActionReason::ReplaceBecauseTainted),
         (Force::None, Status::Deleting) => return replaced(ActionReason::ReplaceBecauseHalfDeleted),
-        (Force::None, Status::Creating | Status::Present | Status::Updating) => {}
+        (Force::None, Status::Creating | Status::Present | Status::Updating | Status::Drifted { .. }) => {}
     }
     if !replace.is_empty() {
         let triggered = kind == Kind::Value;
@@ -112,6 +112,9 @@ fn verdict(recorded: &Object, (changed, replace): (&[String], &[String]), force:
     match recorded.status {
         Status::Creating => (Action::Create, resumed, Impact::Live),
         Status::Updating => (Action::Update, resumed, update_impact(kind, changed)),
+        Status::Drifted { .. } => {
+            (Action::Update, Some(ActionReason::RepairBecauseDrifted), update_impact(kind, changed))
+        }
         Status::Present if changed.is_empty() => (Action::NoOp, None, Impact::Live),
         Status::Present | Status::Deleting | Status::Tainted { .. } => {
             (Action::Update, None, update_impact(kind, changed))

@@ -64,6 +64,8 @@ pub enum ActionReason {
     DeleteByRequest,
     /// An earlier apply began it and was cut off.
     ResumeInterrupted,
+    /// Its host reports that it is not as recorded: a process is gone, or runs with other settings.
+    RepairBecauseDrifted,
 }
 
 /// What users of the file system feel of a change, from nothing to the worst.

@@ -73,6 +73,12 @@ pub enum Status {
         /// What is wrong.
         cause: String,
     },
+    /// Present by the records, but hosts report otherwise; an update makes it whole. Only in a world that a plan is made
+    /// from, never in a state.
+    Drifted {
+        /// What hosts report.
+        cause: String,
+    },
 }
 
 /// One object of the recorded world: a resource instance, or a target of a cluster.

@@ -110,6 +110,9 @@ fn heading(out: &mut Styled, change: &Change) {
             "will be created, as an earlier apply was cut off"
         }
         (Action::Create, _) => "will be created",
+        (Action::Update, Some(ActionReason::RepairBecauseDrifted)) => {
+            "will be repaired, as its host reports that it is not as recorded"
+        }
         (Action::Update, Some(ActionReason::ResumeInterrupted)) => {
             "will be updated again, as an earlier apply was cut off"
         }
@@ -150,6 +153,7 @@ fn because(reason: ActionReason) -> Option<&'static str> {
         | ActionReason::ReplaceBecauseTainted
         | ActionReason::ReplaceByRequest
         | ActionReason::DeleteByRequest
+        | ActionReason::RepairBecauseDrifted
         | ActionReason::ResumeInterrupted => None,
     }
 }
