@@ -87,15 +87,6 @@ impl ObjectStorage for S3Client {
         Ok(Page { more: output.is_truncated() == Some(true) && !objects.is_empty(), objects })
     }
 
-    async fn prefixes(&self, prefix: &str, after: Option<&str>) -> Result<Vec<String>, StorageError> {
-        let request = self.client.list_objects_v2().bucket(&self.bucket).prefix(prefix).delimiter("/");
-        let request = request.set_start_after(after.map(str::to_owned)).encoding_type(EncodingType::Url);
-        let output = request.send().await.map_err(|e| classify(self.place(prefix), e))?;
-        let encoded = output.encoding_type() == Some(&EncodingType::Url);
-        let prefixes = output.common_prefixes().iter().filter_map(|common| common.prefix());
-        Ok(prefixes.map(|text| decoded(text, encoded)).filter(|text| text.starts_with(prefix)).collect())
-    }
-
     async fn head(&self, key: &str) -> Result<ObjectHead, StorageError> {
         let request = self.client.head_object().bucket(&self.bucket).key(key);
         let output = request.send().await.map_err(|e| classify(self.place(key), e))?;
@@ -104,6 +95,7 @@ impl ObjectStorage for S3Client {
             last_modified: moment(output.last_modified()),
             etag: bare_etag(output.e_tag()),
             metadata: output.metadata().cloned().unwrap_or_default().into_iter().collect(),
+            content_type: output.content_type().map(str::to_owned),
             storage_class: output.storage_class().map(|class| class.as_str().to_owned()),
         })
     }

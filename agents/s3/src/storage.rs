@@ -59,6 +59,8 @@ pub struct ObjectHead {
     pub etag: String,
     /// User metadata.
     pub metadata: Metadata,
+    /// `Content-Type`
+    pub content_type: Option<String>,
     /// `x-amz-storage-class`, absent for the standard class.
     pub storage_class: Option<String>,
 }
@@ -121,13 +123,6 @@ pub trait ObjectStorage: Send + Sync + 'static {
         after: Option<&str>,
         limit: u32,
     ) -> impl Future<Output = Result<Page, StorageError>> + Send;
-
-    /// Lists up to 1000 prefixes that end in the next `/` behind `prefix`, strictly behind `after` when given.
-    fn prefixes(
-        &self,
-        prefix: &str,
-        after: Option<&str>,
-    ) -> impl Future<Output = Result<Vec<String>, StorageError>> + Send;
 
     /// Reads an object's attributes and user metadata.
     fn head(&self, key: &str) -> impl Future<Output = Result<ObjectHead, StorageError>> + Send;

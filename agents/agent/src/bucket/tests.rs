@@ -5,9 +5,7 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lustre_s3::{
-    Condition, Copy, Endpoint, KeyPair, ObjectStorage, PutOptions, S3Client, StorageError,
-};
+use lustre_s3::{Condition, Copy, Endpoint, KeyPair, ObjectStorage, PutOptions, S3Client, StorageError};
 use proptest::prelude::*;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
@@ -78,7 +76,8 @@ async fn an_object_is_a_file_with_its_metadata() {
     let server = server().await;
     let metadata =
         [("file-permissions", "0100640"), ("file-mtime", "1500000000000000007ns"), ("colour", "blue")];
-    let tag = server.client.put("a/b/c.txt", Bytes::from_static(b"hello"), &options(&metadata)).await.unwrap();
+    let tag =
+        server.client.put("a/b/c.txt", Bytes::from_static(b"hello"), &options(&metadata)).await.unwrap();
     assert_eq!(tag, "5d41402abc4b2a76b9719d911017c592");
     let path = server.folder.path().join("a/b/c.txt");
     let stat = fs_err::metadata(&path).unwrap();
@@ -94,7 +93,10 @@ async fn an_object_is_a_file_with_its_metadata() {
     let stale = server.client.get("a/b/c.txt", 0..3, Some("other")).await;
     assert!(matches!(stale, Err(StorageError::PreconditionFailed { .. })), "{stale:?}");
     let behind = server.client.get("a/b/c.txt", 5..9, None).await;
-    assert!(matches!(behind, Err(StorageError::Other { ref code, .. }) if code == "InvalidRange"), "{behind:?}");
+    assert!(
+        matches!(behind, Err(StorageError::Other { ref code, .. }) if code == "InvalidRange"),
+        "{behind:?}"
+    );
     let missing = server.client.head("a/b").await;
     assert!(matches!(missing, Err(StorageError::NotFound { .. })), "{missing:?}");
 }
@@ -108,10 +110,7 @@ async fn files_that_were_there_show_their_own_attributes() {
     fs_err::set_permissions(root.join("dir/file"), std::fs::Permissions::from_mode(0o604)).unwrap();
     symlink("/etc/passwd", root.join("dir/link")).unwrap();
     symlink("/etc", root.join("dir/out")).unwrap();
-    assert_eq!(
-        keys(&server.client, "").await,
-        ["dir/", "dir/empty/", "dir/file", "dir/link", "dir/out"]
-    );
+    assert_eq!(keys(&server.client, "").await, ["dir/", "dir/empty/", "dir/file", "dir/link", "dir/out"]);
     let head = server.client.head("dir/file").await.unwrap();
     assert_eq!(head.metadata["file-permissions"], "0100604");
     assert_eq!(server.client.head("dir/empty/").await.unwrap().size, 0);
@@ -138,6 +137,15 @@ async fn writing_below_a_symbolic_link_does_not_leave_the_folder() {
     assert_eq!(fs_err::read_dir(outside.path()).unwrap().count(), 0);
     let back = server.client.get("out/x", 0..4, None).await.unwrap();
     assert_eq!(&back.bytes[..], b"trap");
+}
+
+#[tokio::test]
+async fn no_prefix_leads_into_the_bucket_s_own_folder() {
+    let server = server().await;
+    put(&server.client, "a//b", "kept aside").await;
+    for prefix in [".lustre-bucket/", ".lustre-bucket/odd/", "./", "./.lustre-bucket/", "../", "/"] {
+        assert!(keys(&server.client, prefix).await.is_empty(), "{prefix}");
+    }
 }
 
 #[tokio::test]
@@ -213,7 +221,10 @@ async fn a_multipart_upload_becomes_one_object() {
     let small = client.upload("big", &upload, 3, Bytes::new()).await.unwrap();
     let parts = [one.clone(), two.clone(), small];
     let tiny = client.complete("big", &upload, &parts, &Condition::Always).await;
-    assert!(matches!(tiny, Err(StorageError::Other { ref code, .. }) if code == "EntityTooSmall"), "{tiny:?}");
+    assert!(
+        matches!(tiny, Err(StorageError::Other { ref code, .. }) if code == "EntityTooSmall"),
+        "{tiny:?}"
+    );
     let tag = client.complete("big", &upload, &[one, two], &Condition::IfAbsent).await.unwrap();
     assert!(tag.ends_with("-2"), "{tag}");
     let head = client.head("big").await.unwrap();

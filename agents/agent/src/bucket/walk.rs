@@ -13,7 +13,7 @@ use rustix::io::Errno;
 
 use crate::bucket::fault::BucketError;
 use crate::bucket::folder::{Folder, stamp_at};
-use crate::bucket::key::OWN_FOLDER;
+use crate::bucket::key::{Name, OWN_FOLDER};
 use crate::bucket::record::{Kind, Object, Stamp, system_time};
 
 /// A directory that changed this shortly before it was read may change again without its mtime showing it.
@@ -53,7 +53,8 @@ impl Walk {
     pub(crate) fn begin(folder: &Folder, prefix: &str, after: &str) -> Result<Self, BucketError> {
         let top = prefix.rfind('/').map_or("", |slash| &prefix[..=slash]);
         let mut walk = Self { prefix: prefix.to_owned(), top: None, frames: Vec::new() };
-        if top.starts_with('/') || top.contains("//") {
+        // Not only keys: a prefix may name no path, or the bucket's own folder.
+        if !top.is_empty() && !matches!(Name::of(top), Ok(Name::Directory(_))) {
             return Ok(walk);
         }
         if !top.is_empty() && top == prefix && top > after {
