@@ -88,15 +88,8 @@ enum Verb {
 
 #[derive(Debug, Args)]
 struct GetStripe {
-    /// Only the number of stripes
-    #[arg(short = 'c', long = "stripe-count", group = "field")]
-    count: bool,
-    /// Only the stripe size
-    #[arg(short = 'S', long = "stripe-size", group = "field")]
-    size: bool,
-    /// Only the index of the first target
-    #[arg(short = 'i', long = "stripe-index", group = "field")]
-    index: bool,
+    #[command(flatten)]
+    only: Only,
     /// A directory itself, not what is in it
     #[arg(short = 'd', long)]
     directory: bool,
@@ -106,6 +99,21 @@ struct GetStripe {
     /// Files and directories
     #[arg(required = true)]
     paths: Vec<PathBuf>,
+}
+
+/// One value instead of the whole layout.
+#[derive(Debug, Args)]
+#[group(multiple = false)]
+struct Only {
+    /// Only the number of stripes
+    #[arg(short = 'c', long = "stripe-count")]
+    count: bool,
+    /// Only the stripe size
+    #[arg(short = 'S', long = "stripe-size")]
+    size: bool,
+    /// Only the index of the first target
+    #[arg(short = 'i', long = "stripe-index")]
+    index: bool,
 }
 
 /// Why it could not be done.
@@ -193,7 +201,7 @@ fn each(
 }
 
 fn get_stripe(flags: &GetStripe, terminal: Terminal) -> Result<(), FsError> {
-    let wanted = match (flags.count, flags.size, flags.index) {
+    let wanted = match (flags.only.count, flags.only.size, flags.only.index) {
         (true, _, _) => Some(LayoutField::Count),
         (_, true, _) => Some(LayoutField::Size),
         (_, _, true) => Some(LayoutField::Index),

@@ -48,19 +48,21 @@ pub fn layout(path: &str, view: &LayoutView) -> String {
 
 /// One value: of a composite layout, that of the last component that has objects.
 pub fn field(view: &LayoutView, field: LayoutField) -> String {
-    let (template, first) = match view {
+    let values = match view {
         LayoutView::File(layout) => {
             let live = layout.components.iter().rfind(|component| !component.stripes.is_empty());
             let component = live.or(layout.components.first());
-            (component.map(|component| &component.template), component.map_or(-1, offset))
+            component.map(|component| (stripes(component), component.template.stripe_size, offset(component)))
         }
-        LayoutView::Directory(template) => (template.components.last(), -1),
+        LayoutView::Directory(template) => {
+            template.components.last().map(|last| (count(last.stripe_count), last.stripe_size, -1))
+        }
     };
-    match (field, template) {
-        (LayoutField::Count, Some(template)) => count(template.stripe_count).to_string(),
-        (LayoutField::Size, Some(template)) => template.stripe_size.to_string(),
-        (LayoutField::Index, Some(_)) => first.to_string(),
-        (LayoutField::Count | LayoutField::Size | LayoutField::Index, None) => "0".to_owned(),
+    let (count, size, index) = values.unwrap_or_default();
+    match field {
+        LayoutField::Count => count.to_string(),
+        LayoutField::Size => size.to_string(),
+        LayoutField::Index => index.to_string(),
     }
 }
 
