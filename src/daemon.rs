@@ -16,6 +16,7 @@ use tracing_subscriber::EnvFilter;
 use self::repository_probe::repository_probe;
 
 mod mount;
+mod mover;
 mod repository_probe;
 
 /// Names the variable that chooses what is logged.
@@ -52,6 +53,8 @@ enum Verb {
     Metadata(Folder),
     /// Runs an object target
     Object(Folder),
+    /// Moves data between a file system and its links' buckets
+    Mover(Folder),
     /// Mounts a file system
     Mount(Folder),
     /// Serves a folder as a bucket
@@ -105,6 +108,7 @@ fn carry_out(verb: Verb) -> Result<Option<String>, Box<dyn Error>> {
         }
         Verb::Metadata(folder) => keep(folder, lustre_agent::metadata_target::run),
         Verb::Object(folder) => keep(folder, lustre_agent::object_target::run),
+        Verb::Mover(folder) => keep(folder, mover::run),
         Verb::Mount(folder) => keep(folder, mount::run),
         Verb::Bucket(folder) => keep(folder, lustre_agent::bucket::run),
     }

@@ -103,7 +103,7 @@ async fn end(mounted: Mounted) -> Result<(), MountProcessError> {
 }
 
 /// The targets of a cluster are started together with its mounts: who is first waits for the other.
-async fn connect(dir: &ProcessDir, metadata: &str) -> Result<Client, MountProcessError> {
+pub(super) async fn connect(dir: &ProcessDir, metadata: &str) -> Result<Client, MountProcessError> {
     let id = client_id()?;
     let deadline = tokio::time::Instant::now() + START_MAX;
     loop {

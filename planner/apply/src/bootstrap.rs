@@ -163,6 +163,8 @@ pub async fn clear(host: &Address, spec: &HostSpec) -> Result<(), StepError> {
     for name in OURS {
         connection.remove(&folder.join(name)).await?;
     }
+    // Buckets keep their keys here unless the spec names another place.
+    connection.remove_empty(&folder.join("credentials")).await?;
     connection.remove_empty(folder).await?;
     Ok(())
 }
