@@ -1,0 +1,12 @@
+//! Whole clusters on this machine: real agents, a real FUSE mount, a real bucket, real kills.
+//!
+//! Each story has a folder, ports and a cluster of its own. Needs `/dev/fuse`; without it every story fails and says so.
+//! Invariant: whatever a story started is gone when it ends, also when it fails.
+
+mod crash;
+mod faults;
+mod growth;
+mod lab;
+mod link;
+mod two_mounts;
+mod workloads;
