@@ -97,12 +97,9 @@ pub enum Refusal {
 impl StoreError {
     /// Names the operation of a disk error; a full disk becomes [`StoreError::DiskFull`].
     pub(crate) fn disk(operation: &'static str) -> impl FnOnce(io::Error) -> Self {
-        move |source| match source.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-                Self::DiskFull { free: 0, reserve: 0 }
-            }
-            #[expect(clippy::wildcard_enum_match_arm, reason = "not our enum, and open")]
-            _ => Self::Disk { operation, source },
+        move |source| {
+            let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded].contains(&source.kind());
+            if full { Self::DiskFull { free: 0, reserve: 0 } } else { Self::Disk { operation, source } }
         }
     }
 

@@ -224,10 +224,13 @@ impl Harness {
     }
 
     fn end_run(&mut self, act: Act) {
-        match act {
-            Act::Close => self.store.close().unwrap(),
-            Act::LosePower { seed } => self.disk.lose_power(seed, self.tearing),
-            _ => self.disk.kill(),
+        if let Act::LosePower { seed } = act {
+            self.disk.lose_power(seed, self.tearing);
+        } else {
+            if matches!(act, Act::Close) {
+                self.store.close().unwrap();
+            }
+            self.disk.kill();
         }
         if matches!(act, Act::ToggleCompression) {
             self.compression = match self.compression {

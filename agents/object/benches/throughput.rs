@@ -1,0 +1,232 @@
+//! How fast the store moves bytes to and from a local file system, beside the bare file system in the same run.
+//!
+//! One thread, page cache included: what is measured is the store, not the disk.
+//! Invariant: every line says how many bytes it moved, and reads check what they read.
+#![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints")]
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::path::Path;
+use std::time::Instant;
+
+use lustre_model::attr::Timestamp;
+use lustre_model::control::Compression;
+use lustre_model::fid::Fid;
+use lustre_model::layout::ObjectId;
+use lustre_object::{Disk, DiskFile, FileName, Folder, ObjectStore, Options};
+use rustix::buffer::spare_capacity;
+use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags};
+
+const REQUEST: usize = 1 << 20;
+const SMALL: usize = 4096;
+const REQUESTS: usize = 512;
+const FILES: u32 = 2000;
+const NOW: Timestamp = Timestamp { seconds: 1, nanoseconds: 0 };
+
+struct Plain {
+    root: OwnedFd,
+}
+
+struct File(OwnedFd);
+
+impl Plain {
+    fn new(path: &Path) -> Self {
+        let root = rustix::fs::open(path, OFlags::DIRECTORY, Mode::empty()).unwrap();
+        rustix::fs::mkdirat(&root, "objects", Mode::RWXU).unwrap();
+        for folder in Folder::of_objects() {
+            rustix::fs::mkdirat(&root, folder.path(), Mode::RWXU).unwrap();
+        }
+        Self { root }
+    }
+}
+
+impl Disk for Plain {
+    type File = File;
+
+    fn open(&self, name: FileName) -> io::Result<Option<File>> {
+        match rustix::fs::openat(&self.root, name.path(), OFlags::RDWR, Mode::empty()) {
+            Ok(file) => Ok(Some(File(file))),
+            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn create(&self, name: FileName) -> io::Result<File> {
+        let flags = OFlags::RDWR | OFlags::CREATE;
+        Ok(File(rustix::fs::openat(&self.root, name.path(), flags, Mode::RUSR | Mode::WUSR)?))
+    }
+
+    fn remove(&self, name: FileName) -> io::Result<()> {
+        Ok(rustix::fs::unlinkat(&self.root, name.path(), AtFlags::empty())?)
+    }
+
+    fn sync_folder(&self, _: Folder) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn sync_all(&self) -> io::Result<()> {
+        Ok(rustix::fs::syncfs(&self.root)?)
+    }
+
+    fn free(&self) -> io::Result<u64> {
+        let found = rustix::fs::fstatvfs(&self.root)?;
+        Ok(found.f_bavail * found.f_frsize)
+    }
+
+    fn objects(&self, _: &mut dyn FnMut(ObjectId, u64)) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl DiskFile for File {
+    fn read_at(&self, offset: u64, length: usize, into: &mut Vec<u8>) -> io::Result<()> {
+        let end = into.len() + length;
+        into.reserve_exact(length);
+        if into.capacity() == end {
+            rustix::io::pread(&self.0, spare_capacity(into), offset)?;
+        }
+        into.resize(end, 0);
+        Ok(())
+    }
+
+    fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
+        assert_eq!(rustix::io::pwrite(&self.0, bytes, offset)?, bytes.len());
+        Ok(())
+    }
+
+    fn punch(&self, offset: u64, length: u64) -> io::Result<()> {
+        let flags = FallocateFlags::PUNCH_HOLE | FallocateFlags::KEEP_SIZE;
+        Ok(rustix::fs::fallocate(&self.0, flags, offset, length)?)
+    }
+
+    fn clear(&self) -> io::Result<()> {
+        Ok(rustix::fs::ftruncate(&self.0, 0)?)
+    }
+
+    fn sync(&self) -> io::Result<()> {
+        Ok(rustix::fs::fdatasync(&self.0)?)
+    }
+
+    fn stored(&self) -> io::Result<u64> {
+        Ok(u64::try_from(rustix::fs::fstat(&self.0)?.st_blocks).unwrap() * 512)
+    }
+
+    fn length(&self) -> io::Result<u64> {
+        Ok(u64::try_from(rustix::fs::fstat(&self.0)?.st_size).unwrap())
+    }
+}
+
+fn object(ordinal: u32) -> ObjectId {
+    ObjectId { fid: Fid::from_serial(1), ordinal }
+}
+
+/// Half text that LZ4 shrinks, half noise that it cannot, in runs of 256 KiB.
+fn mixed() -> Vec<u8> {
+    let text = include_bytes!("../src/store.rs");
+    let mut state = 1_u64;
+    let mut bytes = Vec::with_capacity(REQUEST);
+    while bytes.len() < REQUEST {
+        if bytes.len() / (256 << 10) % 2 == 0 {
+            bytes.extend_from_slice(text);
+        } else {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+            bytes.extend_from_slice(&(state >> 16).to_le_bytes()[..4]);
+        }
+    }
+    bytes.truncate(REQUEST);
+    bytes
+}
+
+/// Runs something and prints its rate and its processor time.
+fn measure(name: &str, bytes: usize, act: impl FnOnce()) {
+    let cpu = || {
+        let used = rustix::time::clock_gettime(rustix::time::ClockId::ProcessCPUTime);
+        std::time::Duration::new(u64::try_from(used.tv_sec).unwrap(), u32::try_from(used.tv_nsec).unwrap())
+    };
+    let (begun, before) = (Instant::now(), cpu());
+    act();
+    let (elapsed, cpu) = (begun.elapsed(), cpu() - before);
+    let mib = bytes as f64 / f64::from(1 << 20);
+    let per_gib = cpu.as_secs_f64() / mib * 1024.0;
+    println!("{name:<44} {:>8.0} MiB/s   {per_gib:>6.3} CPU s/GiB", mib / cpu.max(elapsed).as_secs_f64());
+}
+
+fn bare(path: &Path, data: &[u8]) {
+    let flags = OFlags::RDWR | OFlags::CREATE;
+    let file = rustix::fs::open(path.join("bare"), flags, Mode::RUSR | Mode::WUSR).unwrap();
+    let total = REQUESTS * REQUEST;
+    measure("bare file: write 1 MiB", total, || {
+        for index in 0..REQUESTS {
+            rustix::io::pwrite(&file, data, (index * REQUEST) as u64).unwrap();
+        }
+    });
+    measure("bare file: overwrite 1 MiB", total, || {
+        for index in 0..REQUESTS {
+            rustix::io::pwrite(&file, data, (index * REQUEST) as u64).unwrap();
+        }
+    });
+    measure("bare file: read 1 MiB", total, || {
+        for index in 0..REQUESTS {
+            let mut bytes = Vec::with_capacity(REQUEST);
+            rustix::io::pread(&file, spare_capacity(&mut bytes), (index * REQUEST) as u64).unwrap();
+            assert_eq!(bytes.len(), REQUEST);
+        }
+    });
+    drop(file);
+    rustix::fs::unlink(path.join("bare")).unwrap();
+}
+
+fn store(path: &Path, data: &[u8], compression: Compression) {
+    let options = Options { capacity: 1 << 40, reserve: 0, compression, open_objects_max: 8192 };
+    let store = ObjectStore::open(Plain::new(path), options).unwrap();
+    let total = REQUESTS * REQUEST;
+    let name = match compression {
+        Compression::None => "plain",
+        Compression::Lz4 => "lz4",
+    };
+    let write = |object: ObjectId| {
+        for index in 0..REQUESTS {
+            store.write(object, (index * REQUEST) as u64, data, NOW).unwrap();
+        }
+    };
+    measure(&format!("{name}: write 1 MiB"), total, || write(object(0)));
+    measure(&format!("{name}: read 1 MiB"), total, || {
+        for index in 0..REQUESTS {
+            let bytes = store.read(object(0), (index * REQUEST) as u64, REQUEST as u32).unwrap();
+            assert_eq!(bytes.len(), REQUEST);
+        }
+    });
+    measure(&format!("{name}: overwrite 1 MiB, not yet durable"), total, || write(object(0)));
+    store.checkpoint().unwrap();
+    measure(&format!("{name}: overwrite 1 MiB, durable before"), total, || write(object(0)));
+    let small = REQUESTS * 16;
+    measure(&format!("{name}: append 4 KiB"), small * SMALL, || {
+        for index in 0..small {
+            store.write(object(1), (index * SMALL) as u64, &data[..SMALL], NOW).unwrap();
+        }
+    });
+    measure(&format!("{name}: read 4 KiB at random"), small * SMALL, || {
+        for index in 0..small {
+            let at = index.wrapping_mul(7919) % (total / SMALL) * SMALL;
+            assert_eq!(store.read(object(0), at as u64, SMALL as u32).unwrap().len(), SMALL);
+        }
+    });
+    let begun = Instant::now();
+    for ordinal in 0..FILES {
+        store.write(object(10 + ordinal), 0, &data[..SMALL], NOW).unwrap();
+    }
+    println!("{name}: new objects of 4 KiB {:>30.0} /s", f64::from(FILES) / begun.elapsed().as_secs_f64());
+    let stat = store.stat(object(0)).unwrap();
+    println!("{name}: stored {:.2} of the bytes", stat.blocks as f64 * 512.0 / stat.size as f64);
+    store.close().unwrap();
+}
+
+fn main() {
+    let data = mixed();
+    let folder = tempfile::tempdir().unwrap();
+    bare(folder.path(), &data);
+    for compression in [Compression::None, Compression::Lz4] {
+        let folder = tempfile::tempdir().unwrap();
+        store(folder.path(), &data, compression);
+    }
+}
