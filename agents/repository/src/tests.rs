@@ -209,10 +209,8 @@ fn an_end_that_is_not_heard_is_said_again() {
 fn a_mover_that_cannot_end_an_action_gives_up() {
     let target = MemoryTarget::with(vec![File::new(1, vec![Step::Delete])]);
     target.state().deaf = 1000;
-    let ended = block_on(tokio::time::timeout(
-        PATIENCE,
-        run(target, MemoryBucket::default(), std::future::pending()),
-    ));
+    let mover = run(target, MemoryBucket::default(), std::future::pending());
+    let ended = block_on(async { tokio::time::timeout(PATIENCE, mover).await });
     assert!(ended.unwrap().is_err());
 }
 
@@ -281,9 +279,8 @@ proptest! {
         kills in proptest::collection::vec(1_u64..3000, 0..5),
     ) {
         let files = scripts.into_iter().zip(1_u64..).map(|(script, number)| {
-            let script = script.into_iter().map(|step| match step {
-                Step::Move(to) => Step::Move(format!("{PREFIX}{number}/{to}")),
-                other => other,
+            let script = script.into_iter().map(|step| {
+                if let Step::Move(to) = step { Step::Move(format!("{PREFIX}{number}/{to}")) } else { step }
             });
             File::new(number, script.collect())
         });

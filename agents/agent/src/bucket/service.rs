@@ -248,7 +248,7 @@ impl S3 for Service {
             return Err(BucketError::IncompleteBody.into());
         }
         let key = input.key;
-        let tag = self.run(move |store| store.put(&key, staged, draft, None, &condition)).await?;
+        let tag = self.run(move |store| store.put(&key, staged, draft, &condition)).await?;
         Ok(S3Response::new(PutObjectOutput { e_tag: etag(&tag), ..PutObjectOutput::default() }))
     }
 

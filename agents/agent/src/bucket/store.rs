@@ -69,6 +69,7 @@ pub(crate) struct Staged {
     temporary: Temporary,
     size: u64,
     digest: Md5,
+    etag: Option<String>,
 }
 
 impl Store {
@@ -148,20 +149,19 @@ impl Store {
 
     /// Makes room for bytes that are about to arrive.
     pub(crate) fn stage(&self) -> Result<Staged, BucketError> {
-        Ok(Staged { temporary: self.folder.temporary()?, size: 0, digest: Md5::new() })
+        Ok(Staged { temporary: self.folder.temporary()?, size: 0, digest: Md5::new(), etag: None })
     }
 
-    /// Makes staged bytes the object `key`, and returns its entity tag: the bytes' MD5 unless `etag` is given.
+    /// Makes staged bytes the object `key`, and returns its entity tag.
     pub(crate) fn put(
         &self,
         key: &str,
         staged: Staged,
         draft: Draft,
-        etag: Option<String>,
         condition: &Condition,
     ) -> Result<String, BucketError> {
         let name = Name::of(key)?;
-        let etag = etag.unwrap_or_else(|| hex::encode(staged.digest.clone().finalize()));
+        let etag = staged.etag.clone().unwrap_or_else(|| hex::encode(staged.md5()));
         let empty = staged.size == 0;
         let file = &staged.temporary.file;
         self.dress(file, &draft, FILE_MODE_DEFAULT)?;
@@ -267,7 +267,7 @@ impl Store {
                 let mut staged = self.stage()?;
                 staged.write(&bytes)?;
                 drop(names);
-                self.put(key, staged, draft, None, &Condition::IfMatch(object.etag))?;
+                self.put(key, staged, draft, &Condition::IfMatch(object.etag))?;
                 self.find(key).map(|(object, _)| object)
             }
         }
@@ -293,7 +293,7 @@ impl Store {
                 unchanged(&file, &stamp)?;
             }
         }
-        self.put(to, staged, replace.unwrap_or(object.draft), None, &Condition::Always)?;
+        self.put(to, staged, replace.unwrap_or(object.draft), &Condition::Always)?;
         self.find(to).map(|(object, _)| object)
     }
 
@@ -486,6 +486,11 @@ impl Staged {
             }
             self.write(buffer.get(..length).unwrap_or_default())?;
         }
+    }
+
+    /// Gives the bytes another entity tag than their MD5.
+    pub(crate) fn tagged(self, etag: String) -> Self {
+        Self { etag: Some(etag), ..self }
     }
 
     /// Returns how many bytes were taken.

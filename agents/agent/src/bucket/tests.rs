@@ -1,5 +1,7 @@
 //! The bucket through the AWS SDK's client, and its listing against an oracle.
 
+mod moved;
+
 use std::collections::BTreeSet;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::Arc;
@@ -342,7 +344,7 @@ proptest! {
             if !key.ends_with('/') {
                 staged.write(b"x").unwrap();
             }
-            store.put(key, staged, Draft::default(), None, &store::Condition::Always).unwrap();
+            store.put(key, staged, Draft::default(), &store::Condition::Always).unwrap();
         }
         for index in removed.iter().filter(|_| !keys.is_empty()) {
             let key = index.get(&keys.iter().collect::<Vec<_>>()).to_string();

@@ -156,7 +156,7 @@ impl Store {
             staged.fill(&mut file)?;
         }
         let etag = format!("{}-{}", hex::encode(digest.finalize()), named.len());
-        let etag = self.put(key, staged, upload.draft, Some(etag), condition)?;
+        let etag = self.put(key, staged.tagged(etag), upload.draft, condition)?;
         fs_err::remove_dir_all(&path)?;
         Ok(etag)
     }

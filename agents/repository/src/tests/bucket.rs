@@ -30,6 +30,9 @@ struct Upload {
     parts: BTreeMap<u32, Bytes>,
 }
 
+/// Something that somebody else does to the bucket.
+pub type Change = fn(&mut State);
+
 #[derive(Debug, Default)]
 pub struct State {
     pub objects: BTreeMap<String, Stored>,
@@ -41,7 +44,7 @@ pub struct State {
     pub faults: u64,
     random: u64,
     /// Done before the request of this number.
-    pub at: Option<(u64, fn(&mut State))>,
+    pub at: Option<(u64, Change)>,
 }
 
 #[derive(Debug, Clone, Default)]

@@ -56,7 +56,7 @@ pub struct State {
     pub unsynced: BTreeSet<Fid>,
     pub progress: Vec<HsmProgress>,
     pub written: Vec<(u64, Bytes)>,
-    /// Attributes change when the file's bytes are read this often.
+    /// Attributes change when bytes were read this often.
     pub change_at_read: Option<u32>,
     /// Ends that fail before they are heard.
     pub deaf: u32,
@@ -275,7 +275,9 @@ impl FileSystem for MemoryTarget {
         match &end.outcome {
             HsmOutcome::Failed { retry: true, .. } => {}
             HsmOutcome::Failed { .. } => file.script.clear(),
-            outcome => file.succeeded(outcome),
+            outcome @ (HsmOutcome::Done | HsmOutcome::Identified { .. } | HsmOutcome::Stored { .. }) => {
+                file.succeeded(outcome);
+            }
         }
         file.outcomes.push(end.outcome);
         Ok(())
@@ -310,10 +312,12 @@ impl FileSystem for MemoryTarget {
         });
         let file = state.files.values_mut().find(|file| file.fid.object == layout.generation);
         let file = file.ok_or(Fault::NotFound)?;
+        let bytes = Bytes::copy_from_slice(&file.bytes[range.start as usize..range.end as usize]);
         if left == Some(0) {
             file.time += 1;
+            state.change_at_read = None;
         }
-        Ok(Bytes::copy_from_slice(&file.bytes[range.start as usize..range.end as usize]))
+        Ok(bytes)
     }
 
     async fn write(&self, layout: &Layout, offset: u64, bytes: &Bytes) -> Result<(), Fault> {
