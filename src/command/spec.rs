@@ -161,11 +161,11 @@ fn place(scope: &Scope<'_>) -> Result<PathBuf, Diagnostics> {
     let label = block.labels.first().map(|label| (label.text.as_str(), label.span));
     if let Some((other, span)) = label.filter(|(text, _)| *text != "local") {
         let summary = format!("there is no state backend \"{other}\"");
-        found.push(Diagnostic::error("E0801", summary).hint("Use \"local\".").at(span));
+        found.push(Diagnostic::error("E0951", summary).hint("Use \"local\".").at(span));
     }
     for (name, attribute) in block.body.attributes.iter().filter(|(name, _)| *name != "path") {
         let summary = format!("the state backend \"local\" has no attribute `{name}`");
-        found.push(Diagnostic::error("E0802", summary).hint("It has `path`.").at(attribute.name_span));
+        found.push(Diagnostic::error("E0952", summary).hint("It has `path`.").at(attribute.name_span));
     }
     let path = match block.body.attributes.get("path") {
         None => Some(STATE),
@@ -173,7 +173,7 @@ fn place(scope: &Scope<'_>) -> Result<PathBuf, Diagnostics> {
             let text = attribute.value.as_str().filter(|text| !text.is_empty());
             if text.is_none() && !found.has_errors() {
                 let summary = "`path` of the state must be a text that is known";
-                found.push(Diagnostic::error("E0803", summary).at(attribute.span));
+                found.push(Diagnostic::error("E0953", summary).at(attribute.span));
             }
             text
         }

@@ -17,6 +17,9 @@ pub fn draw(diagnostics: &Diagnostics, sources: &Sources, colour: bool) -> Strin
     let handler = GraphicalReportHandler::new_themed(theme).with_width(WIDTH).with_context_lines(1);
     let mut text = String::new();
     for diagnostic in diagnostics {
+        if !text.is_empty() {
+            text.push('\n');
+        }
         let drawn = Drawn::new(diagnostic, sources);
         // Writing to a string cannot fail; a diagnostic that miette cannot draw is shown bare.
         if handler.render_report(&mut text, &drawn).is_err() {

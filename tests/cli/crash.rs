@@ -21,7 +21,7 @@ fn layers(layers: usize, width: usize) -> String {
 #[test]
 fn an_apply_that_is_killed_anywhere_is_finished_by_the_next() {
     const KILLS: u32 = 12;
-    let spec = layers(20, 40);
+    let spec = layers(12, 12);
     let whole = Folder::with(&spec);
     let begun = Instant::now();
     whole.must("apply -auto-approve");
@@ -46,7 +46,7 @@ fn an_apply_that_is_killed_anywhere_is_finished_by_the_next() {
 
 #[test]
 fn an_interrupt_ends_an_apply_with_an_exact_state() {
-    let folder = Folder::with(&layers(20, 40));
+    let folder = Folder::with(&layers(12, 12));
     let mut apply = folder.start("apply -auto-approve");
     std::thread::sleep(Duration::from_millis(30));
     let _ended = kill_process(Pid::from_child(&apply), Signal::INT);

@@ -65,15 +65,16 @@ fn plan_and_apply_are_streams_of_events() {
         "version",
         "planned_change",
         "change_summary",
+        "outputs",
         "apply_start",
         "apply_complete",
         "change_summary",
         "outputs",
     ];
     assert_eq!(types(&lines), expected, "{lines:#?}");
-    assert_eq!(lines[4]["hook"]["resource"]["addr"], "value.a");
-    assert_eq!(lines[4]["hook"]["action"], "create");
-    assert_eq!(lines[6]["outputs"]["a"]["value"], 1);
+    assert_eq!(lines[5]["hook"]["resource"]["addr"], "value.a");
+    assert_eq!(lines[5]["hook"]["action"], "create");
+    assert_eq!(lines[7]["outputs"]["a"]["value"], 1);
     for line in &lines {
         for field in ["@level", "@message", "@module", "@timestamp"] {
             assert!(line[field].is_string(), "{field}: {line}");

@@ -188,13 +188,42 @@ pub(crate) fn erase(dir: &ProcessDir, spec: &ProcessSpec) -> Result<(), ClaimErr
         delete(path)?;
     }
     for folder in dir.made_folders()?.iter().rev() {
-        match fs_err::remove_dir(folder) {
-            Ok(()) => durable::sync_parent(folder)?,
-            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {}
-            Err(error) => return Err(error.into()),
+        // Tried again after it was handed on: a neighbour that left in between did not read its note any more.
+        if !remove_empty(folder)? && hand_on(dir, folder)? {
+            remove_empty(folder)?;
         }
     }
     Ok(())
+}
+
+/// Removes a folder unless something is in it; says whether it is gone.
+fn remove_empty(folder: &Path) -> io::Result<bool> {
+    match fs_err::remove_dir(folder) {
+        Ok(()) => durable::sync_parent(folder).map(|()| true),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
+        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+/// Notes a folder that was made for this process with the neighbours that live in it, so that the last of them removes
+/// it; says whether there are any.
+fn hand_on(dir: &ProcessDir, folder: &Path) -> Result<bool, ClaimError> {
+    let Some(processes) = dir.path().parent() else { return Ok(false) };
+    let mut handed = false;
+    for entry in fs_err::read_dir(processes)? {
+        let neighbour = ProcessDir::new(entry?.path());
+        if neighbour.path() == dir.path() {
+            continue;
+        }
+        let spec = neighbour.optional::<ProcessSpec>("spec.json")?;
+        let lives_there = spec.as_ref().and_then(folder_of).is_some_and(|own| own.starts_with(folder));
+        // A folder of its own process may be removed under us; then there is nobody to tell.
+        if lives_there && neighbour.makes_folder(folder).is_ok() {
+            handed = true;
+        }
+    }
+    Ok(handed)
 }
 
 /// A process may only call its own what lies inside its folder, no symbolic link on the way, or is its credentials file.

@@ -1,3 +1,2 @@
-host "a" {
-  connection = "local"
+bucket "a" {
 }
