@@ -7,6 +7,7 @@
 mod disk;
 mod fence;
 mod pool;
+mod reaper;
 mod service;
 
 use std::io;
@@ -27,11 +28,12 @@ use crate::claim::{self, ClaimError};
 use crate::{ProcessDir, ProcessDirError, termination};
 use disk::HostDisk;
 use fence::{FenceError, Fences};
-use pool::Pool;
 use service::ObjectService;
 
 /// Time between checkpoints: what a power loss may make inexact, and what the next start reads again.
-const CHECKPOINT_EVERY: Duration = Duration::from_secs(10);
+///
+/// As long as the kernel itself keeps dirty pages, so that checkpoints write little that was not due anyway.
+const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
 
 /// Bytes of the disk that objects never get.
 const DISK_RESERVE: u64 = 64 << 20;
@@ -173,17 +175,16 @@ async fn serve(
     let listener = TcpListener::bind(&wanted.listen)
         .await
         .map_err(|source| ObjectTargetError::Listen { address: wanted.listen.clone(), source })?;
-    let pool = Arc::new(Pool::start()?);
-    let service = Arc::new(ObjectService::new(Arc::clone(store), fences, Arc::clone(&pool)));
+    let service = Arc::new(ObjectService::start(Arc::clone(store), fences)?);
     let stop = CancellationToken::new();
-    let serving = tokio::spawn(server::serve(listener, identity, service, stop.clone()));
+    let serving = tokio::spawn(server::serve(listener, identity, Arc::clone(&service), stop.clone()));
     let checkpoints = tokio::spawn(checkpoints(Arc::clone(store)));
     dir.ready()?;
     termination::requested().await?;
     stop.cancel();
     checkpoints.abort();
     let served = serving.await.map_err(io::Error::other)?;
-    tokio::task::spawn_blocking(move || pool.finish()).await.map_err(io::Error::other)?;
+    tokio::task::spawn_blocking(move || service.finish()).await.map_err(io::Error::other)?;
     Ok(served?)
 }
 

@@ -4,6 +4,7 @@
 //! Invariant: no request of a fenced session changes an object, however long it waited in a queue.
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -19,12 +20,14 @@ use tracing::{debug, error, info};
 
 use super::fence::{Fences, Session};
 use super::pool::{Kind, Pool};
+use super::reaper::Reaper;
 use crate::supervisor::chain;
 
 /// The store behind the wire.
 pub(super) struct ObjectService<D: Disk> {
     core: Arc<Core<D>>,
-    pool: Arc<Pool>,
+    pool: Pool,
+    reaper: Arc<Reaper>,
     sessions: RwLock<HashMap<u64, Session>>,
 }
 
@@ -35,8 +38,17 @@ struct Core<D: Disk> {
 }
 
 impl<D: Disk> ObjectService<D> {
-    pub fn new(store: Arc<ObjectStore<D>>, fences: Fences, pool: Arc<Pool>) -> Self {
-        Self { core: Arc::new(Core { store, fences }), pool, sessions: RwLock::default() }
+    /// Starts the threads that serve requests.
+    pub fn start(store: Arc<ObjectStore<D>>, fences: Fences) -> io::Result<Self> {
+        let reaper = Arc::new(Reaper::start(Arc::clone(&store))?);
+        let core = Arc::new(Core { store, fences });
+        Ok(Self { core, pool: Pool::start()?, reaper, sessions: RwLock::default() })
+    }
+
+    /// Does what was asked before, and ends the threads.
+    pub fn finish(&self) {
+        self.pool.finish();
+        self.reaper.finish();
     }
 
     /// Returns whom a connection speaks for, when it may ask this.
@@ -57,6 +69,15 @@ impl<D: Disk> ObjectService<D> {
             // A connection says first for whom it speaks.
             (None, Role::Client | Role::Mover) => Err(Fault::Evicted),
         }
+    }
+
+    /// Removes objects now, and answers when it is durable.
+    fn destroy(&self, objects: Vec<ObjectId>, responder: Responder<Object>) {
+        let (core, reaper) = (Arc::clone(&self.core), Arc::clone(&self.reaper));
+        self.pool.give(Kind::Move, move || match core.destroy(&objects) {
+            Ok(()) => reaper.settle(objects, responder),
+            Err(fault) => responder.send(Err(fault), Bytes::new()),
+        });
     }
 }
 
@@ -91,13 +112,14 @@ impl<D: Disk> Service<Object> for ObjectService<D> {
         let kind = match &request {
             // Admitted above, and nothing is left to do.
             Request::Connect { .. } => return responder.send(Ok(Reply::Done), Bytes::new()),
-            Request::Sync { .. } | Request::Fence { .. } | Request::Destroy { .. } => Kind::Sync,
+            Request::Sync { .. } | Request::Fence { .. } => Kind::Sync,
             Request::Read { .. }
             | Request::Write { .. }
             | Request::Truncate { .. }
             | Request::Punch { .. }
             | Request::Stat { .. }
             | Request::Space => Kind::Move,
+            Request::Destroy { objects } => return self.destroy(objects.clone(), responder),
         };
         let core = Arc::clone(&self.core);
         self.pool.give(kind, move || match core.act(session, request, bulk) {
@@ -112,7 +134,8 @@ impl<D: Disk> Core<D> {
         let store = &self.store;
         let done = |()| (Reply::Done, Bytes::new());
         match request {
-            Request::Connect { .. } => Ok(done(())),
+            // Both are served before anything else.
+            Request::Connect { .. } | Request::Destroy { .. } => Ok(done(())),
             Request::Fence { client, epoch } => self.fence(client, epoch).map(done),
             Request::Read { object, offset, length } => {
                 within_transfer(u64::from(length))?;
@@ -150,7 +173,6 @@ impl<D: Disk> Core<D> {
                 let stats = objects.iter().map(stat).collect::<Result<_, Fault>>()?;
                 Ok((Reply::Stats { stats }, Bytes::new()))
             }
-            Request::Destroy { objects } => self.destroy(&objects).map(done),
             Request::Space => {
                 let space = store.space().map_err(|error| fault_of("space", &error))?;
                 let (capacity, used, objects) = (space.capacity, space.used, space.objects);
@@ -167,7 +189,7 @@ impl<D: Disk> Core<D> {
         })
     }
 
-    /// Removes objects for good: who asks forgets them then.
+    /// Removes objects; a power loss may bring them back until that is synced.
     fn destroy(&self, objects: &[ObjectId]) -> Result<(), Fault> {
         for object in objects {
             self.store.destroy(*object).map_err(|error| fault("destroy", *object, &error))?;
@@ -184,7 +206,8 @@ fn fault(request: &'static str, object: ObjectId, error: &StoreError) -> Fault {
     report(request, Some(object), error)
 }
 
-fn fault_of(request: &'static str, error: &StoreError) -> Fault {
+/// Says what a caller sees of an error that concerns no single object.
+pub(super) fn fault_of(request: &'static str, error: &StoreError) -> Fault {
     report(request, None, error)
 }
 

@@ -112,9 +112,7 @@ impl<D: Disk> ObjectStore<D> {
     }
 
     fn sync_folders(&self, folders: &[Folder]) -> Result<(), StoreError> {
-        if folders.len() > SYNC_EACH_MAX {
-            return self.sync_everything();
-        }
+        // Each, however many: the first commits the file system's journal, and the others find it done.
         for folder in folders {
             let changes = self.folder(*folder).changes.load(Ordering::SeqCst);
             self.disk.sync_folder(*folder).map_err(|cause| self.stop(cause))?;
