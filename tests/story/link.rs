@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
 
+use lustre_s3::{Condition, Endpoint, Metadata, ObjectStorage, PutOptions, S3Client};
+
 use crate::lab::{Lab, wait_until};
 
 /// Makes a folder with files of many sizes, modes and times, a symbolic link and an empty folder.
@@ -92,12 +94,18 @@ fn a_bucket_appears_as_files_and_changes_travel_back() {
 fn odd_keys_are_refused_one_by_one_and_the_rest_is_imported() {
     let lab = Lab::new();
     lab.write("bucket/good", "good");
-    let odd = ["a//b", "../up", "x/../y", "trailing/"];
-    for key in odd {
-        let name: String = key.bytes().map(|byte| format!("{byte:02x}")).collect();
-        lab.write(&format!("bucket/.lustre-bucket/odd/{name}"), "content");
-    }
-    lab.spec(&(lab.cluster(1, "NONE") + &lab.link() + &lab.mount("mnt")));
+    let link = lab.link();
+    let bucket = &link[..link.find("data_repository_association").expect("the link is there")];
+    lab.spec(
+        &(lab.cluster(1, "NONE") + bucket + "output \"endpoint\" {\n  value = bucket.data.endpoint_url\n}\n"),
+    );
+    lab.apply();
+    let endpoint = lab.must(["output", "-raw", "endpoint"]).stdout;
+    let long = "l".repeat(300);
+    let odd = ["a//b", "../up", "x/../y", "trailing/", "/absolute", long.as_str()];
+    put_objects(&lab, &endpoint, &odd);
+
+    lab.spec(&(lab.cluster(1, "NONE") + &link + &lab.mount("mnt")));
     lab.apply();
     assert_eq!(lab.sh("ls mnt/data"), "good\n");
     let status = lab.must(["status"]).stdout;
@@ -105,4 +113,23 @@ fn odd_keys_are_refused_one_by_one_and_the_rest_is_imported() {
         assert!(status.contains(key), "{key} is named: {status}");
     }
     assert!(!lab.path("up").exists() && !lab.path("mnt/up").exists());
+}
+
+/// Writes objects with an ordinary S3 client.
+fn put_objects(lab: &Lab, endpoint: &str, keys: &[&str]) {
+    let endpoint = Endpoint {
+        bucket: "data".to_owned(),
+        endpoint_url: Some(endpoint.trim().to_owned()),
+        region: None,
+        path_style: true,
+        credentials_file: Some(lab.path("agent/credentials/data").to_string_lossy().into_owned()),
+    };
+    let options = PutOptions { metadata: Metadata::new(), content_type: None, condition: Condition::Always };
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    runtime.block_on(async {
+        let client = S3Client::connect(&endpoint).await.expect("the bucket answers");
+        for key in keys {
+            client.put(key, "content".into(), &options).await.expect("any key can be an object");
+        }
+    });
 }
