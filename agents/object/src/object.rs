@@ -36,7 +36,7 @@ pub(crate) struct Object<F> {
 #[derive(Debug)]
 pub(crate) enum State<F> {
     /// Nobody looked yet.
-    Unknown,
+    Unseen,
     /// It has no file.
     Absent,
     /// It has.
@@ -108,7 +108,7 @@ pub(crate) struct Found {
 impl<F> Object<F> {
     /// Returns an object of which nothing is known.
     pub fn new(id: ObjectId) -> Self {
-        let state = RwLock::new(State::Unknown);
+        let state = RwLock::new(State::Unseen);
         Self { id, state, syncing: Mutex::new(()), used_at: AtomicU64::new(0) }
     }
 

@@ -116,7 +116,7 @@ impl<D: Disk> ObjectStore<D> {
         let state = object.shared();
         let body = match &*state {
             State::Present(body) => body,
-            State::Unknown | State::Absent => return Ok(Bytes::new()),
+            State::Unseen | State::Absent => return Ok(Bytes::new()),
             State::Broken => return Err(StoreError::Broken { object: id }),
         };
         let range = offset..offset.saturating_add(length.into()).min(body.header.size);
@@ -207,7 +207,7 @@ impl<D: Disk> ObjectStore<D> {
                 let (size, mtime) = (body.header.size, body.header.mtime);
                 Ok(ObjectStat { size, blocks: body.stored / STAT_BLOCK, mtime })
             }
-            State::Unknown | State::Absent => {
+            State::Unseen | State::Absent => {
                 Ok(ObjectStat { size: 0, blocks: 0, mtime: Timestamp::default() })
             }
             State::Broken => Err(StoreError::Broken { object: id }),
@@ -226,7 +226,7 @@ impl<D: Disk> ObjectStore<D> {
             State::Absent => return Ok(()),
             State::Present(body) => body.stored,
             // Not readable any more: ask the disk what goes.
-            State::Unknown | State::Broken => match self.disk.open(name) {
+            State::Unseen | State::Broken => match self.disk.open(name) {
                 Ok(Some(file)) => file.stored().unwrap_or(0),
                 Ok(None) | Err(_) => return loading,
             },
@@ -285,7 +285,7 @@ impl<D: Disk> ObjectStore<D> {
     fn prepare(&self, object: &Object<D::File>, offset: u64, data: &[u8]) -> Prepared {
         let format = match &*object.shared() {
             State::Present(body) => body.header.format,
-            State::Unknown | State::Absent | State::Broken => self.format(),
+            State::Unseen | State::Absent | State::Broken => self.format(),
         };
         self.prepare_as(format, offset, data)
     }
@@ -347,7 +347,7 @@ impl<D: Disk> ObjectStore<D> {
         }
         let body = match &mut *state {
             State::Present(body) => body,
-            State::Unknown | State::Absent => return Ok(()),
+            State::Unseen | State::Absent => return Ok(()),
             State::Broken => return Err(StoreError::Broken { object: object.id }),
         };
         let before = body.header;
@@ -417,14 +417,14 @@ impl<D: Disk> ObjectStore<D> {
 
     /// Makes sure that it is known whether the object has a file.
     fn loaded(&self, object: &Object<D::File>) -> Result<(), StoreError> {
-        if matches!(*object.shared(), State::Unknown) {
+        if matches!(*object.shared(), State::Unseen) {
             self.load(object, &mut object.exclusive())?;
         }
         Ok(())
     }
 
     fn load(&self, object: &Object<D::File>, state: &mut State<D::File>) -> Result<(), StoreError> {
-        if !matches!(state, State::Unknown) {
+        if !matches!(state, State::Unseen) {
             return Ok(());
         }
         let file =

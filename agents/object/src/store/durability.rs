@@ -151,7 +151,7 @@ impl<D: Disk> ObjectStore<D> {
         }
         let settled = match &*state {
             State::Present(body) => is_settled(body),
-            State::Unknown | State::Absent | State::Broken => true,
+            State::Unseen | State::Absent | State::Broken => true,
         };
         if settled {
             self.cache.settled(object.id);
@@ -182,6 +182,6 @@ fn begin<F>(object: &Object<F>) -> Option<Begun<F>> {
             chunked::sync_begins(&mut body.chunks);
             Some(Begun { file: Arc::clone(&body.file), changes: body.changes, named: body.named })
         }
-        State::Unknown | State::Absent | State::Broken => None,
+        State::Unseen | State::Absent | State::Broken => None,
     }
 }
