@@ -30,6 +30,10 @@ const BATCH_MAX: usize = 1024;
 const TICK: Duration = Duration::from_millis(50);
 
 /// What happens to the writer.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every event is a request; boxing would cost each of them"
+)]
 pub(super) enum Event {
     Connected {
         peer: Peer<Metadata>,
