@@ -470,7 +470,10 @@ impl<D: Disk> ObjectStore<D> {
 /// next power loss would show it again.
 fn clean_tail<F: DiskFile>(body: &mut Body<F>, change: &Change<'_, F>) -> Result<(), StoreError> {
     if body.tail == Tail::Unchecked && cut_tail(body, change)? == Cut::Bytes {
+        chunked::sync_begins(&mut body.chunks);
         body.file.sync().map_err(|cause| StoreError::Stopped { cause: cause.into() })?;
+        // Otherwise the next version could be named beside the one that was cut, and fall back to it.
+        chunked::sync_ended(body, change.view, body.changes + 1);
     }
     body.tail = Tail::Zeros;
     Ok(())

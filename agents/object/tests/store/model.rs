@@ -290,3 +290,16 @@ proptest! {
         run(acts, Compression::Lz4, Tearing::WholePages, true);
     }
 }
+
+#[test]
+fn a_tail_that_was_cut_after_a_crash_does_not_come_back() {
+    for seed in 0..200 {
+        let mut harness = Harness::new(Compression::Lz4, Tearing::WholePages);
+        harness.act(Act::Write { object: 0, offset: 131_072, length: 131_072, seed: 2 });
+        harness.act(Act::Checkpoint);
+        harness.act(Act::Truncate { object: 0, size: 165_807 });
+        harness.act(Act::LosePower { seed });
+        harness.act(Act::Append { object: 0, length: 6226, seed: 0 });
+        harness.act(Act::LosePower { seed: seed.wrapping_mul(31) });
+    }
+}
