@@ -144,6 +144,11 @@ impl Success {
 }
 
 impl Failure {
+    /// Returns the gates that stopped the command; none when something else did.
+    pub fn gates(&self) -> &[Gate] {
+        if let Self::Gated { gates } | Self::Apply(ApplyError::Gated { gates }) = self { gates } else { &[] }
+    }
+
     /// Returns the exit code.
     pub fn code(&self) -> ExitCode {
         match self {

@@ -78,10 +78,8 @@ impl Folder {
 }
 
 fn refused(error: &io::Error) -> WorldError {
-    match error.kind() {
-        io::ErrorKind::NotFound => WorldError::NotFound,
-        kind => WorldError::Refused(kind),
-    }
+    let kind = error.kind();
+    if kind == io::ErrorKind::NotFound { WorldError::NotFound } else { WorldError::Refused(kind) }
 }
 
 impl World for Folder {

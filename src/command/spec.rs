@@ -52,14 +52,14 @@ pub fn load(flags: &VariableFlags, asking: Asking) -> Result<Spec, Failure> {
     let (program, diagnostics) = Program::load(texts.clone(), &KINDS);
     let folder = Folder::new(std::env::current_dir()?);
     let mut spec = Spec { files: texts, program, inputs: Vec::new(), diagnostics, folder };
-    spec.from_environment();
+    spec.take_environment();
     for (name, text) in files::values(here)? {
-        spec.from_file(&name, &text);
+        spec.take_file(&name, &text);
     }
     for given in &flags.given {
         match given {
-            Variable::Assignment(text) => spec.from_flag(text),
-            Variable::File(path) => spec.from_file(&path.to_string_lossy(), &files::text(path)?),
+            Variable::Assignment(text) => spec.take_flag(text),
+            Variable::File(path) => spec.take_file(&path.to_string_lossy(), &files::text(path)?),
         }
     }
     if let Asking::Allowed(terminal) = asking {
@@ -69,7 +69,7 @@ pub fn load(flags: &VariableFlags, asking: Asking) -> Result<Spec, Failure> {
 }
 
 impl Spec {
-    fn from_environment(&mut self) {
+    fn take_environment(&mut self) {
         for variable in self.program.variables() {
             let name = format!("{ENVIRONMENT}{}", variable.name);
             if let Ok(text) = std::env::var(&name) {
@@ -79,13 +79,13 @@ impl Spec {
         }
     }
 
-    fn from_file(&mut self, name: &str, text: &str) {
+    fn take_file(&mut self, name: &str, text: &str) {
         let (inputs, found) = self.program.read_values(name, text);
         self.inputs.extend(inputs);
         self.diagnostics.extend(found);
     }
 
-    fn from_flag(&mut self, text: &str) {
+    fn take_flag(&mut self, text: &str) {
         if let Some((name, value)) = text.split_once('=') {
             let (name, given) = (name.trim().to_owned(), Given::Text(value.to_owned()));
             self.inputs.push(Input { name, given, origin: Origin::CommandLine });

@@ -68,19 +68,15 @@ struct Session(Arc<Client>);
 
 impl Session {
     async fn done(&self, request: Request) -> Result<(), Fault> {
-        match self.0.call(&request).await? {
-            Reply::Done => Ok(()),
-            _other => Err(Fault::Io),
-        }
+        let reply = self.0.call(&request).await?;
+        if let Reply::Done = reply { Ok(()) } else { Err(Fault::Io) }
     }
 }
 
 impl FileSystem for Session {
     async fn receive(&self, limit: u32, wait_ms: u32) -> Result<Vec<HsmAction>, Fault> {
-        match self.0.call(&Request::HsmReceive { limit, wait_ms }).await? {
-            Reply::Actions { actions } => Ok(actions),
-            _other => Err(Fault::Io),
-        }
+        let reply = self.0.call(&Request::HsmReceive { limit, wait_ms }).await?;
+        if let Reply::Actions { actions } = reply { Ok(actions) } else { Err(Fault::Io) }
     }
 
     async fn progress(&self, progress: HsmProgress) -> Result<(), Fault> {
@@ -92,9 +88,11 @@ impl FileSystem for Session {
     }
 
     async fn links(&self) -> Result<Vec<Link>, Fault> {
-        match self.0.call(&Request::Links).await? {
-            Reply::Links { links } => Ok(links.into_iter().map(|status| status.link).collect()),
-            _other => Err(Fault::Io),
+        let reply = self.0.call(&Request::Links).await?;
+        if let Reply::Links { links } = reply {
+            Ok(links.into_iter().map(|status| status.link).collect())
+        } else {
+            Err(Fault::Io)
         }
     }
 
@@ -103,17 +101,17 @@ impl FileSystem for Session {
         link: LinkId,
         entries: Vec<ImportEntry>,
     ) -> Result<(u64, Vec<ImportRefusal>), Fault> {
-        match self.0.call(&Request::Import { link, entries }).await? {
-            Reply::Imported { imported, refused } => Ok((imported, refused)),
-            _other => Err(Fault::Io),
+        let reply = self.0.call(&Request::Import { link, entries }).await?;
+        if let Reply::Imported { imported, refused } = reply {
+            Ok((imported, refused))
+        } else {
+            Err(Fault::Io)
         }
     }
 
     async fn attr(&self, fid: Fid) -> Result<Attr, Fault> {
-        match self.0.call(&Request::GetAttr { fid }).await? {
-            Reply::Entry { entry, .. } => Ok(entry.attr),
-            _other => Err(Fault::Io),
-        }
+        let reply = self.0.call(&Request::GetAttr { fid }).await?;
+        if let Reply::Entry { entry, .. } = reply { Ok(entry.attr) } else { Err(Fault::Io) }
     }
 
     async fn read(&self, layout: &Layout, range: Range<u64>) -> Result<Bytes, Fault> {

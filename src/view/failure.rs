@@ -5,7 +5,6 @@
 use std::error::Error;
 
 use anstyle::{AnsiColor, Style};
-use lustre_apply::ApplyError;
 use lustre_model::diagnostic::{Diagnostic, Sources};
 use lustre_model::plan::{Gate, GateReason};
 use serde_json::{Value as Json, json};
@@ -20,26 +19,16 @@ const BAD: Style = AnsiColor::Red.on_default().bold();
 
 /// Shows a failure to a person.
 pub fn show(terminal: Terminal, failure: &Failure) {
-    match failure {
-        // Shown already by who found it.
-        Failure::Diagnosed { diagnostics, .. } if diagnostics.is_empty() => {}
-        Failure::Diagnosed { diagnostics, sources } => {
+    if let Failure::Diagnosed { diagnostics, sources } = failure {
+        // Without any, who found them has shown them already.
+        if !diagnostics.is_empty() {
             terminal.tell(diagnostic::draw(diagnostics, sources, terminal.err_colour()).trim_end());
         }
-        Failure::Gated { gates } | Failure::Apply(ApplyError::Gated { gates }) => {
-            terminal.tell(&format!("{} {failure}", paint(terminal.err_colour(), BAD, "Error:")));
-            for gate in gates {
-                terminal.tell(&format!("  - {}: {}", gate.address, reason(gate)));
-            }
-        }
-        _other => {
-            let mut text = format!("{} {failure}", paint(terminal.err_colour(), BAD, "Error:"));
-            let mut next = failure.source();
-            while let Some(source) = next {
-                text.push_str(&format!("\n  because {source}"));
-                next = source.source();
-            }
-            terminal.tell(&text);
+    } else {
+        terminal.tell(&format!("{} {failure}", paint(terminal.err_colour(), BAD, "Error:")));
+        causes(failure).iter().for_each(|cause| terminal.tell(&format!("  because {cause}")));
+        for gate in failure.gates() {
+            terminal.tell(&format!("  - {}: {}", gate.address, reason(gate)));
         }
     }
     if let Some(hint) = failure.hint() {
@@ -49,29 +38,33 @@ pub fn show(terminal: Terminal, failure: &Failure) {
 
 /// Shows a failure as lines of the event stream.
 pub fn stream(stream: Stream, failure: &Failure) {
-    match failure {
-        Failure::Diagnosed { diagnostics, sources } => {
-            diagnostics.iter().for_each(|found| stream.diagnostic(found, sources));
-        }
-        Failure::Gated { gates } | Failure::Apply(ApplyError::Gated { gates }) => {
-            let gates: Vec<Json> =
-                gates.iter().map(|gate| json!({ "addr": gate.address, "reason": gate.reason })).collect();
-            let more = json!({ "gates": gates, "hint": failure.hint(), "data_loss": true });
-            stream.line("error", &format!("Error: {failure}"), "gated", more);
-        }
-        _other => stream.diagnostic(&as_diagnostic(failure), &Sources::default()),
+    if let Failure::Diagnosed { diagnostics, sources } = failure {
+        diagnostics.iter().for_each(|found| stream.diagnostic(found, sources));
+    } else if failure.gates().is_empty() {
+        stream.diagnostic(&as_diagnostic(failure), &Sources::default());
+    } else {
+        let gate = |gate: &Gate| json!({ "addr": gate.address, "reason": gate.reason });
+        let gates: Vec<Json> = failure.gates().iter().map(gate).collect();
+        let data_loss = failure.gates().iter().any(|gate| gate.reason == GateReason::DataLoss);
+        let more = json!({ "gates": gates, "hint": failure.hint(), "data_loss": data_loss });
+        stream.line("error", &format!("Error: {failure}"), "gated", more);
     }
 }
 
-/// Returns a failure without a place as a diagnostic.
-pub fn as_diagnostic(failure: &Failure) -> Diagnostic {
+/// Returns why a failure came about, outermost first.
+fn causes(failure: &Failure) -> Vec<String> {
     let mut causes = Vec::new();
     let mut next = failure.source();
     while let Some(source) = next {
         causes.push(source.to_string());
         next = source.source();
     }
-    let found = Diagnostic::error("E0001", failure.to_string()).detail(causes.join(": "));
+    causes
+}
+
+/// Returns a failure without a place as a diagnostic.
+pub fn as_diagnostic(failure: &Failure) -> Diagnostic {
+    let found = Diagnostic::error("E0001", failure.to_string()).detail(causes(failure).join(": "));
     match failure.hint() {
         Some(hint) => found.hint(hint),
         None => found,

@@ -156,7 +156,7 @@ fn bytes(number: u64) -> String {
     if place == 0 {
         return format!("{number} B");
     }
-    let tenths = u128::from(number) * 10 >> (10 * place);
+    let tenths = (u128::from(number) * 10) >> (10 * place);
     format!("{}.{} {}", tenths / 10, tenths % 10, units[place])
 }
 

@@ -92,10 +92,8 @@ fn coming_buckets(plan: &Plan) -> BTreeSet<String> {
 /// Returns the spec of a host as planned, when it is known.
 fn spec(plan: &Plan, host: &Address) -> Option<HostSpec> {
     let change = plan.changes().iter().find(|change| change.address == *host)?;
-    match typed(Kind::Host, change.after.as_ref()?)? {
-        Resource::Host(spec) => Some(spec),
-        _other => None,
-    }
+    let Resource::Host(spec) = typed(Kind::Host, change.after.as_ref()?)? else { return None };
+    Some(spec)
 }
 
 /// Reads attributes, unless some are not known yet: then nothing can be probed.

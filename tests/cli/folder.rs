@@ -26,13 +26,12 @@ impl Said {
 
     /// Standard output as JSON.
     pub fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}\n{}", self.all()))
+        serde_json::from_str(&self.stdout).expect("standard output is JSON")
     }
 
     /// Standard output as one JSON object a line.
     pub fn lines(&self) -> Vec<serde_json::Value> {
-        let parse = |line: &str| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"));
-        self.stdout.lines().map(parse).collect()
+        self.stdout.lines().map(|line| serde_json::from_str(line).expect("each line is JSON")).collect()
     }
 }
 

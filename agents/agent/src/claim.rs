@@ -4,6 +4,7 @@
 //! here).
 //! Invariant: a file that no process of ours noted as its own survives every removal.
 
+use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
 use std::path::{Component, Path, PathBuf};
 
@@ -157,14 +158,20 @@ pub(crate) fn claim(dir: &ProcessDir, spec: &ProcessSpec) -> Result<(), ClaimErr
     }
 }
 
-/// Makes a folder and those above it, noting each before it is made.
+/// Makes a folder and those above it, noting each before it is made. Folders above that were made for a neighbour are
+/// noted too, so that whichever of them ends last removes them.
 fn make_folders(dir: &ProcessDir, path: &Path) -> Result<(), ClaimError> {
-    let mut missing = Vec::new();
+    let (mut missing, mut present) = (Vec::new(), Vec::new());
     for ancestor in path.ancestors() {
-        if is_folder(ancestor)? {
-            break;
+        if !present.is_empty() || is_folder(ancestor)? {
+            present.push(ancestor);
+        } else {
+            missing.push(ancestor);
         }
-        missing.push(ancestor);
+    }
+    let of_neighbours = made_for_neighbours(dir)?;
+    for folder in present.into_iter().rev().filter(|folder| of_neighbours.contains(*folder)) {
+        dir.makes_folder(folder)?;
     }
     for folder in missing.into_iter().rev() {
         dir.makes_folder(folder)?;
@@ -178,6 +185,19 @@ fn make_folders(dir: &ProcessDir, path: &Path) -> Result<(), ClaimError> {
     Ok(())
 }
 
+/// Folders that were made for the other processes of this agent.
+fn made_for_neighbours(dir: &ProcessDir) -> Result<BTreeSet<PathBuf>, ClaimError> {
+    let Some(processes) = dir.path().parent() else { return Ok(BTreeSet::new()) };
+    let mut made = BTreeSet::new();
+    for entry in fs_err::read_dir(processes)? {
+        let entry = entry?;
+        if entry.file_type()?.is_dir() {
+            made.extend(ProcessDir::new(entry.path()).made_folders()?);
+        }
+    }
+    Ok(made)
+}
+
 /// Deletes what the process noted as created, then the folders made for it that are empty.
 pub(crate) fn erase(dir: &ProcessDir, spec: &ProcessSpec) -> Result<(), ClaimError> {
     for path in dir.created()?.iter().rev() {
@@ -188,42 +208,13 @@ pub(crate) fn erase(dir: &ProcessDir, spec: &ProcessSpec) -> Result<(), ClaimErr
         delete(path)?;
     }
     for folder in dir.made_folders()?.iter().rev() {
-        // Tried again after it was handed on: a neighbour that left in between did not read its note any more.
-        if !remove_empty(folder)? && hand_on(dir, folder)? {
-            remove_empty(folder)?;
+        match fs_err::remove_dir(folder) {
+            Ok(()) => durable::sync_parent(folder)?,
+            Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {}
+            Err(error) => return Err(error.into()),
         }
     }
     Ok(())
-}
-
-/// Removes a folder unless something is in it; says whether it is gone.
-fn remove_empty(folder: &Path) -> io::Result<bool> {
-    match fs_err::remove_dir(folder) {
-        Ok(()) => durable::sync_parent(folder).map(|()| true),
-        Err(error) if error.kind() == ErrorKind::NotFound => Ok(true),
-        Err(error) if error.kind() == ErrorKind::DirectoryNotEmpty => Ok(false),
-        Err(error) => Err(error),
-    }
-}
-
-/// Notes a folder that was made for this process with the neighbours that live in it, so that the last of them removes
-/// it; says whether there are any.
-fn hand_on(dir: &ProcessDir, folder: &Path) -> Result<bool, ClaimError> {
-    let Some(processes) = dir.path().parent() else { return Ok(false) };
-    let mut handed = false;
-    for entry in fs_err::read_dir(processes)? {
-        let neighbour = ProcessDir::new(entry?.path());
-        if neighbour.path() == dir.path() {
-            continue;
-        }
-        let spec = neighbour.optional::<ProcessSpec>("spec.json")?;
-        let lives_there = spec.as_ref().and_then(folder_of).is_some_and(|own| own.starts_with(folder));
-        // A folder of its own process may be removed under us; then there is nobody to tell.
-        if lives_there && neighbour.makes_folder(folder).is_ok() {
-            handed = true;
-        }
-    }
-    Ok(handed)
 }
 
 /// A process may only call its own what lies inside its folder, no symbolic link on the way, or is its credentials file.
@@ -306,6 +297,20 @@ mod tests {
         erase(&one, &first).unwrap();
         assert!(!root.path().join("srv").exists(), "folders that were made go when they are empty");
         erase(&one, &first).unwrap();
+    }
+
+    #[test]
+    fn the_last_target_out_removes_the_folder_that_the_first_one_made() {
+        let root = tempfile::tempdir().unwrap();
+        let (one, two) = (process(root.path(), "one"), process(root.path(), "two"));
+        let base = root.path().join("srv/ost");
+        let (first, second) = (object(&base.join("0"), 0), object(&base.join("1"), 1));
+        claim(&one, &first).unwrap();
+        claim(&two, &second).unwrap();
+        erase(&one, &first).unwrap();
+        assert!(base.join("1").exists());
+        erase(&two, &second).unwrap();
+        assert!(!root.path().join("srv").exists());
     }
 
     #[test]

@@ -127,7 +127,7 @@ async fn enrol(
         if trusted == realm.authority_pem().as_bytes() {
             return Ok(());
         }
-        return Err(StepError::Foreign { host: host.clone(), path: spec.path.clone() });
+        return Err(StepError::Foreign { host: Box::new(host.clone()), path: spec.path.clone() });
     }
     let csr = run_ok(connection, &Command::new(program, &["enrol", "--dir", &spec.path])).await?;
     let credential = realm.sign(&String::from_utf8_lossy(&csr), Role::Agent, &host.to_string())?;
@@ -149,7 +149,10 @@ pub async fn wait_until_gone(host: &Address, spec: &HostSpec) -> Result<(), Step
     let begun = Instant::now();
     while TcpStream::connect(spec.control_address()).await.is_ok() {
         if begun.elapsed() > END_MAX {
-            return Err(StepError::StillKept { host: host.clone(), processes: vec!["its agent".to_owned()] });
+            return Err(StepError::StillKept {
+                host: Box::new(host.clone()),
+                processes: vec!["its agent".to_owned()],
+            });
         }
         tokio::time::sleep(END_PAUSE).await;
     }

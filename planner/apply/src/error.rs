@@ -50,19 +50,19 @@ pub enum StepError {
     #[error("{host} is not in the state")]
     NoHost {
         /// Which.
-        host: Address,
+        host: Box<Address>,
     },
     /// Nothing answers where the agent should.
     #[error("the agent of {host} does not answer")]
     NoAgent {
         /// Whose.
-        host: Address,
+        host: Box<Address>,
     },
     /// Another deployment's agent lives in the folder.
     #[error("{path} on {host} belongs to the agent of another state")]
     Foreign {
         /// Which host.
-        host: Address,
+        host: Box<Address>,
         /// Its folder.
         path: String,
     },
@@ -70,16 +70,16 @@ pub enum StepError {
     #[error("the agent of {host} does not answer")]
     Agent {
         /// Whose.
-        host: Address,
+        host: Box<Address>,
         /// Why.
         #[source]
-        source: WireError,
+        source: Box<WireError>,
     },
     /// The agent said no.
     #[error("the agent of {host} could not do it")]
     Refused {
         /// Whose.
-        host: Address,
+        host: Box<Address>,
         /// Why.
         #[source]
         source: Refusal,
@@ -88,7 +88,7 @@ pub enum StepError {
     #[error("the agent of {host} gave an answer that does not belong to {asked}")]
     Unfitting {
         /// Whose.
-        host: Address,
+        host: Box<Address>,
         /// To which request.
         asked: &'static str,
     },
@@ -96,16 +96,16 @@ pub enum StepError {
     #[error("the metadata target of {cluster} does not answer")]
     Metadata {
         /// Of which cluster.
-        cluster: Address,
+        cluster: Box<Address>,
         /// Why.
         #[source]
-        source: WireError,
+        source: Box<WireError>,
     },
     /// The metadata target said no.
     #[error("the metadata target of {cluster} could not {what}")]
     MetadataRefused {
         /// Of which cluster.
-        cluster: Address,
+        cluster: Box<Address>,
         /// What was asked.
         what: &'static str,
         /// Why.
@@ -141,7 +141,7 @@ pub enum StepError {
     #[error("{host} still keeps {}", processes.join(", "))]
     StillKept {
         /// Which host.
-        host: Address,
+        host: Box<Address>,
         /// What it keeps.
         processes: Vec<String>,
     },

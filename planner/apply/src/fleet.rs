@@ -92,11 +92,13 @@ impl Fleet {
             Ok(fresh) => fresh,
             Err(WireError::Unreachable { .. } | WireError::TimedOut { .. }) => {
                 bootstrap::bring_up(host, spec, realm, &self.binary).await?;
-                connect_until(&spec.control_address(), realm.administrator(), START_MAX)
-                    .await
-                    .map_err(|source| StepError::Agent { host: host.clone(), source })?
+                connect_until(&spec.control_address(), realm.administrator(), START_MAX).await.map_err(
+                    |source| StepError::Agent { host: Box::new(host.clone()), source: Box::new(source) },
+                )?
             }
-            Err(source) => return Err(StepError::Agent { host: host.clone(), source }),
+            Err(source) => {
+                return Err(StepError::Agent { host: Box::new(host.clone()), source: Box::new(source) });
+            }
         };
         *connection = Some(fresh.clone());
         Ok(self.answering(host, &fresh))
@@ -108,7 +110,7 @@ impl Fleet {
         bootstrap::bring_up(host, spec, realm, &self.binary).await?;
         let connection = connect_until(&spec.control_address(), realm.administrator(), START_MAX)
             .await
-            .map_err(|source| StepError::Agent { host: host.clone(), source })?;
+            .map_err(|source| StepError::Agent { host: Box::new(host.clone()), source: Box::new(source) })?;
         *slot(&self.agents, host).lock().await = Some(connection.clone());
         Ok(self.answering(host, &connection))
     }
@@ -148,9 +150,10 @@ impl ClusterView {
     pub async fn open(world: &World, address: &Address) -> Result<Self, StepError> {
         let spec = cluster_spec(world, address)?;
         let realm = cluster_realm(world, address, spec.fs_name.as_str())?;
-        let (connection, _) = Connection::connect(&spec.metadata_address, realm.administrator(), CONNECT_MAX)
-            .await
-            .map_err(|source| StepError::Metadata { cluster: address.clone(), source })?;
+        let (connection, _) =
+            Connection::connect(&spec.metadata_address, realm.administrator(), CONNECT_MAX).await.map_err(
+                |source| StepError::Metadata { cluster: Box::new(address.clone()), source: Box::new(source) },
+            )?;
         Ok(Self { cluster: address.clone(), connection })
     }
 
@@ -166,9 +169,16 @@ impl ClusterView {
             acknowledged: metadata::Xid(0),
             request,
         };
-        let failed = |source| StepError::Metadata { cluster: self.cluster.clone(), source };
+        let failed = |source| StepError::Metadata {
+            cluster: Box::new(self.cluster.clone()),
+            source: Box::new(source),
+        };
         let (answer, _) = self.connection.call(&call, Bytes::new()).await.map_err(failed)?;
-        answer.map_err(|source| StepError::MetadataRefused { cluster: self.cluster.clone(), what, source })
+        answer.map_err(|source| StepError::MetadataRefused {
+            cluster: Box::new(self.cluster.clone()),
+            what,
+            source,
+        })
     }
 }
 
@@ -183,49 +193,53 @@ impl Agent {
         match connect(&spec.control_address(), realm.administrator()).await {
             Ok(connection) => Ok(Some(Self { host: host.clone(), token, connection })),
             Err(WireError::Unreachable { .. } | WireError::TimedOut { .. }) => Ok(None),
-            Err(source) => Err(StepError::Agent { host: host.clone(), source }),
+            Err(source) => Err(StepError::Agent { host: Box::new(host.clone()), source: Box::new(source) }),
         }
     }
 
     /// Asks once.
     pub async fn ask(&self, request: control::Request) -> Result<control::Reply, StepError> {
         let call = Call { token: self.token, request };
-        let failed = |source| StepError::Agent { host: self.host.clone(), source };
+        let failed =
+            |source| StepError::Agent { host: Box::new(self.host.clone()), source: Box::new(source) };
         let answer = match tokio::time::timeout(REQUEST_MAX, self.connection.call(&call, Bytes::new())).await
         {
             Ok(answered) => answered.map_err(failed)?.0,
             Err(_) => return Err(StepError::Stalled { what: "the agent's request", limit: REQUEST_MAX }),
         };
-        answer.map_err(|source| StepError::Refused { host: self.host.clone(), source })
+        answer.map_err(|source| StepError::Refused { host: Box::new(self.host.clone()), source })
     }
 
     fn unfitting(&self, asked: &'static str) -> StepError {
-        StepError::Unfitting { host: self.host.clone(), asked }
+        StepError::Unfitting { host: Box::new(self.host.clone()), asked }
     }
 
     /// Returns what the host is.
     pub async fn facts(&self) -> Result<control::Facts, StepError> {
-        match self.ask(control::Request::Facts).await? {
-            control::Reply::Facts { facts } => Ok(facts),
-            _other => Err(self.unfitting("facts")),
-        }
+        let control::Reply::Facts { facts } = self.ask(control::Request::Facts).await? else {
+            return Err(self.unfitting("facts"));
+        };
+        Ok(facts)
     }
 
     /// Returns what it keeps.
     pub async fn processes(&self) -> Result<Vec<ProcessStatus>, StepError> {
-        match self.ask(control::Request::Processes).await? {
-            control::Reply::Processes { processes } => Ok(processes),
-            _other => Err(self.unfitting("processes")),
-        }
+        let control::Reply::Processes { processes } = self.ask(control::Request::Processes).await? else {
+            return Err(self.unfitting("processes"));
+        };
+        Ok(processes)
     }
 
     /// Returns what came of these probes, in order.
     pub async fn probe(&self, probes: Vec<control::Probe>) -> Result<Vec<control::ProbeResult>, StepError> {
         let asked = probes.len();
-        match self.ask(control::Request::Probe { probes }).await? {
-            control::Reply::Probed { results } if results.len() == asked => Ok(results),
-            _other => Err(self.unfitting("probes")),
+        let reply = self.ask(control::Request::Probe { probes }).await?;
+        if let control::Reply::Probed { results } = reply
+            && results.len() == asked
+        {
+            return Ok(results);
         }
+        Err(self.unfitting("probes"))
     }
 
     /// Tells whether the process runs with exactly this spec.
@@ -242,10 +256,9 @@ impl Agent {
         process: &ProcessId,
         name: &str,
     ) -> Result<Credential, StepError> {
-        match self.ask(control::Request::Enrol { process: process.clone() }).await? {
-            control::Reply::Csr { pem } => Ok(realm.sign(&pem, role, name)?),
-            _other => Err(self.unfitting("enrol")),
-        }
+        let reply = self.ask(control::Request::Enrol { process: process.clone() }).await?;
+        let control::Reply::Csr { pem } = reply else { return Err(self.unfitting("enrol")) };
+        Ok(realm.sign(&pem, role, name)?)
     }
 
     /// Makes sure that the process runs, and answers.
@@ -255,10 +268,13 @@ impl Agent {
         spec: ProcessSpec,
         credential: Option<Credential>,
     ) -> Result<(), StepError> {
-        match self.ask(control::Request::Ensure { process, spec, credential }).await? {
-            control::Reply::Process { status } if is_running(&status) => Ok(()),
-            _other => Err(self.unfitting("ensure")),
+        let reply = self.ask(control::Request::Ensure { process, spec, credential }).await?;
+        if let control::Reply::Process { status } = reply
+            && is_running(&status)
+        {
+            return Ok(());
         }
+        Err(self.unfitting("ensure"))
     }
 
     /// Makes sure that a process runs with this spec under a certificate of its cluster that bears this name.
@@ -278,10 +294,8 @@ impl Agent {
 
     /// Stops the process and forgets it; one that is not there is fine.
     pub async fn remove(&self, process: ProcessId, data: control::DataFate) -> Result<(), StepError> {
-        match self.ask(control::Request::Remove { process, data }).await? {
-            control::Reply::Done => Ok(()),
-            _other => Err(self.unfitting("remove")),
-        }
+        let reply = self.ask(control::Request::Remove { process, data }).await?;
+        if reply == control::Reply::Done { Ok(()) } else { Err(self.unfitting("remove")) }
     }
 }
 
@@ -295,11 +309,12 @@ pub fn is_running(status: &ProcessStatus) -> bool {
 
 /// Returns the recorded spec of a host.
 pub fn host_spec(world: &World, host: &Address) -> Result<HostSpec, StepError> {
-    let missing = || StepError::NoHost { host: host.clone() };
+    let missing = || StepError::NoHost { host: Box::new(host.clone()) };
     let object = world.objects.get(host).ok_or_else(missing)?;
-    match Resource::from_attributes(Kind::Host, &object.attributes)? {
-        Resource::Host(spec) => Ok(spec),
-        _other => Err(missing()),
+    if let Resource::Host(spec) = Resource::from_attributes(Kind::Host, &object.attributes)? {
+        Ok(spec)
+    } else {
+        Err(missing())
     }
 }
 
@@ -311,11 +326,12 @@ pub fn realm(world: &World, cluster: &Address) -> Result<Realm, StepError> {
 
 /// Returns the recorded spec of a cluster.
 fn cluster_spec(world: &World, cluster: &Address) -> Result<ClusterSpec, StepError> {
-    let missing = || StepError::NoHost { host: cluster.clone() };
+    let missing = || StepError::NoHost { host: Box::new(cluster.clone()) };
     let object = world.objects.get(cluster).ok_or_else(missing)?;
-    match Resource::from_attributes(Kind::Cluster, &object.attributes)? {
-        Resource::Cluster(spec) => Ok(spec),
-        _other => Err(missing()),
+    if let Resource::Cluster(spec) = Resource::from_attributes(Kind::Cluster, &object.attributes)? {
+        Ok(spec)
+    } else {
+        Err(missing())
     }
 }
 

@@ -106,7 +106,7 @@ impl Observer {
         let spec = host_spec(&self.world, host)?;
         self.agent(host, &spec)
             .await?
-            .ok_or_else(|| StepError::NoAgent { host: host.clone() })?
+            .ok_or_else(|| StepError::NoAgent { host: Box::new(host.clone()) })?
             .processes()
             .await
     }
@@ -161,7 +161,7 @@ impl Observer {
         if results.len() == asked {
             Ok(results)
         } else {
-            Err(StepError::Unfitting { host: host.clone(), asked: "probes" })
+            Err(StepError::Unfitting { host: Box::new(host.clone()), asked: "probes" })
         }
     }
 
@@ -176,7 +176,7 @@ impl Observer {
     }
 
     async fn cluster(&self, cluster: &Address) -> Result<ClusterState, StepError> {
-        let unfitting = |asked| StepError::Unfitting { host: cluster.clone(), asked };
+        let unfitting = |asked| StepError::Unfitting { host: Box::new(cluster.clone()), asked };
         let view = ClusterView::open(&self.world, cluster).await?;
         let metadata::Reply::Links { links } = view.ask("list its links", metadata::Request::Links).await?
         else {
@@ -211,18 +211,19 @@ async fn space(realm: &Realm, address: &str) -> Result<Space, String> {
         .map_err(|error| error.to_string())?;
     let (answer, _) =
         connection.call(&object::Request::Space, Bytes::new()).await.map_err(|error| error.to_string())?;
-    match answer {
-        Ok(object::Reply::Space { capacity, used, objects }) => Ok(Space { capacity, used, objects }),
-        Ok(_other) => Err("it gave an answer that does not belong to the question".to_owned()),
-        Err(fault) => Err(fault.to_string()),
-    }
+    let object::Reply::Space { capacity, used, objects } = answer.map_err(|fault| fault.to_string())? else {
+        return Err("it gave an answer that does not belong to the question".to_owned());
+    };
+    Ok(Space { capacity, used, objects })
 }
 
 /// Returns the world with each object that drifted marked so, for a plan that makes it whole.
 pub fn as_observed(world: &World, drift: &BTreeMap<Address, String>) -> World {
     let mut observed = world.clone();
     for (address, cause) in drift {
-        if let Some(object) = observed.objects.get_mut(address).filter(|object| object.status == Status::Present) {
+        if let Some(object) =
+            observed.objects.get_mut(address).filter(|object| object.status == Status::Present)
+        {
             object.status = Status::Drifted { cause: cause.clone() };
         }
     }

@@ -50,7 +50,7 @@ pub enum TrustError {
     #[error("the state has no authority for {cluster}")]
     Missing {
         /// Which cluster.
-        cluster: Address,
+        cluster: Box<Address>,
     },
     /// A new authority could not be recorded, so it was not used.
     #[error("a new authority could not be recorded")]
@@ -164,7 +164,7 @@ pub fn cluster_authority(
 
 /// Opens the realm of a recorded cluster.
 pub fn cluster_realm(world: &World, cluster: &Address, fs_name: &str) -> Result<Realm, TrustError> {
-    let missing = || TrustError::Missing { cluster: cluster.clone() };
+    let missing = || TrustError::Missing { cluster: Box::new(cluster.clone()) };
     let private = &world.objects.get(cluster).ok_or_else(missing)?.private;
     let certificate = private.get(CERTIFICATE).ok_or_else(missing)?;
     let key = private.get(KEY).ok_or_else(missing)?;

@@ -141,7 +141,7 @@ pub async fn carry_out(apply: Apply) -> Result<Report, ApplyError> {
         refused: None,
         apply: Arc::new(apply),
     };
-    walk.to_the_end().await;
+    walk.run_out().await;
     walk.finish().await
 }
 
@@ -191,7 +191,7 @@ struct Walk {
 }
 
 impl Walk {
-    async fn to_the_end(&mut self) {
+    async fn run_out(&mut self) {
         let mut stop = self.apply.stop.clone();
         let mut seen = stop.urgency();
         let mut mention = tokio::time::interval(MENTION_EVERY);

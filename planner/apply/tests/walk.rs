@@ -37,7 +37,7 @@ impl Memory {
 
 impl Journal for Memory {
     fn append(&self, events: &[Event]) -> Result<(), JournalError> {
-        let mut world = self.world.lock().unwrap();
+        let mut world = self.world.lock().expect("no thread died with it");
         let room = self.room.load(Ordering::SeqCst);
         if room < events.len() {
             self.room.store(0, Ordering::SeqCst);
@@ -53,11 +53,11 @@ impl Journal for Memory {
     }
 
     fn world(&self) -> Arc<World> {
-        Arc::clone(&self.world.lock().unwrap())
+        Arc::clone(&self.world.lock().expect("no thread died with it"))
     }
 
     fn look(&self, look: &mut dyn FnMut(&World)) {
-        look(&self.world.lock().unwrap());
+        look(&self.world.lock().expect("no thread died with it"));
     }
 
     fn token(&self) -> u64 {
@@ -97,7 +97,7 @@ impl Perform for Imagined {
     }
 
     fn settle(&self, step: &Step, attributes: Attributes) -> Left {
-        self.order.lock().unwrap().push(step.id);
+        self.order.lock().expect("no thread died with it").push(step.id);
         Left { attributes, ..Left::default() }
     }
 
@@ -107,7 +107,7 @@ impl Perform for Imagined {
             self.at_work_most.fetch_max(now, Ordering::SeqCst);
             tokio::task::yield_now().await;
             self.at_work.fetch_sub(1, Ordering::SeqCst);
-            let journal = self.journal.lock().unwrap().clone();
+            let journal = self.journal.lock().expect("no thread died with it").clone();
             if let Some(journal) = journal {
                 let status = journal.world().objects[&task.step.address].status.clone();
                 assert_ne!(status, Status::Present, "the intent is recorded before anything is touched");
@@ -118,9 +118,9 @@ impl Perform for Imagined {
             if self.passing.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |n| n.checked_sub(1)).is_ok() {
                 let host = task.step.address.clone();
                 let source = lustre_wire::WireError::Ended { address: "a:1".to_owned() };
-                return Err(StepError::Agent { host, source });
+                return Err(StepError::Agent { host: Box::new(host), source: Box::new(source) });
             }
-            let mut there = self.there.lock().unwrap();
+            let mut there = self.there.lock().expect("no thread died with it");
             let name = task.step.address.to_string();
             match task.step.operation {
                 Operation::Delete => there.remove(&name).map_or(0, |_| 0),
@@ -129,7 +129,7 @@ impl Perform for Imagined {
                     *there.entry(name).or_insert(1)
                 }
             };
-            self.order.lock().unwrap().push(task.step.id);
+            self.order.lock().expect("no thread died with it").push(task.step.id);
             Ok(Left { attributes: task.attributes, private: task.private })
         }
         .boxed()
@@ -150,7 +150,7 @@ impl Watch for Watched {
             What::Failed { .. } => "failed",
             What::Skipped { .. } => "skipped",
         };
-        self.0.lock().unwrap().push(format!("{what} {}", event.address));
+        self.0.lock().expect("no thread died with it").push(format!("{what} {}", event.address));
     }
 }
 
@@ -166,7 +166,7 @@ fn plan(kinds: &[Kind], waits: &[Vec<usize>], world: &World) -> Plan {
     let mut ids: BTreeMap<usize, StepId> = BTreeMap::new();
     let mut sealed = Vec::new();
     for (index, (kind, waits)) in steps {
-        let id = StepId(u32::try_from(sealed.len()).unwrap());
+        let id = StepId(u32::try_from(sealed.len()).expect("few steps"));
         ids.insert(index, id);
         sealed.push(Step {
             id,
@@ -217,7 +217,7 @@ struct Run {
 
 fn run(plan: Plan, journal: Arc<Memory>, imagined: Imagined, before: impl FnOnce(&Stopper)) -> Run {
     let imagined = Arc::new(imagined);
-    *imagined.journal.lock().unwrap() = Some(Arc::clone(&journal));
+    *imagined.journal.lock().expect("no thread died with it") = Some(Arc::clone(&journal));
     let watched = Arc::new(Watched::default());
     let (stopper, stop) = stop();
     before(&stopper);
@@ -231,10 +231,13 @@ fn run(plan: Plan, journal: Arc<Memory>, imagined: Imagined, before: impl FnOnce
         parallelism: 3,
         stop,
     };
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build()
+        .expect("a runtime");
     let report = runtime.block_on(carry_out(apply));
-    *imagined.journal.lock().unwrap() = None;
+    *imagined.journal.lock().expect("no thread died with it") = None;
     Run { report, imagined, watched, world: journal.world() }
 }
 
@@ -266,13 +269,13 @@ proptest! {
         let ran = run(plan(&kinds, &waits, &world), Memory::new(world, usize::MAX), Imagined::default(), |_| {});
         let report = ran.report.expect("it runs");
         prop_assert!(report.is_complete());
-        let order = ran.imagined.order.lock().unwrap().clone();
+        let order = ran.imagined.order.lock().expect("no thread died with it").clone();
         prop_assert_eq!(order.len(), kinds.len());
         let place: BTreeMap<StepId, usize> = order.iter().enumerate().map(|(at, id)| (*id, at)).collect();
         prop_assert_eq!(place.len(), kinds.len());
         for (index, waits) in waits.iter().enumerate() {
-            let here = place[&StepId(u32::try_from(index).unwrap())];
-            prop_assert!(waits.iter().all(|wait| place[&StepId(u32::try_from(*wait).unwrap())] < here));
+            let here = place[&StepId(u32::try_from(index).expect("few steps"))];
+            prop_assert!(waits.iter().all(|wait| place[&StepId(u32::try_from(*wait).expect("few steps"))] < here));
         }
         prop_assert!(ran.imagined.at_work_most.load(Ordering::SeqCst) <= 3);
         prop_assert_eq!(ran.world.objects.len(), kinds.len());
@@ -313,7 +316,7 @@ proptest! {
         let world = World::new(Lineage("l".to_owned()));
         let journal = Memory::new(world.clone(), room);
         let first = run(plan(&kinds, &waits, &world), Arc::clone(&journal), Imagined::default(), |_| {});
-        let there = first.imagined.there.lock().unwrap().clone();
+        let there = first.imagined.there.lock().expect("no thread died with it").clone();
         // What was made is recorded at least as begun.
         for made in there.keys() {
             prop_assert!(first.world.objects.keys().any(|address| address.to_string() == *made));
@@ -325,7 +328,7 @@ proptest! {
         prop_assert!(second.report.expect("it runs").is_complete());
         prop_assert!(second.world.objects.values().all(|object| object.status == Status::Present));
         prop_assert_eq!(second.world.objects.len(), kinds.len());
-        let made = second.imagined.there.lock().unwrap();
+        let made = second.imagined.there.lock().expect("no thread died with it");
         let hosts = kinds.iter().filter(|kind| **kind == Kind::Host).count();
         prop_assert_eq!(made.len(), hosts);
         prop_assert!(made.values().all(|times| *times == 1), "nothing is built twice");
@@ -339,7 +342,14 @@ fn what_passes_is_tried_again_and_what_stays_is_not() {
     let ran =
         run(plan(&[Kind::Host], &[Vec::new()], &world), Memory::new(world.clone(), 10), imagined, |_| {});
     assert!(ran.report.expect("it runs").is_complete());
-    let retries = ran.watched.0.lock().unwrap().iter().filter(|seen| seen.starts_with("retrying")).count();
+    let retries = ran
+        .watched
+        .0
+        .lock()
+        .expect("no thread died with it")
+        .iter()
+        .filter(|seen| seen.starts_with("retrying"))
+        .count();
     assert_eq!(retries, 5);
 
     let imagined = Imagined { passing: AtomicUsize::new(100), ..Imagined::default() };
@@ -376,12 +386,14 @@ fn a_stale_a_foreign_and_a_gated_plan_touch_nothing() {
 
     let mut gated = PlanParts::from(made());
     gated.gates = vec![Gate { address: name(0), reason: GateReason::DataLoss }];
-    let ran = run(Plan::seal(gated.clone()).unwrap(), journal(&world), Imagined::default(), |_| {});
+    let ran = run(Plan::seal(gated.clone()).expect("in order"), journal(&world), Imagined::default(), |_| {});
     assert!(matches!(ran.report, Err(ApplyError::Gated { .. })));
-    assert!(ran.world.objects.is_empty() && ran.imagined.order.lock().unwrap().is_empty());
+    assert!(
+        ran.world.objects.is_empty() && ran.imagined.order.lock().expect("no thread died with it").is_empty()
+    );
 
     gated.allowances = vec![Allowance("host.*".to_owned())];
-    let ran = run(Plan::seal(gated).unwrap(), journal(&world), Imagined::default(), |_| {});
+    let ran = run(Plan::seal(gated).expect("in order"), journal(&world), Imagined::default(), |_| {});
     assert!(ran.report.expect("it is allowed").is_complete());
 }
 

@@ -42,7 +42,7 @@ async fn sweep(agent: &Agent) -> Result<(), StepError> {
     let kept = agent.processes().await?;
     let data: Vec<String> = kept.iter().filter(|one| holds_data(one)).map(name).collect();
     if !data.is_empty() {
-        return Err(StepError::StillKept { host: agent.host.clone(), processes: data });
+        return Err(StepError::StillKept { host: Box::new(agent.host.clone()), processes: data });
     }
     for one in kept {
         agent.remove(one.process, DataFate::Erase).await?;

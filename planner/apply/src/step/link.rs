@@ -122,8 +122,9 @@ async fn look(fleet: &Fleet, task: &Task, spec: &AssociationSpec) -> Result<Opti
 }
 
 async fn links(fleet: &Fleet, task: &Task, spec: &AssociationSpec) -> Result<Vec<LinkStatus>, StepError> {
-    match fleet.administer(&task.world, &spec.cluster, "list its links", Request::Links).await? {
-        Reply::Links { links } => Ok(links),
-        _other => Err(StepError::Unfitting { host: spec.metadata_host.clone(), asked: "links" }),
-    }
+    let reply = fleet.administer(&task.world, &spec.cluster, "list its links", Request::Links).await?;
+    let Reply::Links { links } = reply else {
+        return Err(StepError::Unfitting { host: Box::new(spec.metadata_host.clone()), asked: "links" });
+    };
+    Ok(links)
 }
