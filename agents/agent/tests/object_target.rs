@@ -2,7 +2,7 @@
 //!
 //! The store itself is tested by its own crate, on a disk that can be crashed.
 //! Invariant: every child is killed by its own handle, whatever happens to the test.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test program")]
+#![expect(clippy::unwrap_used, reason = "a test program")]
 
 use std::path::Path;
 use std::process::{Child, Command, Stdio};

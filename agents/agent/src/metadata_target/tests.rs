@@ -55,7 +55,13 @@ impl Service<Object> for Sizes {
             object::Request::Destroy { objects } => objects.iter().for_each(|object| {
                 sizes.remove(object);
             }),
-            other => panic!("a metadata target does not ask for {other:?}"),
+            object::Request::Connect { .. }
+            | object::Request::Fence { .. }
+            | object::Request::Sync { .. }
+            | object::Request::Space
+            | object::Request::Read { .. }
+            | object::Request::Write { .. }
+            | object::Request::Punch { .. } => panic!("a metadata target does not ask for this here"),
         }
         responder.send(Ok(reply), Bytes::new());
     }
