@@ -26,7 +26,7 @@ lint: setup-test
 test: lint unit ## everything that CI runs
 
 unit: setup-test
-	$(CARGO) test --workspace --quiet
+	$(CARGO) test --workspace --quiet --no-fail-fast
 
 bench: setup-test ## figures of this machine, ratios in one run
 	@scripts/bench.sh

@@ -19,6 +19,7 @@ use crate::syntax::{self, BlockSyntax, BodySyntax, Expr};
 mod check;
 mod declare;
 mod depend;
+mod version;
 
 pub(crate) use self::check::check_call;
 pub use self::depend::Reference;
@@ -43,8 +44,6 @@ pub struct Program {
 /// The block `lustre`.
 #[derive(Debug, Clone, Default)]
 pub struct Settings {
-    /// Which versions of the program may read this.
-    pub required_version: Option<(String, Span)>,
     /// Where the state is kept; evaluated by `Scope::state_backend`.
     pub(crate) state: Option<BlockSyntax>,
 }

@@ -61,7 +61,7 @@ pub fn targets(
     let mut metadata = target(&shared, &id, (place, &known), giving)?;
     copy(attributes, &mut metadata.attributes, &["layout"]);
     let listen = metadata.attributes.get("listen").cloned();
-    exports(attributes, &storage.metadata_host, (&fs_name, listen), giving.decoded);
+    exports(attributes, &storage.metadata_host, listen, giving.decoded);
     let metadata_address = metadata.address.clone();
     let mut targets = vec![metadata];
     for (ordinal, host, index) in indices(cluster, storage, &known, giving)? {
@@ -242,23 +242,13 @@ fn listen_on(host: &Address, port: u16, decoded: &Decoded) -> Value {
 }
 
 /// What users and other resources read of a cluster.
-fn exports(
-    attributes: &mut Attributes,
-    host: &Address,
-    (fs_name, listen): (&FsName, Option<Value>),
-    decoded: &Decoded,
-) {
+fn exports(attributes: &mut Attributes, host: &Address, listen: Option<Value>, decoded: &Decoded) {
     let unknown = || Value::unknown(Type::String);
     let dns_name =
         decoded.get(host).and_then(|(_, host)| host.get("address")).cloned().unwrap_or_else(unknown);
     let listen = listen.unwrap_or_else(unknown);
-    let command = match listen.as_str() {
-        Some(listen) => Value::from(format!("mount -t fuse.lustre {listen}:/{fs_name} /mnt/{fs_name}")),
-        None => unknown(),
-    };
     attributes.insert("dns_name".to_owned(), dns_name);
     attributes.insert("metadata_address".to_owned(), listen);
-    attributes.insert("mount_command".to_owned(), command);
 }
 
 fn capacity(storage: &Storage) -> u64 {

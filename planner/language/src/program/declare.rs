@@ -8,6 +8,7 @@ use lustre_model::types::Type;
 
 use crate::constraint;
 use crate::evaluate::Context;
+use crate::program::version;
 use crate::program::{
     Check, LifecycleSyntax, Local, Output, Program, ROOT_BLOCKS, Repetition, Resource, Variable, duplicate,
 };
@@ -60,7 +61,8 @@ impl Program {
         if let Some(attribute) = block.body.attributes.get("required_version") {
             let text = constant(&attribute.value, &Type::String, "required_version", diagnostics);
             let text = text.and_then(|text| text.as_str().map(str::to_owned));
-            self.settings.required_version = text.map(|text| (text, attribute.value.span));
+            let misfit = text.and_then(|text| version::check(&text, attribute.value.span));
+            misfit.into_iter().for_each(|diagnostic| diagnostics.push(diagnostic));
         }
         for inner in block.body.blocks {
             if inner.kind != "state" {

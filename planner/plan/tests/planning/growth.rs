@@ -184,7 +184,8 @@ proptest! {
         let world = applied(&spread(&before, per_host.0), &nothing());
         // The same machines under other keys, and new ones among them.
         let mut after: Vec<(String, u8)> = before.iter().map(|(key, number)| (format!("n{key}"), *number)).collect();
-        after.extend(more.into_iter().filter(|(_, number)| before.iter().all(|(_, old)| old != number)));
+        let fresh = more.into_iter().filter(|(_, number)| before.iter().all(|(_, old)| old != number));
+        after.extend(fresh.map(|(key, number)| (format!("m{key}"), number)));
         after.reverse();
         let per_host_after = per_host.0.max(per_host.1);
         let plan = planned(&spread(&after, per_host_after), &world);
