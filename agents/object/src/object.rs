@@ -135,7 +135,11 @@ impl<F: DiskFile> Body<F> {
             Some(header) => (header, tail),
             None => {
                 // Created, and perhaps written to, but a crash came before its header: nothing was acknowledged.
-                file.clear().map_err(StoreError::disk("clearing a file without a header"))?;
+                // A file that is new is left alone: ext4 writes files out at once that were ever emptied.
+                let failed_length = StoreError::disk("asking for a file's length");
+                if file.length().map_err(failed_length)? > 0 {
+                    file.clear().map_err(StoreError::disk("clearing a file without a header"))?;
+                }
                 let left = file.stored().map_err(StoreError::disk(failed))?;
                 room.settle(stored, left);
                 stored = left;

@@ -66,8 +66,6 @@ impl<D: Disk> ObjectStore<D> {
 
     /// Makes exact what a run left that crashed in `epoch` or the one after it.
     fn recover(&self, epoch: Epoch) -> Result<(), StoreError> {
-        // A killed process left it in memory only; from here on, what can be read is durable.
-        self.disk.sync_all().map_err(|cause| self.stop(cause))?;
         let mut intents = self.intents.read(epoch)?;
         intents.extend(self.intents.read(epoch.saturating_add(1))?);
         tracing::info!(intents = intents.len(), "the last run did not end in order; recovering");
@@ -82,6 +80,7 @@ impl<D: Disk> ObjectStore<D> {
                 plain::recover(body, &change, intent.range.clone())?;
             }
         }
+        // A killed process left its bytes in memory only. The logs hold until the ledger is written, after this.
         self.disk.sync_all().map_err(|cause| self.stop(cause))?;
         let (mut used, mut objects) = (0, 0);
         self.disk

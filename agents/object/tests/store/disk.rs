@@ -48,6 +48,17 @@ struct World {
     pages_max: Option<u64>,
     syncs: u64,
     boot: u64,
+    after_sync: Hook,
+}
+
+/// What happens once, between the end of a file's sync and the moment the store hears of it.
+#[derive(Default)]
+struct Hook(Option<Box<dyn FnOnce() + Send>>);
+
+impl std::fmt::Debug for Hook {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Hook({})", self.0.is_some())
+    }
 }
 
 /// A handle on the world; clones share it.
@@ -182,6 +193,11 @@ impl SimulatedDisk {
         }
         world.synced_names = names.clone();
         world.names = names;
+    }
+
+    /// Lets something happen right after the next sync of a file.
+    pub fn after_sync(&self, act: impl FnOnce() + Send + 'static) {
+        self.world().after_sync = Hook(Some(Box::new(act)));
     }
 
     /// Lets the write fail that comes after `others` more.
@@ -414,8 +430,9 @@ impl DiskFile for SimulatedFile {
         self.with(|world| {
             world.sync()?;
             world.inodes[self.inode].sync();
-            Ok(())
+            Ok(world.after_sync.0.take())
         })
+        .map(|hook| hook.into_iter().for_each(|act| act()))
     }
 
     fn stored(&self) -> io::Result<u64> {

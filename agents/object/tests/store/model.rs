@@ -4,6 +4,7 @@
 //! Invariant: after a kill the store equals the model; after a power loss every block is one the model allows.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use lustre_model::attr::Timestamp;
 use lustre_model::control::Compression;
@@ -11,7 +12,7 @@ use lustre_object::{BLOCK, ObjectStore};
 use proptest::prelude::*;
 
 use crate::disk::{SimulatedDisk, Tearing};
-use crate::{content, object as id, open};
+use crate::{NOW, content, object as id, open, options};
 
 const BLOCK_BYTES: usize = BLOCK as usize;
 const OBJECTS: u32 = 3;
@@ -30,6 +31,7 @@ enum Act {
     Close,
     Kill,
     LosePower { seed: u64 },
+    LosePowerInRecovery { seed: u64, writes: u64 },
     ToggleCompression,
 }
 
@@ -54,6 +56,7 @@ fn act() -> impl Strategy<Value = Act> {
         1 => Just(Act::Close),
         2 => Just(Act::Kill),
         2 => any::<u64>().prop_map(|seed| Act::LosePower { seed }),
+        1 => (any::<u64>(), 0..6_u64).prop_map(|(seed, writes)| Act::LosePowerInRecovery { seed, writes }),
         1 => Just(Act::ToggleCompression),
     ]
 }
@@ -219,13 +222,26 @@ impl Harness {
                 self.store.sync(&[id(object)]).unwrap();
                 self.expected.remove(&object);
             }
-            Act::Close | Act::Kill | Act::LosePower { .. } | Act::ToggleCompression => self.end_run(act),
+            Act::Close
+            | Act::Kill
+            | Act::LosePower { .. }
+            | Act::LosePowerInRecovery { .. }
+            | Act::ToggleCompression => self.end_run(act),
         }
     }
 
     fn end_run(&mut self, act: Act) {
+        let mut lost = false;
         if let Act::LosePower { seed } = act {
             self.disk.lose_power(seed, self.tearing);
+            lost = true;
+        } else if let Act::LosePowerInRecovery { seed, writes } = act {
+            self.disk.kill();
+            self.disk.fail_write(writes);
+            drop(ObjectStore::open(self.disk.clone(), options(self.compression)));
+            self.disk.heal();
+            self.disk.lose_power(seed, self.tearing);
+            lost = true;
         } else {
             if matches!(act, Act::Close) {
                 self.store.close().unwrap();
@@ -239,7 +255,7 @@ impl Harness {
             };
         }
         self.reopen();
-        if matches!(act, Act::LosePower { .. }) {
+        if lost {
             for object in 0..OBJECTS {
                 let found = self.read_all(object);
                 if let Err(problem) = self.expected(object).allows(&found) {
@@ -301,5 +317,30 @@ fn a_tail_that_was_cut_after_a_crash_does_not_come_back() {
         harness.act(Act::LosePower { seed });
         harness.act(Act::Append { object: 0, length: 6226, seed: 0 });
         harness.act(Act::LosePower { seed: seed.wrapping_mul(31) });
+    }
+}
+
+#[test]
+fn versions_written_during_a_sync_take_nothing_from_what_it_made_durable() {
+    for (seed, writes) in (0..100).flat_map(|seed| (1..7).map(move |writes| (seed, writes))) {
+        for compression in [Compression::None, Compression::Lz4] {
+            let disk = SimulatedDisk::default();
+            let store = Arc::new(open(&disk, compression));
+            let version = |number: u64| content(3000, number + 1);
+            let write = |number| store.write(id(0), 0, &version(number), NOW).unwrap();
+            write(0);
+            store.checkpoint().unwrap();
+            write(1);
+            let (late, during) = (Arc::clone(&store), 2..2 + writes);
+            disk.after_sync(move || {
+                during.for_each(|number| late.write(id(0), 0, &content(3000, number + 1), NOW).unwrap());
+            });
+            store.sync(&[id(0)]).unwrap();
+            disk.lose_power(seed, Tearing::WholePages);
+            drop(store);
+            let found = open(&disk, compression).read(id(0), 0, 3000).unwrap();
+            let allowed = (1..2 + writes).any(|number| found[..] == version(number)[..]);
+            assert!(allowed, "seed {seed}, {writes} writes, {compression:?}");
+        }
     }
 }
