@@ -59,9 +59,9 @@ up() {
 tour() {
     local mnt=$demo/mnt sample large
     bold "The bucket's objects are files"
-    run ls -ln "$mnt/data" | head -12
-    sample=$(cd "$demo/bucket" && find . -type f -size +20k -size -2000k | sort | sed -n 7p)
-    sample=${sample:-$(cd "$demo/bucket" && find . -type f -size +0 | sort | head -1)}
+    run ls -ln "$mnt/data" | sed -n 1,12p
+    sample=$(cd "$demo/bucket" && find . -type f -size +20k -size -2000k | sort | sed -n 7p || true)
+    sample=${sample:-$(cd "$demo/bucket" && find . -type f -size +0 | sort | sed -n 1p)}
     sample=${sample#./}
     bold "One that has no local bytes yet, before and after it is read"
     run "$lustre" fs hsm_state "$mnt/data/$sample"
@@ -76,6 +76,7 @@ tour() {
     bold "It is exported when it is closed; the object carries FSx's metadata keys"
     for _ in $(seq 600); do [ -s "$demo/bucket/large.bin" ] && break; sleep 0.1; done
     run cmp "$large" "$demo/bucket/large.bin"
+    show_metadata large.bin
     run spec status
     cat <<TEXT
 
@@ -86,6 +87,17 @@ Try next:
     edit $demo/main.hcl: targets_per_host = 6, then $lustre -chdir=$demo apply
     make demo-destroy                               removes all of it
 TEXT
+}
+
+# Asks the bucket itself for the object's metadata, as any S3 client would.
+show_metadata() {
+    local keys=$demo/agent/credentials/data endpoint
+    endpoint=$(spec output -raw bucket)
+    command -v curl >/dev/null || { echo "(curl is missing: HEAD $endpoint/data/$1 shows its metadata)"; return; }
+    echo "HEAD $endpoint/data/$1"
+    curl -sI --aws-sigv4 "aws:amz:us-east-1:s3" -H "x-amz-content-sha256: UNSIGNED-PAYLOAD" \
+        --user "$(sed -n 's/^aws_access_key_id *= *//p' "$keys"):$(sed -n 's/^aws_secret_access_key *= *//p' "$keys")" \
+        "$endpoint/data/$1" | grep -iE '^(HTTP|content-length|etag|x-amz-meta)'
 }
 
 down() {
