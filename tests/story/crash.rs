@@ -1,6 +1,7 @@
 //! SIGKILL to everything, at any moment: apply again, and nothing that was acknowledged is missing.
 
-use std::process::{Command, Stdio};
+use std::net::TcpStream;
+use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::Duration;
 
@@ -42,23 +43,49 @@ fn an_apply_that_is_killed_at_any_moment_is_finished_by_the_next() {
     for (round, pause_ms) in [40_u64, 120, 250, 450, 800].into_iter().enumerate() {
         let lab = Lab::new();
         lab.spec(&(lab.cluster(2, "NONE") + &lab.mount("mnt")));
-        let mut apply = Command::new(env!("CARGO_BIN_EXE_lustre"))
-            .arg(format!("-chdir={}", lab.path(".").display()))
-            .args(["apply", "-auto-approve"])
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("lustre starts");
+        let mut apply = begin_apply(&lab);
         sleep(Duration::from_millis(pause_ms));
         kill(apply.id());
         apply.wait().expect("apply ends");
-        lab.apply();
-        lab.sh("echo here > mnt/file && test \"$(cat mnt/file)\" = here");
-        let agents =
-            lab.processes().into_iter().filter(|(_, line)| line.contains("lustre-agent run")).count();
-        assert_eq!(agents, 1, "round {round}: {:?}", lab.processes());
-        lab.must(["destroy", "-auto-approve", "-allow-data-loss=cluster.*"]);
-        assert!(lab.processes().is_empty(), "round {round}: {:?}", lab.processes());
+        finish(&lab, &format!("round {round}"));
     }
+}
+
+#[test]
+fn an_apply_that_is_killed_as_its_agent_begins_to_listen_is_finished_by_the_next() {
+    for round in 0..3 {
+        let lab = Lab::new();
+        lab.spec(&(lab.cluster(1, "NONE") + &lab.mount("mnt")));
+        let mut apply = begin_apply(&lab);
+        // The agent is there, and the state does not know of it yet.
+        while TcpStream::connect(("127.0.0.1", lab.control_port())).is_err() {
+            assert!(apply.try_wait().expect("apply can be asked").is_none(), "apply ended without an agent");
+            sleep(Duration::from_millis(1));
+        }
+        kill(apply.id());
+        apply.wait().expect("apply ends");
+        finish(&lab, &format!("round {round}"));
+    }
+}
+
+fn begin_apply(lab: &Lab) -> Child {
+    Command::new(env!("CARGO_BIN_EXE_lustre"))
+        .arg(format!("-chdir={}", lab.path(".").display()))
+        .args(["apply", "-auto-approve"])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("lustre starts")
+}
+
+/// What an apply that was cut off must still come to.
+fn finish(lab: &Lab, round: &str) {
+    lab.apply();
+    lab.sh("echo here > mnt/file && test \"$(cat mnt/file)\" = here");
+    let processes = lab.processes();
+    let agents = processes.iter().filter(|(_, line)| line.contains("lustre-agent run")).count();
+    assert_eq!(agents, 1, "{round}: {processes:?}");
+    lab.must(["destroy", "-auto-approve", "-allow-data-loss=cluster.*"]);
+    assert!(lab.processes().is_empty(), "{round}: {:?}", lab.processes());
 }

@@ -63,6 +63,11 @@ impl Lab {
         self.folder.path().join(name)
     }
 
+    /// Where the host's agent listens.
+    pub fn control_port(&self) -> u16 {
+        self.control_port
+    }
+
     /// Writes a file of the story, with its folders.
     pub fn write(&self, name: &str, content: impl AsRef<[u8]>) {
         let path = self.path(name);

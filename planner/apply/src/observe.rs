@@ -146,23 +146,16 @@ impl Observer {
         probes: Vec<Probe>,
     ) -> Result<Vec<ProbeResult>, StepError> {
         if let Some(agent) = self.agent(host, spec).await? {
-            return agent.probe(probes).await;
+            return ask_agent(&agent, spec, probes).await;
         }
-        let asked = probes.len();
-        let connection = connection(host, spec);
-        let unreadable = |source: serde_json::Error| ConnectionError::File {
-            host: host.to_string(),
-            source: source.into(),
-        };
-        let mut command = Command::new(PathBuf::from(binary), &["probe"]);
-        command.input = serde_json::to_vec(&probes).map_err(unreadable)?;
-        let said = run_ok(connection.as_ref(), &command).await?;
-        let results: Vec<ProbeResult> = serde_json::from_slice(&said).map_err(unreadable)?;
-        if results.len() == asked {
-            Ok(results)
-        } else {
-            Err(StepError::Unfitting { host: Box::new(host.clone()), asked: "probes" })
+        let results = probe_bare(host, spec, binary, &probes).await?;
+        // An agent that an apply started before it died may have come up meanwhile: it is who has the port then.
+        if control_port(spec, &probes).any(|at| matches!(results.get(at), Some(ProbeResult::Failed { .. })))
+            && let Ok(Some(agent)) = self.agent(host, spec).await
+        {
+            return ask_agent(&agent, spec, probes).await;
         }
+        Ok(results)
     }
 
     /// Asks the metadata target of every recorded cluster, and each object target that it knows.
@@ -201,6 +194,50 @@ impl Observer {
             stream::iter(spaces).buffer_unordered(self.parallelism).collect().await;
         targets.sort_by_key(|target| target.entry.index);
         Ok(ClusterState { inodes, inodes_free, targets, links })
+    }
+}
+
+/// Which of these probes are about the port of the host's own agent.
+fn control_port<'a>(spec: &HostSpec, probes: &'a [Probe]) -> impl Iterator<Item = usize> + use<'a> {
+    let control = spec.control_address();
+    let is_control = move |probe: &Probe| matches!(probe, Probe::Port { address, .. } if *address == control);
+    probes.iter().enumerate().filter(move |(_, probe)| is_control(probe)).map(|(at, _)| at)
+}
+
+/// Asks an agent; the port on which it answers is taken by nobody else.
+async fn ask_agent(
+    agent: &Agent,
+    spec: &HostSpec,
+    probes: Vec<Probe>,
+) -> Result<Vec<ProbeResult>, StepError> {
+    let own: Vec<usize> = control_port(spec, &probes).collect();
+    let mut results = agent.probe(probes).await?;
+    for at in own {
+        if let Some(result) = results.get_mut(at) {
+            *result = ProbeResult::Ok;
+        }
+    }
+    Ok(results)
+}
+
+/// Has the agent's binary look at a host that has no agent.
+async fn probe_bare(
+    host: &Address,
+    spec: &HostSpec,
+    binary: &Path,
+    probes: &[Probe],
+) -> Result<Vec<ProbeResult>, StepError> {
+    let connection = connection(host, spec);
+    let unreadable =
+        |source: serde_json::Error| ConnectionError::File { host: host.to_string(), source: source.into() };
+    let mut command = Command::new(PathBuf::from(binary), &["probe"]);
+    command.input = serde_json::to_vec(probes).map_err(unreadable)?;
+    let said = run_ok(connection.as_ref(), &command).await?;
+    let results: Vec<ProbeResult> = serde_json::from_slice(&said).map_err(unreadable)?;
+    if results.len() == probes.len() {
+        Ok(results)
+    } else {
+        Err(StepError::Unfitting { host: Box::new(host.clone()), asked: "probes" })
     }
 }
 
