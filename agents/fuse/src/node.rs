@@ -26,6 +26,7 @@ impl Errno {
     pub const ACCESS_DENIED: Self = Self(13);
     pub const INVALID: Self = Self(22);
     pub const RANGE: Self = Self(34);
+    pub const NOT_IMPLEMENTED: Self = Self(38);
     pub const NO_DATA: Self = Self(61);
     pub const NOT_SUPPORTED: Self = Self(95);
 }

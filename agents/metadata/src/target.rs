@@ -35,7 +35,7 @@ mod truncate;
 mod work;
 mod xattr;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use lustre_model::attr::Timestamp;
 use lustre_model::fid::Fid;
@@ -243,6 +243,8 @@ pub struct Target {
     /// Where the next file's stripes begin.
     next_stripe: usize,
     sessions: BTreeMap<SessionId, Session>,
+    /// Sessions that a start found and that have not connected since: they may have files open that only they know of.
+    unheard: BTreeSet<SessionId>,
     clients: BTreeMap<ClientId, SessionId>,
     connections: BTreeMap<ConnectionId, SessionId>,
     leases: BTreeMap<Fid, Vec<Holder>>,
@@ -280,6 +282,7 @@ impl Target {
             targets: BTreeMap::new(),
             next_stripe: 0,
             sessions: BTreeMap::new(),
+            unheard: BTreeSet::new(),
             clients: BTreeMap::new(),
             connections: BTreeMap::new(),
             leases: BTreeMap::new(),

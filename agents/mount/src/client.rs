@@ -17,13 +17,14 @@ use lustre_model::fault::Fault;
 use lustre_model::fid::Fid;
 use lustre_model::id::{ClientId, FsName};
 use lustre_model::layout::{Layout, NotInstantiated};
-use lustre_model::metadata::{Entry, Reply, Request};
+use lustre_model::metadata::{Entry, FileView, OpenId, Reply, Request};
 use lustre_wire::Identity;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
 use crate::bulk::Targets;
+use crate::close::{Closing, tell_closes};
 use crate::inode::{Heard, Inode};
 use crate::lease::{Stamp, Ticket};
 use crate::session::{ConnectError, Session};
@@ -50,6 +51,8 @@ pub(crate) struct Core {
     /// Until when, in nanoseconds of the clock of [`Session::standing`], names are not given to the kernel.
     pub(crate) contended: AtomicU64,
     pub(crate) runtime: Handle,
+    /// What was closed and is to be told.
+    pub(crate) closings: mpsc::UnboundedSender<Closing>,
     inodes: Mutex<Inodes>,
     stop: CancellationToken,
 }
@@ -79,6 +82,7 @@ impl Client {
         let targets = Targets::new(identity, client);
         targets.learn(welcome.targets);
         targets.learn_epoch(welcome.epoch);
+        let (closings, closed) = mpsc::unbounded_channel();
         let core = Arc::new(Core {
             session: Arc::clone(&session),
             targets,
@@ -87,12 +91,17 @@ impl Client {
             names_expire: AtomicBool::new(false),
             contended: AtomicU64::new(0),
             runtime: Handle::current(),
+            closings,
             inodes: Mutex::new(Inodes { sweep_at: INODES_MAX, ..Inodes::default() }),
             stop: CancellationToken::new(),
         });
         let (sender, events) = mpsc::unbounded_channel();
+        let known = Arc::downgrade(&core);
+        session
+            .tell_unasked(Box::new(move || known.upgrade().map(|core| core.unasked()).unwrap_or_default()));
         tokio::spawn(session.keep(notices, sender, core.stop.clone()));
         tokio::spawn(Arc::clone(&core).attend(events));
+        tokio::spawn(tell_closes(Arc::downgrade(&core), closed));
         Ok(Self { core })
     }
 
@@ -174,6 +183,26 @@ impl Core {
         let attr = state.overlay(entry.attr);
         drop(state);
         self.seen(attr, fresh)
+    }
+
+    /// The same for a file with its layout.
+    pub(crate) fn see_view(self: &Arc<Self>, heard: Heard, view: &FileView) -> Seen {
+        let inode = self.inode(view.entry.attr.fid);
+        let mut state = inode.state();
+        let fresh = state.learn_view(heard, view);
+        let attr = state.overlay(view.entry.attr);
+        drop(state);
+        self.seen(attr, fresh)
+    }
+
+    /// Files that are open without the metadata target knowing, with what stands for them from now on.
+    fn unasked(&self) -> Vec<(Fid, OpenId)> {
+        let inodes = self.all_inodes();
+        let stands = |inode: &Arc<Inode>| {
+            let open = inode.state().stand(|| self.session.draw())?;
+            Some((inode.fid, open))
+        };
+        inodes.iter().filter_map(stands).collect()
     }
 
     /// What may be answered without asking.

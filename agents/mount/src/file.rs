@@ -1,10 +1,11 @@
-//! Open files: opened, told, closed.
+//! Open files: opened, told. How they are closed is `close`'s, their bytes are `io`'s.
 //!
-//! Their bytes are `io`'s. An open file stands with the metadata target, so that its inode outlives its last name.
+//! An open file stands with the metadata target, so that its inode outlives its last name. One that was opened for reading
+//! under a lease does not, while the lease is held: nobody else can remove the file without asking for it.
 //! Invariant: what a file's size is was told, or is held under the write lease, when an operation here returns.
 
 use std::ops::Range;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use lustre_model::attr::{AttrChange, SetTime};
 use lustre_model::fault::Fault;
@@ -27,8 +28,8 @@ pub(crate) struct Opened {
 pub(crate) struct OpenFile {
     pub(crate) inode: Arc<Inode>,
     mode: OpenMode,
-    /// Under which number the session knows it.
-    registered: Mutex<(Option<SessionId>, OpenId)>,
+    /// Under which number the session knows it, when it was asked for.
+    registered: Option<Mutex<(Option<SessionId>, OpenId)>>,
     pub(crate) ahead: Mutex<Readahead>,
 }
 
@@ -51,14 +52,37 @@ pub(crate) enum Sought {
 }
 
 impl OpenFile {
-    fn registered(&self) -> MutexGuard<'_, (Option<SessionId>, OpenId)> {
-        self.registered.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The session that knows it, and its number there; none when it was not asked for.
+    pub(crate) fn registered(&self) -> Option<(Option<SessionId>, OpenId)> {
+        self.registered.as_ref().map(|known| *known.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
 impl Core {
+    /// Opens for reading without asking, where a lease and what came with it allow that.
+    pub(crate) fn open_unasked(&self, inode: &Arc<Inode>) -> Option<Opened> {
+        // The session as it is, looked at while nobody else gets at the inode: what was opened before it was lost is told.
+        let attr = {
+            let mut state = inode.state();
+            let standing = self.session.standing();
+            state.open_unasked(standing)?
+        };
+        let ahead = Mutex::new(Readahead::default());
+        let file = OpenFile { inode: Arc::clone(inode), mode: OpenMode::Read, registered: None, ahead };
+        Some(Opened { seen: self.seen(attr, true), file })
+    }
+
     pub(crate) async fn open(self: &Arc<Self>, fid: Fid, mode: OpenMode) -> Result<Opened, Fault> {
         let inode = self.inode(fid);
+        if mode == OpenMode::Read {
+            if let Some(opened) = self.open_unasked(&inode) {
+                return Ok(opened);
+            }
+            self.ask_readable(&inode).await?;
+            if let Some(opened) = self.open_unasked(&inode) {
+                return Ok(opened);
+            }
+        }
         let telling = match mode {
             OpenMode::Truncate => Some(inode.telling.lock().await),
             OpenMode::Read | OpenMode::Write => None,
@@ -91,35 +115,17 @@ impl Core {
         state.opens += 1;
         let attr = state.overlay(view.entry.attr);
         drop(state);
-        let registered = Mutex::new((self.session.id(), open));
+        let registered = Some(Mutex::new((self.session.id(), open)));
         let file = OpenFile { inode, mode, registered, ahead: Mutex::new(Readahead::default()) };
         Opened { seen: self.seen(attr, fresh), file }
-    }
-
-    /// The last descriptor is gone.
-    pub(crate) async fn close(&self, file: &OpenFile) -> Result<(), Fault> {
-        let inode = &file.inode;
-        let _telling = inode.telling.lock().await;
-        let update = {
-            let mut state = inode.state();
-            state.opens = state.opens.saturating_sub(1);
-            if file.mode == OpenMode::Read { None } else { state.dirty() }
-        };
-        let (session, open) = *file.registered();
-        if session != self.session.id() {
-            return Ok(());
-        }
-        self.call(&Request::Close { fid: inode.fid, open, update }).await?;
-        if let Some(update) = update {
-            inode.state().told(update);
-        }
-        Ok(())
     }
 
     /// Opens the file again where the session that knew it was lost.
     pub(crate) async fn stand(self: &Arc<Self>, file: &OpenFile) -> Result<(), Fault> {
         let session = self.session.id();
-        if file.registered().0 == session {
+        // What was not asked for is told with each new connection.
+        let Some(known) = file.registered.as_ref() else { return Ok(()) };
+        if file.registered().is_some_and(|(known, _)| known == session) {
             return Ok(());
         }
         let mode = if file.mode == OpenMode::Read { OpenMode::Read } else { OpenMode::Write };
@@ -128,7 +134,7 @@ impl Core {
         let answer = answer.map_err(|fault| if fault == Fault::NotFound { Fault::Stale } else { fault })?;
         let Reply::Opened { view, open: Some(open), .. } = answer else { return Err(Fault::Io) };
         file.inode.state().learn_view(self.hear(ticket), &view);
-        *file.registered() = (session, open);
+        *known.lock().unwrap_or_else(PoisonError::into_inner) = (session, open);
         Ok(())
     }
 

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use lustre_model::attr::{Attr, Timestamp};
 use lustre_model::fid::Fid;
 use lustre_model::layout::Layout;
-use lustre_model::metadata::{ByteRange, Entry, FileView, LeaseKind, WriteUpdate};
+use lustre_model::metadata::{ByteRange, Entry, FileView, LeaseKind, OpenId, WriteUpdate};
 use tokio::sync::Notify;
 
 use crate::lease::{Lease, Stamp, Standing, Ticket};
@@ -23,7 +23,7 @@ pub(crate) struct Inode {
     pub(crate) fid: Fid,
     state: Mutex<State>,
     /// Held while the metadata target is told or changes a size: what is told must not overtake what was set.
-    pub(crate) telling: tokio::sync::Mutex<()>,
+    pub(crate) telling: Arc<tokio::sync::Mutex<()>>,
     /// Woken when a recall begins or ends and when writers have finished.
     pub(crate) changed: Notify,
 }
@@ -34,8 +34,8 @@ pub(crate) struct State {
     pub(crate) lease: Lease,
     /// As the metadata target said; see [`State::attr_now`].
     attr: Option<Attr>,
-    /// Where bytes are. Kept when the lease goes, for readers that may not wait.
-    view: Option<Arc<View>>,
+    /// Where bytes are, and when that was learned. Kept when the lease goes, for readers that may not wait.
+    view: Option<(Arc<View>, Stamp)>,
     /// What was written here and not told yet.
     dirty: Option<WriteUpdate>,
     /// Writes under way.
@@ -50,6 +50,12 @@ pub(crate) struct State {
     pub(crate) lookups: u64,
     /// Open handles here.
     pub(crate) opens: u32,
+    /// Those of them that were opened under the lease, without asking.
+    unasked: u32,
+    /// What stands for these at the metadata target, once the lease had to be given up.
+    stands: Option<OpenId>,
+    /// Removals of a name under way: until they ended every open is asked for.
+    removing: u32,
     names: Names,
     names_given: bool,
     /// Changes of this inode by this client under way.
@@ -79,6 +85,10 @@ pub(crate) struct Readable {
 #[derive(Debug, Default)]
 struct Names {
     known: HashMap<Box<[u8]>, Option<Fid>>,
+    /// No other name exists: it was made here, empty, and every change since is known.
+    complete: bool,
+    /// Names that are changing, with the number of changes.
+    unclear: HashMap<Box<[u8]>, u32>,
 }
 
 /// What a name means: an inode, or nothing.
@@ -108,7 +118,7 @@ impl Inode {
     pub(crate) fn new(fid: Fid, floor: Stamp) -> Self {
         let mut state = State::default();
         state.lease.end_recall(floor, LeaseKind::None);
-        Self { fid, state: Mutex::new(state), telling: tokio::sync::Mutex::new(()), changed: Notify::new() }
+        Self { fid, state: Mutex::new(state), telling: Arc::default(), changed: Notify::new() }
     }
 
     /// Each change of the state is complete before the lock is given back, also when its holder dies.
@@ -144,7 +154,12 @@ impl State {
         let fresh = self.learn(heard, &view.entry);
         // Without a lease these are still the last that readers heard of who may not wait.
         self.take_attr_if_none(view.entry.attr);
-        self.view = Some(Arc::new(View { layout: view.layout.clone(), present: view.present.clone() }));
+        let learned = if fresh { heard.now } else { Stamp::default() };
+        let known = Arc::new(View { layout: view.layout.clone(), present: view.present.clone() });
+        // What came without a lease may be older than what is held under one.
+        if fresh || self.current_view(heard.standing).is_none() {
+            self.view = Some((known, learned));
+        }
         fresh
     }
 
@@ -153,8 +168,11 @@ impl State {
     }
 
     pub(crate) fn learn_layout(&mut self, layout: Layout) {
-        let present = self.view.as_ref().and_then(|view| view.present.clone());
-        self.view = Some(Arc::new(View { layout, present }));
+        let (present, learned) = match &self.view {
+            Some((view, learned)) => (view.present.clone(), *learned),
+            None => (None, Stamp::default()),
+        };
+        self.view = Some((Arc::new(View { layout, present }), learned));
     }
 
     /// The attributes, when they may be believed.
@@ -184,7 +202,8 @@ impl State {
         }
         self.uncovered += u64::from(!leased);
         let generation = leased.then_some(self.data_generation);
-        Some(Readable { view: self.view.clone()?, size: self.attr_now()?.size, generation })
+        let view = if leased { self.current_view(standing)? } else { self.view()? };
+        Some(Readable { view, size: self.attr_now()?.size, generation })
     }
 
     /// Whether a recall is under way that may need pages which the kernel locks while it waits for us.
@@ -192,8 +211,51 @@ impl State {
         self.lease.is_recalling() && !self.settled
     }
 
+    /// The last view that was heard of.
     pub(crate) fn view(&self) -> Option<Arc<View>> {
-        self.view.clone()
+        self.view.as_ref().map(|(view, _)| Arc::clone(view))
+    }
+
+    /// The view, when it was learned under the lease that is held now. A lease that came with attributes alone says
+    /// nothing of where bytes are since it was last given up.
+    pub(crate) fn current_view(&self, standing: Standing) -> Option<Arc<View>> {
+        let (view, learned) = self.view.as_ref()?;
+        let current = self.lease.kind(standing) != LeaseKind::None && self.lease.is_since(*learned);
+        current.then(|| Arc::clone(view))
+    }
+
+    /// Opens the file for reading without asking, where the lease says all that is needed.
+    pub(crate) fn open_unasked(&mut self, standing: Standing) -> Option<Attr> {
+        if self.removing > 0 || !self.lease.allows_reading(standing) {
+            return None;
+        }
+        self.current_view(standing)?;
+        let attr = self.attr_now()?;
+        self.opens += 1;
+        self.unasked += 1;
+        Some(attr)
+    }
+
+    /// Ends such an open; returns what stood for it, when it was the last.
+    pub(crate) fn close_unasked(&mut self) -> Option<OpenId> {
+        self.unasked -= 1;
+        if self.unasked == 0 { self.stands.take() } else { None }
+    }
+
+    /// What stands for the opens that were not asked for, as it must be told to whoever may remove the file. `drawn` is
+    /// used when there is nothing yet; `None` when nothing needs to be told.
+    pub(crate) fn stand(&mut self, drawn: impl FnOnce() -> OpenId) -> Option<OpenId> {
+        (self.unasked > 0).then(|| *self.stands.get_or_insert_with(drawn))
+    }
+
+    /// A name of this file is being removed.
+    pub(crate) fn begin_removing(&mut self) {
+        self.removing += 1;
+    }
+
+    /// That has ended.
+    pub(crate) fn end_removing(&mut self) {
+        self.removing -= 1;
     }
 
     /// Size of the file, for a writer that holds the write lease.
@@ -242,7 +304,7 @@ impl State {
     pub(crate) fn void(&mut self) {
         self.dirty = None;
         self.data_generation += 1;
-        self.names.known.clear();
+        self.names.forget();
     }
 
     /// Drops what exceeds `keep`; returns what must be told.
@@ -250,7 +312,7 @@ impl State {
         let update = self.dirty;
         if keep == LeaseKind::None {
             self.data_generation += 1;
-            self.names.known.clear();
+            self.names.forget();
         }
         self.absorb();
         update
@@ -278,6 +340,7 @@ impl State {
         match self.names.known.get(name) {
             Some(Some(fid)) => Known::Names(*fid),
             Some(None) => Known::Nothing,
+            None if self.names.complete && !self.names.unclear.contains_key(name) => Known::Nothing,
             None => Known::Unclear,
         }
     }
@@ -307,21 +370,28 @@ impl State {
         self.changed = now;
         for name in names {
             self.names.known.remove(*name);
+            *self.names.unclear.entry((*name).into()).or_default() += 1;
         }
     }
 
-    /// It ended, and `names` hold now. They are kept if nothing else changed meanwhile and the lease holds; says whether.
+    /// It ended, and `names` are what the touched names mean now, where that is known. They are kept if nothing else changed meanwhile
+    /// and the lease holds; says whether.
     pub(crate) fn end_change(
         &mut self,
-        began: Stamp,
+        (began, touched): (Stamp, &[&[u8]]),
         heard: Heard,
         (granted, names): (LeaseKind, &[Meaning<'_>]),
     ) -> bool {
+        for name in touched {
+            self.names.settle(name);
+        }
         self.changing -= 1;
         let alone = self.changing == 0 && self.changed == began;
         self.changed = heard.now;
         self.attr = None;
         let kept = self.lease.grant(heard.ticket, (granted, heard.now), heard.standing) && alone;
+        // A change whose outcome is not known may have made a name that is not among those that are.
+        self.names.complete &= kept && names.len() == touched.len();
         for (name, fid) in names {
             if kept {
                 self.names.keep(name, *fid);
@@ -330,6 +400,11 @@ impl State {
             }
         }
         kept
+    }
+
+    /// This directory was just made by this client: it has no entries.
+    pub(crate) fn is_new_directory(&mut self) {
+        self.names.complete = true;
     }
 
     /// This client changed the attributes: what was asked for before does not count. `entry` is what they are now.
@@ -360,8 +435,23 @@ impl State {
 impl Names {
     fn keep(&mut self, name: &[u8], fid: Option<Fid>) {
         if self.known.len() >= NAMES_MAX {
-            self.known.clear();
+            self.forget();
         }
         self.known.insert(name.into(), fid);
+    }
+
+    fn forget(&mut self) {
+        self.known.clear();
+        self.complete = false;
+    }
+
+    /// One change of a name has ended.
+    fn settle(&mut self, name: &[u8]) {
+        if let Some(count) = self.unclear.get_mut(name) {
+            *count -= 1;
+            if *count == 0 {
+                self.unclear.remove(name);
+            }
+        }
     }
 }

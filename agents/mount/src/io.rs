@@ -138,7 +138,7 @@ impl Core {
         Err(Fault::TimedOut)
     }
 
-    async fn ask_readable(&self, inode: &Inode) -> Result<Readable, Fault> {
+    pub(crate) async fn ask_readable(&self, inode: &Inode) -> Result<Readable, Fault> {
         let ticket = self.session.ticket();
         let answer = self.call(&Request::Lease { fid: inode.fid, kind: LeaseKind::Read }).await?;
         let heard = self.hear(ticket);
@@ -208,7 +208,11 @@ impl Core {
             if let Some(permit) = self.permit_if_leased(inode) {
                 return Ok(permit);
             }
-            if inode.state().lease.is_recalling() {
+            let busy = {
+                let state = inode.state();
+                state.lease.is_recalling() || state.lease.is_lowering()
+            };
+            if busy {
                 changed.await;
                 continue;
             }
@@ -241,8 +245,9 @@ impl Core {
 
     fn permit_if_leased(self: &Arc<Self>, inode: &Arc<Inode>) -> Option<Permit> {
         let mut state = inode.state();
-        let complete = state.view().is_some_and(|view| view.present.is_none());
-        if !complete || !state.lease.allows_writing(self.session.standing()) {
+        let standing = self.session.standing();
+        let complete = state.current_view(standing).is_some_and(|view| view.present.is_none());
+        if !complete || !state.lease.allows_writing(standing) {
             return None;
         }
         state.writers += 1;

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Waker};
 
 use bytes::Bytes;
 use lustre_fuse::{
@@ -140,13 +141,24 @@ impl Files {
         Self { core, tasks: TaskTracker::new(), handles: Arc::default(), next: Arc::new(AtomicU64::new(1)) }
     }
 
-    /// Answers from a task: what the kernel asked may take as long as it takes.
+    /// Does what the kernel asked: here until it waits for somebody, which may take as long as it takes, then in a task.
+    fn begin(&self, work: impl Future<Output = ()> + Send + 'static) {
+        let mut work = Box::pin(work);
+        let runtime = self.core.runtime.enter();
+        let waits = work.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending();
+        drop(runtime);
+        if waits {
+            // The task looks again first, so that nothing that happened meanwhile is missed.
+            self.tasks.spawn_on(work, &self.core.runtime);
+        }
+    }
+
     fn answer<T: Send + 'static>(
         &self,
         reply: Reply<T>,
         work: impl Future<Output = Result<T, Fault>> + Send + 'static,
     ) {
-        self.tasks.spawn_on(async move { reply.send(work.await.map_err(errno)) }, &self.core.runtime);
+        self.begin(async move { reply.send(work.await.map_err(errno)) });
     }
 
     /// The same for an answer that shows an inode.
@@ -294,6 +306,12 @@ impl FileSystem for Files {
 
     fn open(&self, node: NodeId, flags: OpenFlags, reply: Reply<HandleId>) {
         let (core, handles, handle) = (Arc::clone(&self.core), Arc::clone(&self.handles), self.handle());
+        if open_mode(flags) == OpenMode::Read
+            && let Some(opened) = core.known_inode(fid(node)).and_then(|inode| core.open_unasked(&inode))
+        {
+            keep_file(&handles, handle, opened.file);
+            return reply.send(Ok(handle));
+        }
         self.answer(reply, async move {
             let opened = core.open(fid(node), open_mode(flags)).await?;
             keep_file(&handles, handle, opened.file);
@@ -339,20 +357,16 @@ impl FileSystem for Files {
     }
 
     fn flush(&self, _handle: HandleId, reply: Reply<()>) {
-        // Every write was acknowledged by the object targets before its caller went on.
-        reply.send(Ok(()));
+        // Every write was acknowledged by the object targets before its caller went on. The kernel asks only once.
+        reply.send(Err(Errno::NOT_IMPLEMENTED));
     }
 
     fn release(&self, handle: HandleId, reply: Reply<()>) {
         let file = self.handles.lock().unwrap_or_else(PoisonError::into_inner).files.remove(&handle);
         reply.send(Ok(()));
-        let (Some(file), core) = (file, Arc::clone(&self.core)) else { return };
-        let closing = async move {
-            if let Err(fault) = core.close(&file).await {
-                tracing::warn!(fid = %file.inode.fid, %fault, "a close was not told");
-            }
-        };
-        self.tasks.spawn_on(closing, &self.core.runtime);
+        if let Some(file) = file {
+            self.core.close(&file, self.tasks.token());
+        }
     }
 
     fn fsync(&self, handle: HandleId, reply: Reply<()>) {
@@ -384,7 +398,7 @@ impl FileSystem for Files {
             let found = core.seek(&file, offset, what).await;
             reply.send(found.map_err(errno).and_then(|found| found.ok_or(Errno::NO_DEVICE)));
         };
-        self.tasks.spawn_on(seeking, &self.core.runtime);
+        self.begin(seeking);
     }
 
     fn opendir(&self, node: NodeId, reply: Reply<HandleId>) {
@@ -397,7 +411,7 @@ impl FileSystem for Files {
     fn readdirplus(&self, handle: HandleId, offset: u64, reply: DirectoryReply) {
         let Some(directory) = self.directory(handle) else { return reply.send(Err(Errno::BAD_HANDLE)) };
         let core = Arc::clone(&self.core);
-        self.tasks.spawn_on(async move { core.fill(&directory, offset, reply).await }, &self.core.runtime);
+        self.begin(async move { core.fill(&directory, offset, reply).await });
     }
 
     fn releasedir(&self, handle: HandleId, reply: Reply<()>) {

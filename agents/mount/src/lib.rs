@@ -7,6 +7,7 @@
 mod attributes;
 mod bulk;
 mod client;
+mod close;
 mod directory;
 mod extent;
 mod file;

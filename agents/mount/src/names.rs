@@ -9,11 +9,11 @@ use std::time::Duration;
 
 use lustre_model::fault::Fault;
 use lustre_model::fid::Fid;
-use lustre_model::metadata::{DirectoryEntry, LeaseKind, RemoveKind, RenameMode, Reply, Request};
+use lustre_model::metadata::{DirectoryEntry, LeaseKind, NewInode, RemoveKind, RenameMode, Reply, Request};
 
 use crate::client::{Core, Seen};
 use crate::file::Opened;
-use crate::inode::Known;
+use crate::inode::{Inode, Known, Meaning};
 
 /// Entries that one request lists.
 const LIST_LIMIT: u32 = 1024;
@@ -32,6 +32,24 @@ pub(crate) struct Made {
     pub(crate) seen: Seen,
     /// The file, when it was to be opened.
     pub(crate) opened: Option<Opened>,
+}
+
+/// A file that is losing a name.
+struct Removing {
+    inode: Arc<Inode>,
+}
+
+impl Removing {
+    fn begin(inode: Arc<Inode>) -> Self {
+        inode.state().begin_removing();
+        Self { inode }
+    }
+}
+
+impl Drop for Removing {
+    fn drop(&mut self) {
+        self.inode.state().end_removing();
+    }
 }
 
 /// A part of a listing.
@@ -66,6 +84,11 @@ impl Core {
                 let kept = directory.state().saw_name(heard, parent_lease, (name, entry.attr.fid));
                 Ok(Looked::Found(Seen { name_valid: self.name_valid_if(kept, parent), ..seen }))
             }
+            Ok(Reply::Opened { view, parent_lease, .. }) => {
+                let seen = self.see_view(heard, &view);
+                let kept = directory.state().saw_name(heard, parent_lease, (name, view.entry.attr.fid));
+                Ok(Looked::Found(Seen { name_valid: self.name_valid_if(kept, parent), ..seen }))
+            }
             Ok(_) => Err(Fault::Io),
             Err(Fault::NotFound) => {
                 let kept = directory.state().missed_name(heard, name);
@@ -95,6 +118,9 @@ impl Core {
                 let inode = self.inode(entry.attr.fid);
                 let mut state = inode.state();
                 let fresh = state.changed_here(heard, Some(entry));
+                if fresh && matches!(request, Request::Create { inode: NewInode::Directory, .. }) {
+                    state.is_new_directory();
+                }
                 made = Some((self.seen(state.overlay(entry.attr), fresh), None));
                 (Some(entry.attr.fid), *parent_lease)
             }
@@ -106,7 +132,7 @@ impl Core {
             Ok(_) | Err(_) => (None, LeaseKind::None),
         };
         let names = fid.map(|fid| (name, Some(fid)));
-        let kept = directory.state().end_change(began, heard, (granted, names.as_slice()));
+        let kept = directory.state().end_change((began, &[name]), heard, (granted, names.as_slice()));
         let (seen, opened) = made.ok_or(answer.err().unwrap_or(Fault::Io))?;
         Ok(Made { seen: Seen { name_valid: self.name_valid_if(kept, parent), ..seen }, opened })
     }
@@ -117,6 +143,11 @@ impl Core {
         name: &[u8],
         kind: RemoveKind,
     ) -> Result<(), Fault> {
+        let removed = if kind == RemoveKind::File { self.fid_of(parent, name).await? } else { None };
+        let _removing = match removed {
+            Some(fid) => Some(self.begin_removing(fid).await?),
+            None => None,
+        };
         let directory = self.inode(parent);
         let began = self.session.now();
         directory.state().begin_change(began, &[name]);
@@ -127,7 +158,9 @@ impl Core {
             Ok(Reply::Removed { parent_lease, .. }) => *parent_lease,
             Ok(_) | Err(_) => LeaseKind::None,
         };
-        directory.state().end_change(began, heard, (granted, &[(name, None)]));
+        let gone = [(name, None)];
+        let outcome: &[Meaning<'_>] = if granted == LeaseKind::None { &[] } else { &gone };
+        directory.state().end_change((began, &[name]), heard, (granted, outcome));
         let Reply::Removed { attr, .. } = answer? else { return Err(Fault::Io) };
         let inode = self.inode(attr.fid);
         {
@@ -149,17 +182,22 @@ impl Core {
     ) -> Result<(), Fault> {
         let moved = self.fid_of(from.0, &from.1).await?.ok_or(Fault::NotFound)?;
         let replaced = self.fid_of(to.0, &to.1).await?;
+        let _removing = match replaced {
+            Some(fid) => Some(self.begin_removing(fid).await?),
+            None => None,
+        };
         let (source, target) = (self.inode(from.0), self.inode(to.0));
         let began = self.session.now();
         source.state().begin_change(began, &[&from.1]);
         let began_target = self.session.now();
         target.state().begin_change(began_target, &[&to.1]);
         let ticket = self.session.ticket();
-        let answer = self.call(&Request::Rename { from, to, mode }).await;
+        let request = Request::Rename { from: from.clone(), to: to.clone(), mode };
+        let answer = self.call(&request).await;
         let heard = self.hear(ticket);
         // What the names mean now is asked when it is needed: a rename over a hard link of itself changes nothing.
-        target.state().end_change(began_target, heard, (LeaseKind::None, &[]));
-        source.state().end_change(began, heard, (LeaseKind::None, &[]));
+        target.state().end_change((began_target, &[&to.1]), heard, (LeaseKind::None, &[]));
+        source.state().end_change((began, &[&from.1]), heard, (LeaseKind::None, &[]));
         for fid in replaced.into_iter().chain([moved]) {
             self.inode(fid).state().changed_here(heard, None);
         }
@@ -170,6 +208,17 @@ impl Core {
             self.tell(&inode).await?;
         }
         Ok(())
+    }
+
+    /// Keeps a file from being opened without asking while a name of it goes, and says what is open so already.
+    async fn begin_removing(self: &Arc<Self>, fid: Fid) -> Result<Removing, Fault> {
+        let removing = Removing::begin(self.inode(fid));
+        let open = removing.inode.state().stand(|| self.session.draw());
+        if open.is_some() {
+            let keep = LeaseKind::Write;
+            self.call(&Request::Downgrade { fid, keep, update: None, open }).await?;
+        }
+        Ok(removing)
     }
 
     pub(crate) async fn read_link(&self, fid: Fid) -> Result<Vec<u8>, Fault> {
@@ -197,13 +246,14 @@ impl Core {
     }
 
     async fn fid_of(self: &Arc<Self>, parent: Fid, name: &[u8]) -> Result<Option<Fid>, Fault> {
-        let looked = match self.cached_lookup(parent, name) {
-            Some(looked) => looked,
-            None => self.lookup(parent, name).await?,
-        };
-        match looked {
-            Looked::Found(seen) => Ok(Some(seen.attr.fid)),
-            Looked::Absent(_) => Ok(None),
+        let known = self.inode(parent).state().name(name, self.session.standing());
+        match known {
+            Known::Names(fid) => Ok(Some(fid)),
+            Known::Nothing => Ok(None),
+            Known::Unclear => match self.lookup(parent, name).await? {
+                Looked::Found(seen) => Ok(Some(seen.attr.fid)),
+                Looked::Absent(_) => Ok(None),
+            },
         }
     }
 

@@ -69,8 +69,13 @@ impl Core {
         inode.changed.notify_waiters();
         wait_for_writers(&inode).await;
         let telling = inode.telling.lock().await;
-        let update = inode.state().surrender(keep);
-        let told = self.call(&Request::Downgrade { fid, keep, update }).await;
+        let (update, open) = {
+            let mut state = inode.state();
+            let gone = keep == LeaseKind::None;
+            let open = if gone { state.stand(|| self.session.draw()) } else { None };
+            (state.surrender(keep), open)
+        };
+        let told = self.call(&Request::Downgrade { fid, keep, update, open }).await;
         drop(telling);
         let kept = match told {
             Ok(_) => keep,

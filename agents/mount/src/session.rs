@@ -6,13 +6,14 @@
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lustre_model::fault::Fault;
+use lustre_model::fid::Fid;
 use lustre_model::id::{ClientId, FsName};
-use lustre_model::metadata::{Call, Notice, OpenMode, Reply, Request, SessionId, TargetEntry, Xid};
+use lustre_model::metadata::{Call, Notice, OpenId, OpenMode, Reply, Request, SessionId, TargetEntry, Xid};
 use lustre_wire::client::{Connection, Notices};
 use lustre_wire::{Identity, Metadata, WireError};
 use tokio::sync::{mpsc, watch};
@@ -64,7 +65,6 @@ struct Live {
 }
 
 /// A session that reconnects by itself.
-#[derive(Debug)]
 pub(crate) struct Session {
     address: String,
     identity: Identity,
@@ -76,7 +76,12 @@ pub(crate) struct Session {
     /// In nanoseconds after `born`.
     live_until: AtomicU64,
     stamps: AtomicU64,
+    /// What is open without the metadata target knowing; asked for with each connection.
+    unasked: OnceLock<Unasked>,
 }
+
+/// Lists files that are open, each with the number that shall stand for it.
+type Unasked = Box<dyn Fn() -> Vec<(Fid, OpenId)> + Send + Sync>;
 
 /// Numbers of requests.
 #[derive(Debug, Default)]
@@ -97,6 +102,12 @@ impl Drop for Number<'_> {
     }
 }
 
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Session").field("address", &self.address).finish_non_exhaustive()
+    }
+}
+
 impl Session {
     /// Connects for the first time; the rest is [`Session::keep`]'s.
     pub(crate) async fn open(
@@ -114,6 +125,7 @@ impl Session {
             incarnation: AtomicU64::new(1),
             live_until: AtomicU64::new(0),
             stamps: AtomicU64::new(0),
+            unasked: OnceLock::new(),
         });
         let (welcome, notices) = session.connect().await?;
         Ok((session, welcome, notices))
@@ -181,6 +193,18 @@ impl Session {
     /// The session's number, once there is one.
     pub(crate) fn id(&self) -> Option<SessionId> {
         self.live.borrow().as_ref().map(|live| live.session)
+    }
+
+    /// A number like those of requests, for an open that no request asked for.
+    pub(crate) fn draw(&self) -> OpenId {
+        let mut numbers = self.numbers();
+        numbers.last += 1;
+        OpenId(numbers.last)
+    }
+
+    /// Has `list` asked, with each new connection, for what is open that was not asked for. Set once.
+    pub(crate) fn tell_unasked(&self, list: Unasked) {
+        drop(self.unasked.set(list));
     }
 
     /// The moment before a request.
@@ -263,7 +287,10 @@ impl Session {
             Connection::<Metadata>::connect(&self.address, &self.identity, CONNECT_WAIT_MAX).await?;
         let sent = Instant::now();
         let number = self.number();
-        let call = self.numbered(&number, SessionId(0), Request::Connect { client: self.client });
+        // The incarnation of the last connection has ended: nothing is opened unasked from here until the next lease.
+        let opens = self.unasked.get().map(|list| list()).unwrap_or_default();
+        let request = Request::Connect { client: self.client, opens };
+        let call = self.numbered(&number, SessionId(0), request);
         let (answer, _) = connection.call(&call, Bytes::new()).await?;
         let Reply::Connected { session, fs_name, lease_ms, epoch, targets } = answer? else {
             return Err(ConnectError::Answer);

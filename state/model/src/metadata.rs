@@ -20,7 +20,7 @@ pub struct SessionId(pub u64);
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Xid(pub u64);
 
-/// Names one open file of a session.
+/// Names one open file of a session: the number of the request that opened it, or one that the client drew like it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct OpenId(pub u64);
 
@@ -68,6 +68,19 @@ pub struct WriteUpdate {
     pub blocks: Option<u64>,
     /// When it was last written.
     pub mtime: Timestamp,
+}
+
+/// The end of one open file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Close {
+    /// The file.
+    pub fid: Fid,
+    /// Which of its opens ended; none when the metadata target knew of none.
+    pub open: Option<OpenId>,
+    /// What was written and not told yet.
+    pub update: Option<WriteUpdate>,
+    /// The client believes in no write lease on the file any more, and keeps `Read` if it holds anything.
+    pub lower: bool,
 }
 
 /// What to create under a name.
@@ -150,15 +163,16 @@ pub struct TargetEntry {
 #[expect(missing_docs, reason = "fields are explained by the variant and by their types")]
 pub enum Request {
     // -- sessions
-    /// Opens a session, or finds the one this client has. Answered by `Connected`.
-    Connect { client: ClientId },
+    /// Opens a session, or finds the one this client has. Answered by `Connected`. All its leases are void, and files that
+    /// it had open under them without saying so are noted as open for reading from here on.
+    Connect { client: ClientId, opens: Vec<(Fid, OpenId)> },
     /// Says that the client lives. Answered by `Done`.
     Renew,
     /// Ends the session and gives up everything it holds.
     Disconnect,
     // -- names
-    /// Finds a name. Grants read leases on the directory and on what was found. Answered by `Entry`, or by the fault
-    /// `NotFound`, which may be cached under the directory's lease.
+    /// Finds a name. Grants read leases on the directory and on what was found. Answered by `Opened` without an `open` for
+    /// regular files, by `Entry` for the rest, or by the fault `NotFound`, which may be cached under the directory's lease.
     Lookup { parent: Fid, name: Vec<u8> },
     /// Lists up to `limit` entries behind `after` (0 = from the start) with attributes. Answered by `Entries`.
     /// Attributes of an entry without a lease may be out of date; whoever wants them asks with `GetAttr`.
@@ -187,18 +201,18 @@ pub enum Request {
     /// Answered by `Done`, or the fault `NoData`.
     RemoveXattr { fid: Fid, name: Vec<u8> },
     // -- open files
-    /// Opens a regular file. Answered by `Opened`.
+    /// Opens a regular file. Answered by `Opened`. Under a lease a client may open for reading without asking; it then says
+    /// so before it gives the lease back, and before it removes a name of the file.
     Open { fid: Fid, mode: OpenMode },
-    /// Closes it; with a write update when bytes changed. Answered by `Done`. The last close of a session lowers its write
-    /// lease on the file to `Read`.
-    Close { fid: Fid, open: OpenId, update: Option<WriteUpdate> },
+    /// Closes files. Answered by `Done`. A close of what is not open changes nothing.
+    Close { closes: Vec<Close> },
     /// Asks for a lease on an inode. Answered by `Opened` without an `open` for files, `Entry` for the rest.
     Lease { fid: Fid, kind: LeaseKind },
     /// Says what was written, keeping the lease. Answered by `Done`.
     Flush { fid: Fid, update: WriteUpdate },
     /// The client holds no more than `keep` of this inode: the answer to a recall, or of its own will. `Done`. Leases in
-    /// replies to requests that it sent before are void.
-    Downgrade { fid: Fid, keep: LeaseKind, update: Option<WriteUpdate> },
+    /// replies to requests that it sent before are void. With `open` the file is noted as open for reading first.
+    Downgrade { fid: Fid, keep: LeaseKind, update: Option<WriteUpdate>, open: Option<OpenId> },
     /// Makes every operation that was answered before durable. Answered by `Done`.
     Sync,
     /// Creates the objects of all components that touch `range`. Answered by `Layout`.

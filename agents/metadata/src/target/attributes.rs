@@ -32,17 +32,17 @@ impl Target {
     }
 
     /// Sees an inode as it is now, with a lease where one can be had.
-    pub(super) fn see(&mut self, caller: &Caller, fid: Fid) -> Step<Entry> {
+    pub(super) fn see(&mut self, caller: &Caller, fid: Fid) -> Step<(Inode, LeaseKind)> {
         let inode = self.load(fid)?;
         self.claim(caller, fid, Claim::See)?;
         self.identified(fid, &inode)?;
         self.settle(caller, fid, &inode)?;
-        Ok(Entry { attr: inode.attr(fid), lease: self.grant_read(caller, fid) })
+        Ok((inode, self.grant_read(caller, fid)))
     }
 
     pub(super) fn get_attr(&mut self, caller: &Caller, fid: Fid) -> Step<Reply> {
-        let entry = self.see(caller, fid)?;
-        Ok(Reply::Entry { entry, parent_lease: LeaseKind::None })
+        let (inode, lease) = self.see(caller, fid)?;
+        Ok(Reply::Entry { entry: Entry { attr: inode.attr(fid), lease }, parent_lease: LeaseKind::None })
     }
 
     pub(super) fn set_attr(&mut self, caller: &Caller, fid: Fid, change: &AttrChange) -> Step<Reply> {

@@ -1,5 +1,7 @@
 //! Open files: who has which file open, durably, so that an unlinked file lives until its last close.
 //!
+//! What a client opens for reading under a lease is not known here: it says so when it gives the lease back, and when it
+//! connects again. After a start no inode without a name goes before every session that there was has said so or ended.
 //! Invariant: an inode without a name exists exactly as long as somebody has it open or bytes of it are being moved.
 
 use lustre_model::fid::Fid;
@@ -42,6 +44,19 @@ impl Target {
         self.table.put(key::open(session, open), &record)
     }
 
+    /// Notes that a session has had a file open for reading; one that is gone is not.
+    pub(super) fn note_read(
+        &mut self,
+        session: SessionId,
+        open: OpenId,
+        fid: Fid,
+    ) -> Result<(), TargetError> {
+        if self.table.get::<Inode>(&key::inode(fid))?.is_none_or(|inode| inode.file().is_none()) {
+            return Ok(());
+        }
+        self.note_open((session, open), OpenRecord { fid, writable: false })
+    }
+
     /// Notes the end of an open, and of what hung on it.
     pub(super) fn forget_open(
         &mut self,
@@ -79,10 +94,5 @@ impl Target {
     /// Whether any session may still write through an open file.
     pub(super) fn is_open_for_writing(&self, fid: Fid) -> bool {
         self.opens.get(&fid).into_iter().flatten().any(|opened| opened.writable)
-    }
-
-    /// Whether a session has the file open.
-    pub(super) fn has_open(&self, session: SessionId, fid: Fid) -> bool {
-        self.opens.get(&fid).into_iter().flatten().any(|opened| opened.session == session)
     }
 }

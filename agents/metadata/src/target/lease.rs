@@ -4,7 +4,7 @@
 //! Invariant: while one session holds `Write` on an inode no other holds anything on it.
 
 use lustre_model::fid::Fid;
-use lustre_model::metadata::{LeaseKind, Notice, Reply, SessionId, WriteUpdate};
+use lustre_model::metadata::{LeaseKind, Notice, OpenId, Reply, SessionId, WriteUpdate};
 
 use super::{Caller, Output, Target};
 use crate::failure::{Halt, Step, Wait};
@@ -161,9 +161,12 @@ impl Target {
         &mut self,
         caller: &Caller,
         fid: Fid,
-        keep: LeaseKind,
+        (keep, open): (LeaseKind, Option<OpenId>),
         update: Option<WriteUpdate>,
     ) -> Step<Reply> {
+        if let Some(open) = open {
+            self.note_read(caller.session, open, fid)?;
+        }
         if let Some(update) = update {
             self.apply_update(caller, fid, update)?;
         }

@@ -12,6 +12,7 @@ use lustre_model::metadata::{Entry, LeaseKind, NewInode, OpenMode, RemoveKind, R
 use super::entry::check_name;
 use super::layout::without_objects;
 use super::lease::Claim;
+use super::open::view;
 use super::{Caller, Target};
 use crate::failure::{Step, TargetError};
 use crate::inode::{Body, Directory, File, Inode};
@@ -39,8 +40,17 @@ impl Target {
         self.directory(parent)?;
         self.claim(caller, parent, Claim::See)?;
         let (_, fid) = self.find(parent, name)?.ok_or(Fault::NotFound)?;
-        let entry = self.see(caller, fid)?;
-        Ok(Reply::Entry { entry, parent_lease: self.grant_read(caller, parent) })
+        let (inode, lease) = self.see(caller, fid)?;
+        let parent_lease = self.grant_read(caller, parent);
+        if inode.file().is_some() {
+            return Ok(Reply::Opened {
+                view: view(fid, &inode, lease),
+                open: None,
+                parent_lease,
+                created: false,
+            });
+        }
+        Ok(Reply::Entry { entry: Entry { attr: inode.attr(fid), lease }, parent_lease })
     }
 
     pub(super) fn create(&mut self, caller: &Caller, request: &Request) -> Step<Reply> {

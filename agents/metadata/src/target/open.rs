@@ -1,18 +1,18 @@
 //! Requests on open files: open, close, lease, flush.
 //!
 //! An open for writing comes with a write lease when nobody else has the file cached or open; otherwise the client asks
-//! for a lease when it writes. The last close of a session lowers its write lease to `Read`.
+//! for a lease when it writes. With its last close a client lowers its write lease to `Read`.
 //! Invariant: no write lease is granted before the file's mark of being written is in the log.
 
 use lustre_model::attr::FileKind;
 use lustre_model::fault::Fault;
 use lustre_model::fid::Fid;
-use lustre_model::metadata::{Entry, FileView, LeaseKind, OpenId, OpenMode, Reply, WriteUpdate};
+use lustre_model::metadata::{Close, Entry, FileView, LeaseKind, OpenId, OpenMode, Reply, WriteUpdate};
 
 use super::file::OpenRecord;
 use super::lease::Claim;
 use super::{Caller, Target};
-use crate::failure::Step;
+use crate::failure::{Halt, Step};
 use crate::inode::{Absent, Inode};
 
 impl Target {
@@ -86,26 +86,32 @@ impl Target {
         Ok((view(fid, inode, lease), open))
     }
 
-    pub(super) fn close(
-        &mut self,
-        caller: &Caller,
-        fid: Fid,
-        open: OpenId,
-        update: Option<WriteUpdate>,
-    ) -> Step<Reply> {
+    pub(super) fn close(&mut self, caller: &Caller, closes: &[Close]) -> Step<Reply> {
+        for close in closes {
+            match self.close_one(caller, close) {
+                // What it names is no file that could be written: there is nothing to note, and the rest goes on.
+                Ok(()) | Err(Halt::Fault(_)) => {}
+                Err(halt) => return Err(halt),
+            }
+        }
+        Ok(Reply::Done)
+    }
+
+    fn close_one(&mut self, caller: &Caller, close: &Close) -> Step<()> {
+        let Close { fid, open, update, lower } = *close;
         if let Some(update) = update {
             self.apply_update(caller, fid, update)?;
         }
-        let known = self.sessions.get(&caller.session).and_then(|session| session.opens.get(&open));
-        if known != Some(&fid) {
-            return Ok(Reply::Done);
-        }
         // The open goes first: what waits for the lease must see the file closed.
-        self.forget_open((caller.session, open), fid)?;
-        if !self.has_open(caller.session, fid) && self.held(caller.session, fid) == LeaseKind::Write {
+        if let Some(open) = open
+            && self.sessions.get(&caller.session).and_then(|session| session.opens.get(&open)) == Some(&fid)
+        {
+            self.forget_open((caller.session, open), fid)?;
+        }
+        if lower && self.held(caller.session, fid) == LeaseKind::Write {
             self.lower(caller.session, fid, LeaseKind::Read);
         }
-        Ok(Reply::Done)
+        Ok(())
     }
 
     pub(super) fn flush(&mut self, caller: &Caller, fid: Fid, update: WriteUpdate) -> Step<Reply> {

@@ -22,8 +22,27 @@ impl Target {
         self.reap(fid, inode)
     }
 
+    /// Whether somebody may have it open, or moves its bytes.
     fn is_in_use(&self, fid: Fid) -> bool {
-        self.opens.contains_key(&fid) || self.restores_under_way(fid)
+        self.opens.contains_key(&fid) || !self.unheard.is_empty() || self.restores_under_way(fid)
+    }
+
+    /// A session said what it has open, or ended. After the last of those that a start found, what nobody has open goes.
+    pub(super) fn heard_anew(&mut self, session: SessionId) -> Result<(), TargetError> {
+        if self.unheard.remove(&session) && self.unheard.is_empty() {
+            self.reap_orphans()?;
+        }
+        Ok(())
+    }
+
+    fn reap_orphans(&mut self) -> Result<(), TargetError> {
+        let orphans: Vec<(Vec<u8>, ())> = self.table.load(b"Z")?;
+        for fid in orphans.iter().filter_map(|(record_key, ())| key::read_fid(&record_key[1..])) {
+            if let Some(inode) = self.table.get::<Inode>(&key::inode(fid))? {
+                self.reap(fid, &inode)?;
+            }
+        }
+        Ok(())
     }
 
     /// Removes an inode without a name, unless it is in use.
@@ -64,12 +83,7 @@ impl Target {
             }
         }
         self.recover_doomed()?;
-        let orphans: Vec<(Vec<u8>, ())> = self.table.load(b"Z")?;
-        for fid in orphans.iter().filter_map(|(record_key, ())| key::read_fid(&record_key[1..])) {
-            if let Some(inode) = self.table.get::<Inode>(&key::inode(fid))? {
-                self.reap(fid, &inode)?;
-            }
-        }
+        self.reap_orphans()?;
         let unwatched = self.writing.keys().copied().filter(|fid| !self.is_open_for_writing(*fid));
         for fid in unwatched.collect::<Vec<Fid>>() {
             if let Some(inode) = self.table.get::<Inode>(&key::inode(fid))? {

@@ -182,7 +182,7 @@ impl Target {
 
     fn execute(&mut self, caller: &Caller, request: &Request) -> Step<Reply> {
         match request {
-            Request::Connect { client } => self.connect(caller, *client),
+            Request::Connect { client, opens } => self.connect(caller, *client, opens),
             Request::Renew => Ok(Reply::Done),
             Request::Disconnect => self.leave(caller),
             Request::Lookup { parent, name } => self.lookup(caller, *parent, name),
@@ -203,10 +203,12 @@ impl Target {
             }
             Request::RemoveXattr { fid, name } => self.remove_xattr(caller, *fid, name),
             Request::Open { fid, mode } => self.open_file(caller, *fid, *mode),
-            Request::Close { fid, open, update } => self.close(caller, *fid, *open, *update),
+            Request::Close { closes } => self.close(caller, closes),
             Request::Lease { fid, kind } => self.ask_lease(caller, *fid, *kind),
             Request::Flush { fid, update } => self.flush(caller, *fid, *update),
-            Request::Downgrade { fid, keep, update } => self.downgrade(caller, *fid, *keep, *update),
+            Request::Downgrade { fid, keep, update, open } => {
+                self.downgrade(caller, *fid, (*keep, *open), *update)
+            }
             Request::Sync => self.sync(),
             Request::Instantiate { fid, range } => self.instantiate(caller, *fid, *range),
             Request::Hydrate { fid, range } => self.hydrate(caller, *fid, *range),
@@ -268,8 +270,9 @@ fn is_kept(request: &Request) -> bool {
         }
         Request::SetAttr { .. } | Request::SetXattr { .. } | Request::RemoveXattr { .. } => true,
         Request::Open { mode, .. } => *mode == OpenMode::Truncate,
-        Request::Close { update, .. } => update.is_some(),
-        Request::Flush { .. } | Request::Downgrade { .. } | Request::SetLayout { .. } => true,
+        Request::SetLayout { .. } => true,
+        // Told again over a new connection, where the client holds no lease, an update only has the objects asked.
+        Request::Close { .. } | Request::Flush { .. } | Request::Downgrade { .. } => false,
         Request::Connect { .. } | Request::Renew | Request::Disconnect | Request::Sync => false,
         Request::Lookup { .. } | Request::ReadDirectory { .. } | Request::ReadLink { .. } => false,
         Request::GetAttr { .. } | Request::GetXattr { .. } | Request::ListXattr { .. } => false,

@@ -46,6 +46,7 @@ impl Target {
             let Some(id) = key.get(1..9).and_then(|bytes| bytes.try_into().ok()) else { continue };
             let id = SessionId(u64::from_be_bytes(id));
             self.clients.insert(record.client, id);
+            self.unheard.insert(id);
             self.sessions.insert(id, Session::new(record, None, seen_ms));
         }
         for (key, _) in self.table.scan(b"R", b"S", usize::MAX)? {
@@ -82,7 +83,12 @@ impl Target {
         }
     }
 
-    pub(super) fn connect(&mut self, caller: &Caller, client: ClientId) -> Step<Reply> {
+    pub(super) fn connect(
+        &mut self,
+        caller: &Caller,
+        client: ClientId,
+        opens: &[(Fid, OpenId)],
+    ) -> Step<Reply> {
         let id = match self.clients.get(&client) {
             Some(id) if self.sessions.get(id).is_some_and(|session| session.record.evicted) => {
                 return Err(Halt::Wait(Wait::Eviction(client)));
@@ -90,6 +96,11 @@ impl Target {
             Some(id) => *id,
             None => self.new_session(client)?,
         };
+        // Before the leases go under which these are open, and whoever waits for them runs.
+        for (fid, open) in opens {
+            self.note_read(id, *open, *fid)?;
+        }
+        self.heard_anew(id)?;
         // The client dropped its caches with its old connection.
         self.drop_leases(id);
         let now = self.now.uptime_ms;
@@ -175,6 +186,7 @@ impl Target {
     /// Gives up everything a session holds and forgets it.
     pub(super) fn end_session(&mut self, id: SessionId) -> Result<(), TargetError> {
         self.drop_leases(id);
+        self.heard_anew(id)?;
         let Some(session) = self.sessions.remove(&id) else { return Ok(()) };
         self.clients.remove(&session.record.client);
         if let Some(connection) = session.connection {

@@ -19,8 +19,8 @@ use lustre_model::layout::{
     ComponentTemplate, END_OF_FILE, LayoutTemplate, ObjectId, OstIndex, STRIPE_SIZE_DEFAULT, StripeCount,
 };
 use lustre_model::metadata::{
-    Answer, Call, Entry, FileView, LeaseKind, NewInode, Notice, OpenId, OpenMode, Reply, Request, SessionId,
-    TargetEntry, WriteUpdate, Xid,
+    Answer, Call, Close, Entry, FileView, LeaseKind, NewInode, Notice, OpenId, OpenMode, Reply, Request,
+    SessionId, TargetEntry, WriteUpdate, Xid,
 };
 use lustre_model::object::ObjectStat;
 
@@ -81,6 +81,8 @@ pub struct Client {
     pub session: SessionId,
     pub epoch: u64,
     pub xid: u64,
+    /// What it has open without having said so.
+    pub opens: Vec<(Fid, OpenId)>,
     /// Answers recalls at once.
     pub obliging: bool,
     /// What it would say of a file when its write lease is recalled.
@@ -149,13 +151,18 @@ impl Cluster {
 
     /// Kills the target and starts it again; the store keeps `keep` batches of those it had not made durable.
     pub fn restart(&mut self, keep: usize) {
+        self.restart_alone(keep);
+        for client in 0..self.clients.len() {
+            self.reconnect(client);
+        }
+    }
+
+    /// The same, while no client has come back yet.
+    pub fn restart_alone(&mut self, keep: usize) {
         self.target = None;
         self.work.clear();
         self.store.crash(keep);
         self.open();
-        for client in 0..self.clients.len() {
-            self.reconnect(client);
-        }
     }
 
     pub fn add_client(&mut self) -> usize {
@@ -168,6 +175,7 @@ impl Cluster {
             session,
             epoch: 0,
             xid: 0,
+            opens: Vec::new(),
             obliging: true,
             written,
             notices,
@@ -179,7 +187,8 @@ impl Cluster {
     pub fn reconnect(&mut self, client: usize) {
         self.next += 1;
         let connection = ConnectionId(self.next);
-        let request = Request::Connect { client: self.clients[client].id };
+        let request =
+            Request::Connect { client: self.clients[client].id, opens: self.clients[client].opens.clone() };
         let call = Call { session: SessionId(0), xid: Xid(0), acknowledged: Xid(0), request };
         let token = self.send(connection, Rights::Client, call);
         let answer = self.answers.remove(&token).expect("connect is answered");
@@ -255,7 +264,7 @@ impl Cluster {
     /// Answers a recall.
     pub fn yield_lease(&mut self, client: usize, fid: Fid, keep: LeaseKind) {
         let update = self.clients[client].written.remove(&fid);
-        self.ask(client, Request::Downgrade { fid, keep, update }).unwrap();
+        self.ask(client, Request::Downgrade { fid, keep, update, open: None }).unwrap();
     }
 
     /// Does what object targets would.
@@ -362,7 +371,7 @@ impl Cluster {
     pub fn write_and_close(&mut self, client: usize, view: &FileView, open: OpenId, size: u64) {
         self.write_objects(view, size);
         let update = Some(WriteUpdate { size, blocks: None, mtime: self.now.wall });
-        self.ask(client, Request::Close { fid: view.entry.attr.fid, open, update }).unwrap();
+        self.ask(client, close(view.entry.attr.fid, open, update)).unwrap();
     }
 
     pub fn write_objects(&mut self, view: &FileView, size: u64) {
@@ -403,9 +412,15 @@ impl Cluster {
     }
 }
 
+/// The last close of a client, which gives up its write lease.
+pub fn close(fid: Fid, open: OpenId, update: Option<WriteUpdate>) -> Request {
+    Request::Close { closes: vec![Close { fid, open: Some(open), update, lower: true }] }
+}
+
 pub fn entry(answer: Answer) -> Entry {
     match answer {
         Ok(Reply::Entry { entry, .. }) => entry,
+        Ok(Reply::Opened { view, open: None, .. }) => view.entry,
         other => panic!("not an entry: {other:?}"),
     }
 }

@@ -9,10 +9,10 @@ use lustre_model::layout::{
     ComponentTemplate, END_OF_FILE, LayoutTemplate, STRIPE_SIZE_DEFAULT, StripeCount,
 };
 use lustre_model::metadata::{
-    ByteRange, LeaseKind, NewInode, OpenMode, Reply, Request, WriteUpdate, XattrMode,
+    ByteRange, LeaseKind, NewInode, OpenId, OpenMode, RemoveKind, Reply, Request, WriteUpdate, XattrMode,
 };
 
-use crate::cluster::{Cluster, LEASE_MS, entry, opened, striped};
+use crate::cluster::{Cluster, LEASE_MS, close, entry, opened, striped};
 use lustre_metadata::Work;
 
 fn resize(size: u64) -> AttrChange {
@@ -31,10 +31,83 @@ fn an_unlinked_file_lives_until_its_last_close_and_then_its_objects_go() {
     assert_eq!(cluster.lookup(0, Fid::ROOT, "f"), Err(Fault::NotFound));
     assert_eq!(cluster.attr(1, fid).link_count, 0);
     cluster.restart(0);
-    cluster.ask(0, Request::Close { fid, open, update: None }).unwrap();
+    cluster.ask(0, close(fid, open, None)).unwrap();
     assert_eq!(cluster.attr(1, fid).link_count, 0, "the other still has it open");
-    cluster.ask(1, Request::Close { fid, open: other, update: None }).unwrap();
+    cluster.ask(1, close(fid, other, None)).unwrap();
     assert_eq!(cluster.ask(1, Request::GetAttr { fid }), Err(Fault::Stale));
+    assert!(cluster.objects.is_empty());
+}
+
+#[test]
+fn a_file_that_was_opened_under_a_lease_outlives_its_name() {
+    let mut cluster = Cluster::new(1, 2);
+    let (view, open) = cluster.create_open(0, Fid::ROOT, "f");
+    cluster.write_and_close(0, &view, open, 10);
+    let fid = view.entry.attr.fid;
+    cluster.attr(1, fid);
+    cluster.clients[1].obliging = false;
+    let name = b"f".to_vec();
+    let removal = cluster.start(0, Request::Remove { parent: Fid::ROOT, name, kind: RemoveKind::File });
+    assert!(cluster.answer(removal).is_none(), "it waits for the reader's lease");
+    let (keep, open) = (LeaseKind::None, OpenId(1 << 40));
+    cluster.ask(1, Request::Downgrade { fid, keep, update: None, open: Some(open) }).unwrap();
+    assert!(matches!(cluster.answer(removal), Some(Ok(Reply::Removed { .. }))));
+    assert_eq!((cluster.attr(1, fid).link_count, cluster.objects.len()), (0, 1));
+    cluster.ask(1, close(fid, open, None)).unwrap();
+    assert_eq!(cluster.ask(1, Request::GetAttr { fid }), Err(Fault::Stale));
+    assert!(cluster.objects.is_empty());
+}
+
+#[test]
+fn what_was_open_under_a_lease_is_noted_before_a_lost_connection_gives_the_lease_away() {
+    let mut cluster = Cluster::new(1, 2);
+    let (view, open) = cluster.create_open(0, Fid::ROOT, "f");
+    cluster.write_and_close(0, &view, open, 10);
+    let fid = view.entry.attr.fid;
+    cluster.attr(1, fid);
+    cluster.clients[1].obliging = false;
+    cluster.clients[1].opens = vec![(fid, OpenId(1 << 40))];
+    let connection = cluster.clients[1].connection;
+    cluster.drop_connection(connection);
+    let name = b"f".to_vec();
+    let removal = cluster.start(0, Request::Remove { parent: Fid::ROOT, name, kind: RemoveKind::File });
+    cluster.reconnect(1);
+    assert!(matches!(cluster.answer(removal), Some(Ok(Reply::Removed { .. }))));
+    assert_eq!(cluster.attr(1, fid).link_count, 0);
+}
+
+#[test]
+fn after_a_restart_no_file_goes_before_everybody_said_what_they_have_open() {
+    let mut cluster = Cluster::new(1, 3);
+    let (view, open) = cluster.create_open(0, Fid::ROOT, "f");
+    cluster.write_and_close(0, &view, open, 10);
+    let fid = view.entry.attr.fid;
+    cluster.attr(1, fid);
+    cluster.restart_alone(0);
+    cluster.reconnect(0);
+    cluster.remove(0, Fid::ROOT, "f").unwrap();
+    assert_eq!(cluster.objects.len(), 1, "client 1 was not heard");
+    cluster.clients[1].opens = vec![(fid, OpenId(1 << 40))];
+    cluster.reconnect(1);
+    cluster.reconnect(2);
+    assert_eq!(cluster.attr(1, fid).link_count, 0);
+    cluster.ask(1, close(fid, OpenId(1 << 40), None)).unwrap();
+    assert!(cluster.objects.is_empty());
+}
+
+#[test]
+fn a_client_that_never_comes_back_after_a_restart_holds_no_removed_file_for_ever() {
+    let mut cluster = Cluster::new(1, 2);
+    let (view, open) = cluster.create_open(0, Fid::ROOT, "f");
+    cluster.write_and_close(0, &view, open, 10);
+    cluster.restart_alone(0);
+    cluster.reconnect(0);
+    cluster.remove(0, Fid::ROOT, "f").unwrap();
+    assert_eq!(cluster.objects.len(), 1);
+    for _ in 0..4 {
+        cluster.pass(u64::from(LEASE_MS) / 2);
+        cluster.ask(0, Request::Renew).unwrap();
+    }
     assert!(cluster.objects.is_empty());
 }
 
@@ -245,7 +318,7 @@ fn times_move_with_what_moves_them() {
     cluster.now.wall.seconds += 5;
     let update = WriteUpdate { size: 3, blocks: None, mtime: cluster.now.wall };
     let fid = view.entry.attr.fid;
-    cluster.ask(0, Request::Close { fid, open, update: Some(update) }).unwrap();
+    cluster.ask(0, close(fid, open, Some(update))).unwrap();
     let file = cluster.attr(0, fid);
     assert_eq!((file.size, file.mtime), (3, cluster.now.wall));
     assert_eq!(cluster.attr(0, Fid::ROOT).mtime, dir.mtime, "writing a file leaves its directory alone");

@@ -6,7 +6,9 @@ use std::collections::BTreeMap;
 
 use lustre_model::attr::AttrChange;
 use lustre_model::fid::Fid;
-use lustre_model::metadata::{Answer, LeaseKind, NewInode, Notice, OpenMode, Reply, Request, WriteUpdate};
+use lustre_model::metadata::{
+    Answer, Close, LeaseKind, NewInode, Notice, OpenId, OpenMode, Reply, Request, WriteUpdate,
+};
 use proptest::prelude::*;
 
 use crate::cluster::{Cluster, entry};
@@ -103,12 +105,47 @@ fn a_new_connection_holds_nothing_of_the_old() {
 }
 
 #[test]
-fn the_last_close_lowers_a_write_lease_so_that_a_stat_needs_no_recall() {
+fn a_last_close_lowers_a_write_lease_so_that_a_stat_needs_no_recall() {
     let mut cluster = Cluster::new(1, 2);
     let (view, open) = cluster.create_open(0, Fid::ROOT, "f");
     cluster.write_and_close(0, &view, open, 10);
     assert_eq!(cluster.attr(1, view.entry.attr.fid).size, 10);
     assert!(cluster.clients[0].notices.is_empty());
+}
+
+#[test]
+fn a_close_that_lowers_nothing_leaves_the_lease() {
+    let mut cluster = Cluster::new(1, 2);
+    let (view, open) = cluster.create_open(0, Fid::ROOT, "f");
+    let fid = view.entry.attr.fid;
+    cluster
+        .ask(0, Request::Close { closes: vec![Close { fid, open: Some(open), update: None, lower: false }] })
+        .unwrap();
+    let update = WriteUpdate { size: 77, blocks: None, mtime: cluster.now.wall };
+    cluster.clients[0].written.insert(fid, update);
+    assert_eq!(cluster.attr(1, fid).size, 77, "the size was recalled");
+}
+
+#[test]
+fn many_closes_end_in_one_request_and_a_senseless_one_stops_none() {
+    let mut cluster = Cluster::new(1, 2);
+    let dir = cluster.mkdir(0, Fid::ROOT, "d");
+    let mut closes = vec![Close {
+        fid: dir,
+        open: Some(OpenId(9)),
+        update: Some(WriteUpdate { size: 1, blocks: None, mtime: cluster.now.wall }),
+        lower: true,
+    }];
+    for number in 0..5 {
+        let (view, open) = cluster.create_open(0, Fid::ROOT, &format!("f{number}"));
+        let update = Some(WriteUpdate { size: number, blocks: None, mtime: cluster.now.wall });
+        closes.push(Close { fid: view.entry.attr.fid, open: Some(open), update, lower: true });
+    }
+    cluster.ask(0, Request::Close { closes }).unwrap();
+    for number in 0..5 {
+        assert_eq!(cluster.lookup(1, Fid::ROOT, &format!("f{number}")).unwrap().size, number);
+    }
+    assert!(cluster.clients[0].notices.is_empty(), "nothing had to be recalled");
 }
 
 /// What a client believes it holds, from replies and recalls alone.
@@ -150,7 +187,7 @@ proptest! {
                 3 => Request::Open { fid, mode: OpenMode::Write },
                 4 => Request::SetAttr { fid, change: AttrChange { size: Some(5), ..AttrChange::default() } },
                 5 => Request::ReadDirectory { fid: Fid::ROOT, after: 0, limit: 10 },
-                _ => Request::Downgrade { fid, keep: LeaseKind::None, update: None },
+                _ => Request::Downgrade { fid, keep: LeaseKind::None, update: None, open: None },
             };
             let given_up = matches!(request, Request::Downgrade { .. });
             for other in 0..3 {
