@@ -66,11 +66,6 @@ impl Load {
         matches!(self.phase, Phase::WriteSequential | Phase::ReadSequential)
     }
 
-    /// Bytes that the whole load moves.
-    pub fn total_bytes(&self) -> u64 {
-        self.bytes * (self.files * self.processes) as u64
-    }
-
     /// Runs the load below `mountpoint`.
     pub fn run(&self, mountpoint: &Path) -> Result<Outcome, String> {
         let family = if self.bytes == 0 { "empty" } else { "small" };

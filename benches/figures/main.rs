@@ -1,6 +1,8 @@
 //! `make bench`: what the mounted file system costs and gives, beside libfuse's pass-through on the same disk in one run.
 //!
-//! Not a unit test and never run by `make test`: figures are ratios of medians over interleaved rounds.
+//! Not a unit test and never run by `make test`: figures are ratios of medians over interleaved rounds. For a quick look,
+//! `LUSTRE_BENCH_ROUNDS` says how many rounds, `LUSTRE_BENCH_SYSTEMS` which systems, and `LUSTRE_BENCH_PROGRAM` names another
+//! build's `lustre`.
 //! Invariant: both systems see the same load, in the same order, from the same program, with caches dropped alike.
 
 mod load;
@@ -14,8 +16,11 @@ use load::{Load, Phase};
 use report::Report;
 use system::System;
 
-/// Rounds over all systems; the median is reported.
+/// Rounds over all systems, unless told otherwise; the median is reported.
 const ROUNDS: usize = 3;
+
+/// All systems, as they are named in the report.
+const SYSTEMS: &str = "fuse-passthrough,lustre,lustre LZ4";
 
 /// What runs on each system in each round, in this order.
 const LOADS: &[Load] = &[
@@ -104,12 +109,16 @@ fn run() -> Result<Report, String> {
     let folder = std::env::var_os("LUSTRE_BENCH_DIR")
         .map_or_else(|| PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("figures"), PathBuf::from);
     system::remove_folder(&folder)?;
-    let mut report = Report::default();
-    for round in 1..=ROUNDS {
-        for mut system in
-            [System::passthrough(&folder)?, System::lustre(&folder, "NONE"), System::lustre(&folder, "LZ4")]
-        {
-            report::progress(&format!("round {round} of {ROUNDS}: {}", system.name()));
+    let rounds = match std::env::var("LUSTRE_BENCH_ROUNDS") {
+        Ok(text) => text.parse().map_err(|_| format!("LUSTRE_BENCH_ROUNDS={text} is no number"))?,
+        Err(_) => ROUNDS,
+    };
+    let wanted = std::env::var("LUSTRE_BENCH_SYSTEMS").unwrap_or_else(|_| SYSTEMS.to_owned());
+    let mut report = Report::new(rounds);
+    for round in 1..=rounds {
+        for name in wanted.split(',') {
+            let mut system = System::named(name, &folder)?;
+            report::progress(&format!("round {round} of {rounds}: {name}"));
             report.add_startup(system.name(), system.up()?);
             let outcome = measure(&mut system, &mut report);
             report.add_memory(system.name(), system.memory_peaks());

@@ -6,8 +6,8 @@
 
 use std::collections::BTreeMap;
 
+use super::LOADS;
 use super::load::{Load, Outcome};
-use super::{LOADS, ROUNDS};
 
 /// The system that the others are compared with.
 const REFERENCE: &str = "fuse-passthrough";
@@ -16,20 +16,25 @@ const REFERENCE: &str = "fuse-passthrough";
 #[derive(Debug, Default)]
 pub struct Report {
     rates: BTreeMap<(&'static str, &'static str), Vec<f64>>,
-    cpu_per_gib: BTreeMap<(&'static str, &'static str), Vec<f64>>,
+    rounds: usize,
+    /// CPU time for each GiB, or for each file.
+    cpu: BTreeMap<(&'static str, &'static str), Vec<f64>>,
     startup: BTreeMap<&'static str, Vec<f64>>,
     memory: BTreeMap<&'static str, BTreeMap<String, u64>>,
 }
 
 impl Report {
+    /// Knows nothing yet of so many rounds.
+    pub fn new(rounds: usize) -> Self {
+        Self { rounds, ..Self::default() }
+    }
+
     /// Adds one outcome; `cpu` is in seconds, of the system and the load together.
     pub fn add(&mut self, system: &'static str, load: &Load, outcome: Outcome, cpu: f64) {
         let key = (system, load.name);
         self.rates.entry(key).or_default().push(outcome.amount / outcome.seconds);
-        if load.counts_bytes() {
-            let gib = load.total_bytes() as f64 / f64::from(1 << 30);
-            self.cpu_per_gib.entry(key).or_default().push(cpu / gib);
-        }
+        let unit = if load.counts_bytes() { f64::from(1 << 30) } else { 1.0 };
+        self.cpu.entry(key).or_default().push(cpu / (outcome.amount / unit));
     }
 
     /// Adds the seconds from nothing to mounted.
@@ -48,7 +53,10 @@ impl Report {
 
     /// Prints the tables as Markdown.
     pub fn print(&self) {
-        println!("\nMedians of {ROUNDS} interleaved rounds; in brackets: share of {REFERENCE}.\n");
+        let rounds = self.rounds;
+        println!(
+            "\nMedians of {rounds} interleaved rounds; in brackets: share of {REFERENCE}; CPU of system and load.\n"
+        );
         let systems: Vec<&str> = self.startup.keys().copied().collect();
         println!("| load | {} | asked |", systems.join(" | "));
         println!("|---|{}---|", "---|".repeat(systems.len()));
@@ -56,17 +64,6 @@ impl Report {
             let cells: Vec<String> = systems.iter().map(|system| self.cell(system, load)).collect();
             let bar = load.bar.map_or_else(String::new, |bar| format!("≥ {bar}"));
             println!("| {} | {} | {bar} |", load.name, cells.join(" | "));
-        }
-        for load in LOADS.iter().filter(|load| load.counts_bytes()) {
-            let cells: Vec<String> = systems
-                .iter()
-                .map(|system| {
-                    self.cpu_per_gib
-                        .get(&(*system, load.name))
-                        .map_or_else(String::new, |s| format!("{:.2}", median(s)))
-                })
-                .collect();
-            println!("| {}, CPU s/GiB | {} | |", load.name, cells.join(" | "));
         }
         let cells: Vec<String> = systems.iter().map(|s| format!("{:.2}", median(&self.startup[s]))).collect();
         println!("| nothing to mounted, s | {} | < 5 |", cells.join(" | "));
@@ -86,9 +83,14 @@ impl Report {
         } else {
             format!("{rate:.0}/s")
         };
+        let cpu = self.cpu.get(&(system, load.name)).map_or(f64::NAN, |samples| median(samples));
+        let cpu =
+            if load.counts_bytes() { format!("{cpu:.2} s/GiB") } else { format!("{:.0} µs", cpu * 1e6) };
         match self.rates.get(&(REFERENCE, load.name)) {
-            Some(reference) if system != REFERENCE => format!("{shown} ({:.2})", rate / median(reference)),
-            Some(_) | None => shown,
+            Some(reference) if system != REFERENCE => {
+                format!("{shown} ({:.2}), {cpu}", rate / median(reference))
+            }
+            Some(_) | None => format!("{shown}, {cpu}"),
         }
     }
 }

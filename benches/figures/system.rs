@@ -27,8 +27,18 @@ pub struct System {
 }
 
 impl System {
+    /// The system that the report calls so.
+    pub fn named(name: &str, folder: &Path) -> Result<Self, String> {
+        match name {
+            "fuse-passthrough" => Self::passthrough(folder),
+            "lustre" => Ok(Self::lustre(folder, "NONE")),
+            "lustre LZ4" => Ok(Self::lustre(folder, "LZ4")),
+            _ => Err(format!("there is no system {name:?}")),
+        }
+    }
+
     /// libfuse's fastest example, found in `PASSTHROUGH_HP` or on `PATH`.
-    pub fn passthrough(folder: &Path) -> Result<Self, String> {
+    fn passthrough(folder: &Path) -> Result<Self, String> {
         let program = std::env::var_os("PASSTHROUGH_HP").map(PathBuf::from).filter(|path| path.exists());
         let program = program
             .ok_or("PASSTHROUGH_HP names no program; run scripts/bench.sh, which builds libfuse's example")?;
@@ -36,7 +46,7 @@ impl System {
     }
 
     /// A cluster of one metadata target and four object targets.
-    pub fn lustre(folder: &Path, compression: &'static str) -> Self {
+    fn lustre(folder: &Path, compression: &'static str) -> Self {
         Self::new(folder, &format!("lustre-{compression}"), Kind::Lustre { compression })
     }
 
@@ -128,7 +138,8 @@ impl System {
     }
 
     fn lustre_command(&self, arguments: &[&str]) -> Result<(), String> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lustre"));
+        let program = std::env::var("LUSTRE_BENCH_PROGRAM");
+        let mut command = Command::new(program.unwrap_or_else(|_| env!("CARGO_BIN_EXE_lustre").to_owned()));
         command.arg(format!("-chdir={}", self.folder.display())).args(arguments).stdin(Stdio::null());
         let output = command.output().map_err(|e| e.to_string())?;
         if output.status.success() {
