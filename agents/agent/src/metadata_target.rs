@@ -1,13 +1,14 @@
 //! The process of a metadata target: `lustre_metadata`'s state machine over fjall and a log file, served over the wire.
 //!
 //! ```text
-//! connections ──► events ──► writer thread: takes what is queued, handles all of it, commits once, sends everything
+//! connections ──► events ──► writer, driven by who brings events: handles what is queued, commits once, sends everything
 //!                   ▲                                          │          │
 //!                   └── results ◄── object targets ◄───────────┘          └──► log syncer, which answers as an event
 //! ```
 //! Hosting only: what a request means is `lustre_metadata`'s matter.
 //! Invariant: one process per folder, and only in a folder that is marked as this target's.
 
+mod host;
 mod log;
 mod objects;
 mod service;
@@ -19,7 +20,7 @@ mod tests;
 
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, mpsc};
+use std::sync::Arc;
 use std::time::Duration;
 
 use lustre_metadata::{Config, Target, TargetError};
@@ -29,11 +30,13 @@ use rustix::fs::{FlockOperation, flock};
 use rustix::io::Errno;
 use thiserror::Error;
 use tokio::net::TcpListener;
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
 use crate::claim::{self, ClaimError};
 use crate::{ProcessDir, ProcessDirError, termination};
+use host::{Ending, Host};
 use log::FileLog;
 use objects::Objects;
 use service::MetadataService;
@@ -45,6 +48,9 @@ const LEASE_MS: u32 = 15_000;
 
 /// How long the last answers may take when the process ends.
 const GRACE: Duration = Duration::from_secs(2);
+
+/// Fewest threads that serve connections.
+const THREADS_MIN: usize = 2;
 
 /// The ordered store, the log and the lock in the target's folder.
 const STORE: &str = "store";
@@ -120,7 +126,10 @@ pub fn run(dir: &ProcessDir) -> Result<(), MetadataTargetError> {
         }
     }
     let config = Config { fs_name: target.fs_name.clone(), default_layout, lease_ms: LEASE_MS };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    // One thread may wait for the disk while it drives the target; another must look after the sockets.
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = cores.max(THREADS_MIN);
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(threads).enable_all().build()?;
     runtime.block_on(async {
         let listener = TcpListener::bind(&listen)
             .await
@@ -157,7 +166,7 @@ async fn serve(
 ) -> Result<(), MetadataTargetError> {
     let Opened { config, path, identity, listener } = opened;
     let _lock = lock(&path)?;
-    let (events, queue) = mpsc::channel();
+    let host = Host::new();
     let failed = |source| MetadataTargetError::Target { path: path.clone(), source };
     let store = FjallStore::open(&path.join(STORE))
         .map_err(|source| MetadataTargetError::Store { path: path.join(STORE), source })?;
@@ -167,17 +176,20 @@ async fn serve(
     let opening = move || Target::open(config, Box::new(store), Box::new(log), clock.now());
     let target = tokio::task::spawn_blocking(opening).await.map_err(io::Error::other)?.map_err(failed)?;
     info!(path = %path.display(), "the metadata target is open");
-    let objects = Objects::new(identity.clone(), events.clone());
-    let syncer = writer::Syncer::start(synced, events.clone())?;
+    let objects = Objects::new(identity.clone(), Arc::clone(&host));
+    let syncer = writer::Syncer::start(synced, Arc::clone(&host))?;
     let writer = Writer::new(target, clock, (objects, syncer));
     // Whatever ends the writer ends the process: nothing can be answered without it.
     let ended = CancellationToken::new();
     let guard = ended.clone().drop_guard();
-    let thread = std::thread::Builder::new().name("metadata".to_owned()).spawn(move || {
-        let _guard = guard;
-        writer.run(&queue)
+    let thread = std::thread::Builder::new().name("metadata".to_owned()).spawn({
+        let (host, runtime) = (Arc::clone(&host), Handle::current());
+        move || {
+            let _guard = guard;
+            host.keep(Box::new(writer), &runtime)
+        }
     })?;
-    let service = Arc::new(MetadataService::new(events.clone()));
+    let service = Arc::new(MetadataService::new(Arc::clone(&host)));
     let closing = stop.child_token();
     let serving = tokio::spawn(server::serve(listener, identity, service, closing.clone()));
     ready()?;
@@ -189,10 +201,14 @@ async fn serve(
     if let Ok(served) = tokio::time::timeout(GRACE, serving).await {
         served.map_err(io::Error::other)??;
     }
-    // A writer that has failed reads no more events; its failure is what joining it tells.
-    let _ = events.send(Event::Stop);
+    // A target that has failed takes no more events; its failure is what its keeper tells.
+    host.give(Event::Stop);
     let joined = tokio::task::spawn_blocking(move || thread.join()).await.map_err(io::Error::other)?;
-    joined.map_err(|_| io::Error::other("the metadata writer panicked"))?.map_err(failed)
+    match joined.unwrap_or(Ending::Panicked) {
+        Ending::Stopped => Ok(()),
+        Ending::Failed(source) => Err(failed(source)),
+        Ending::Panicked => Err(io::Error::other("the metadata writer panicked").into()),
+    }
 }
 
 /// Makes this process the only one that serves a folder.

@@ -17,12 +17,13 @@ use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
 use crate::error::{CodecError, Step, WireError, tls_failure};
-use crate::frame::{Frame, Kind};
+use crate::frame::{Coverage, Frame, Kind};
 use crate::handshake::{Cover, Hello, Refusal, Welcome};
 use crate::identity::{Identity, TLS_BUFFER};
 use crate::limit::{CALLS_MAX, NOTICES_MAX};
-use crate::link::{Inlet, Outgoing, decode, message, write_frames, write_now};
-use crate::machine::{Input, Output, leave_tls};
+use crate::link::{Inlet, decode, message};
+use crate::machine::{Input, leave_tls};
+use crate::outlet::{self, Outlet, Output, write_now};
 use crate::protocol::Protocol;
 use crate::session::{Arrival, Calls, NoCall, unexpected};
 use crate::subject::Subject;
@@ -49,7 +50,7 @@ struct Shared {
     address: Arc<str>,
     peer: Subject,
     calls: Mutex<Calls<Waiter>>,
-    queue: mpsc::UnboundedSender<Outgoing>,
+    outlet: Arc<Outlet>,
     closing: CancellationToken,
     ended: CancellationToken,
     cause: OnceLock<Arc<WireError>>,
@@ -94,22 +95,22 @@ impl<P: Protocol> Connection<P> {
         timeout: Duration,
     ) -> Result<(Self, Notices<P>), WireError> {
         let established = tokio::time::timeout(timeout, establish::<P>(address, identity)).await;
-        let (inlet, outlet, peer) = established.unwrap_or_else(|_| {
+        let (inlet, output, peer) = established.unwrap_or_else(|_| {
             Err(WireError::TimedOut { address: address.to_owned(), step: Step::Connecting, limit: timeout })
         })?;
-        let (queue, queued) = mpsc::unbounded_channel();
+        let (outlet, writer) = outlet::open(output);
         let closing = CancellationToken::new();
         let shared = Arc::new(Shared {
             address: Arc::from(address),
             peer,
             calls: Mutex::new(Calls::new()),
-            queue,
+            outlet,
             closing: closing.clone(),
             ended: CancellationToken::new(),
             cause: OnceLock::new(),
         });
         let (notices, notice_queue) = mpsc::channel(NOTICES_MAX);
-        tokio::spawn(write(Arc::clone(&shared), outlet, queued));
+        tokio::spawn(write(Arc::clone(&shared), writer));
         tokio::spawn(read::<P>(Arc::clone(&shared), inlet, notices));
         let connection = Self { shared, _close: Arc::new(CloseOnDrop(closing)), protocol: PhantomData };
         Ok((connection, Notices { queue: notice_queue }))
@@ -202,9 +203,10 @@ impl Shared {
         let mut calls = self.calls();
         let id = calls.begin(waiter).map_err(|no| self.no_call(no))?;
         frame.id = id;
-        // A closed queue means that the connection is ending; the reader is about to wake every waiter.
-        let _ = self.queue.send(frame.into());
+        // Where nothing is queued any more the connection is ending; the reader is about to wake every waiter.
+        self.outlet.queue(frame.into());
         drop(calls);
+        self.outlet.flush();
         Ok(Pending { shared: self, id: Some(id) })
     }
 
@@ -256,11 +258,13 @@ async fn establish<P: Protocol>(
     let peer = peer_of(address, identity, &stream)?;
     let hello = message(Kind::Hello, "hello", &Hello::ours(P::NAME, identity.boot()), Bytes::new())
         .map_err(|source| WireError::Codec { address: address.to_owned(), source })?;
-    write_now(&mut stream, hello).await.map_err(|source| tls_failure(address, source, true))?;
+    write_now(&mut stream, &hello, Coverage::Whole)
+        .await
+        .map_err(|source| tls_failure(address, source, true))?;
     let (input, output) = tokio::io::split(stream);
-    let mut inlet = Inlet::new(input, Arc::from(address));
+    let mut inlet = Inlet::new(input, Arc::from(address), Coverage::Whole);
     let (inlet, output): (Inlet<Input>, Output) = match welcomed(address, inlet.frame().await?)? {
-        Cover::Tls => (inlet.boxed(), Box::new(output)),
+        Cover::Tls => (inlet.boxed(), Output::Tls(Box::new(output))),
         Cover::Machine => leave_tls(inlet.into_io().unsplit(output).into_inner().0, address).await?,
     };
     Ok((inlet, output, peer))
@@ -305,8 +309,8 @@ fn welcomed(address: &str, frame: Option<Frame>) -> Result<Cover, WireError> {
     }
 }
 
-async fn write(shared: Arc<Shared>, mut outlet: Output, queued: mpsc::UnboundedReceiver<Outgoing>) {
-    let written = write_frames(&mut outlet, queued, shared.closing.clone()).await;
+async fn write(shared: Arc<Shared>, writer: outlet::Writer) {
+    let written = writer.run(shared.closing.clone()).await;
     if let Err(source) = written {
         shared.fail(WireError::Broken { address: shared.address.to_string(), source });
     }
@@ -331,12 +335,32 @@ async fn receive<P: Protocol>(
     notices: mpsc::Sender<P::Notice>,
 ) -> Result<(), WireError> {
     let address = || shared.address.to_string();
+    let mut woken = 0_usize;
     loop {
-        let Some(frame) = inlet.frame().await? else { return Err(WireError::Ended { address: address() }) };
+        let frame = match inlet.arrived()? {
+            Some(frame) => frame,
+            None => {
+                if woken > 1 {
+                    // Those who were woken run first: what they ask next leaves in one write.
+                    tokio::task::yield_now().await;
+                }
+                shared.outlet.release();
+                woken = 0;
+                let frame = inlet.frame().await?;
+                let Some(frame) = frame else { return Err(WireError::Ended { address: address() }) };
+                frame
+            }
+        };
         let arrival = shared.calls().received(frame);
         match arrival.map_err(|source| WireError::Protocol { address: address(), source })? {
             // A waiter that is gone has given its call up.
-            Arrival::Answer(waiter, frame) => drop(waiter.send(Some(frame))),
+            Arrival::Answer(waiter, frame) => {
+                woken += 1;
+                if woken == 2 {
+                    shared.outlet.gather();
+                }
+                drop(waiter.send(Some(frame)));
+            }
             Arrival::Unanswered(waiter) => drop(waiter.send(None)),
             Arrival::Nothing => {}
             Arrival::Bye => return Err(WireError::Ended { address: address() }),

@@ -2,7 +2,7 @@
 //!
 //! Knows no request's meaning: a [`Protocol`] names three types, and a [`server::Service`] gives them behaviour. What is a
 //! frame, what may follow what, and how two releases agree on a version is decided without sockets (`frame`,
-//! `session`, `handshake`); sockets only move bytes (`link`).
+//! `session`, `handshake`); sockets only move bytes (`link`, `outlet`).
 //!
 //! A connection is one TLS stream, which goes on in the clear behind the handshake where both ends are one machine
 //! (`machine`). Requests are numbered and multiplexed: answers come in any order. Bulk bytes travel
@@ -20,6 +20,7 @@ mod identity;
 pub mod limit;
 mod link;
 mod machine;
+mod outlet;
 mod protocol;
 pub mod server;
 mod session;

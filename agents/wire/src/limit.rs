@@ -42,11 +42,23 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Frames that are written with one flush.
 pub(crate) const BATCH_MAX: usize = 256;
 
+/// Batches that a thread writes which only came to send one frame; what is left is the writer's.
+pub(crate) const INLINE_BATCHES_MAX: usize = 4;
+
+/// Bytes that are written to a socket before others get their turn, one largest frame and more.
+pub(crate) const INLINE_BYTES_MAX: usize = 16 << 20;
+
+/// Parts that one write to a socket gathers.
+pub(crate) const SLICES_MAX: usize = 64;
+
 /// Bytes that are collected before they are handed to TLS.
 pub(crate) const STAGING_MAX: usize = 64 << 10;
 
 /// Bulk up to this size is copied beside its head, so that both share a TLS record.
 pub(crate) const BULK_COPY_MAX: usize = 8 << 10;
 
-/// Room that a read offers at least.
+/// Room that is made for a read of frames; bulk that comes with it is copied where it is not whole.
 pub(crate) const READ_MIN: usize = 64 << 10;
+
+/// Room that a read offers at least.
+pub(crate) const READ_LEAST: usize = 4 << 10;

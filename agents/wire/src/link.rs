@@ -1,41 +1,24 @@
-//! Moves frames over a socket: a reader that cuts them out of a stream, and a writer that gathers many into one flush.
+//! The receiving half of a connection, and what both halves share: messages as bodies, and budgets of memory.
 //!
-//! Decides nothing: what a frame means is `session`'s.
-//! Invariant: a queued frame is written whole or not at all, in the order of the queue.
+//! Decides nothing: what a frame means is `session`'s; sending is `outlet`'s.
+//! Invariant: what a connection makes this process hold is charged until the last of it is written or dropped.
 
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt};
 use tokio::sync::Notify;
-use tokio::sync::mpsc::UnboundedReceiver;
-use tokio::time::{Instant, MissedTickBehavior, Sleep, interval_at, sleep_until, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio::time::{Instant, Sleep, sleep_until};
 
 use crate::error::{CodecError, WireError, tls_failure};
-use crate::frame::{Decoder, Frame, Kind};
-use crate::limit::{BATCH_MAX, BEAT_EVERY, BULK_COPY_MAX, CLOSE_MAX, SILENCE_MAX, STAGING_MAX};
+use crate::frame::{Coverage, Decoder, Frame, Kind};
+use crate::limit::SILENCE_MAX;
 use crate::machine::Input;
-
-/// A frame on its way to the writer.
-pub(crate) struct Outgoing {
-    /// What to send.
-    pub frame: Frame,
-    /// Given back when it has been written.
-    pub _charge: Option<Charge>,
-}
-
-impl From<Frame> for Outgoing {
-    fn from(frame: Frame) -> Self {
-        Self { frame, _charge: None }
-    }
-}
 
 /// Encodes a message as a body.
 pub(crate) fn encode<T: Serialize>(what: &'static str, message: &T) -> Result<Bytes, CodecError> {
@@ -127,11 +110,11 @@ pub(crate) struct Inlet<R> {
 }
 
 impl<R: AsyncRead + Unpin> Inlet<R> {
-    /// Reads frames from `io`, which belongs to `address`.
-    pub fn new(io: R, address: Arc<str>) -> Self {
+    /// Reads frames that are covered so far from `io`, which belongs to `address`.
+    pub fn new(io: R, address: Arc<str>, coverage: Coverage) -> Self {
         let heard = Instant::now();
         let silence = Box::pin(sleep_until(heard + SILENCE_MAX));
-        Self { io, address, decoder: Decoder::default(), silence, heard }
+        Self { io, address, decoder: Decoder::new(coverage), silence, heard }
     }
 
     /// Gives the stream back, between two frames.
@@ -156,10 +139,7 @@ impl<R: AsyncRead + Unpin> Inlet<R> {
     /// Returns the next frame, or `None` where the peer ended the stream between two frames.
     pub async fn frame(&mut self) -> Result<Option<Frame>, WireError> {
         loop {
-            let next = self.decoder.next();
-            let next =
-                next.map_err(|source| WireError::Damaged { address: self.address.to_string(), source })?;
-            if let Some(frame) = next {
+            if let Some(frame) = self.arrived()? {
                 return Ok(Some(frame));
             }
             if self.read().await? == 0 {
@@ -168,12 +148,18 @@ impl<R: AsyncRead + Unpin> Inlet<R> {
         }
     }
 
+    /// Returns the next frame where it has been read already.
+    pub fn arrived(&mut self) -> Result<Option<Frame>, WireError> {
+        let next = self.decoder.next();
+        next.map_err(|source| WireError::Damaged { address: self.address.to_string(), source })
+    }
+
     async fn read(&mut self) -> Result<usize, WireError> {
         loop {
-            let room = self.decoder.room();
+            let mut room = self.decoder.room();
             tokio::select! {
                 biased;
-                read = self.io.read_buf(room) => {
+                read = self.io.read_buf(&mut room) => {
                     let read = read.map_err(|source| tls_failure(&self.address, source, true));
                     self.heard = Instant::now();
                     return read;
@@ -197,108 +183,39 @@ impl<R: AsyncRead + Unpin> Inlet<R> {
     }
 }
 
-/// Writes one frame at once, for handshakes.
-pub(crate) async fn write_now<W: AsyncWrite + Unpin>(io: &mut W, frame: Frame) -> io::Result<()> {
-    let mut staging = BytesMut::new();
-    write_batch(io, &mut staging, &mut vec![frame.into()]).await
-}
-
-/// Writes queued frames until `closing` is cancelled, then what is queued by then, and ends the stream.
-pub(crate) async fn write_frames<W: AsyncWrite + Unpin>(
-    io: &mut W,
-    mut queue: UnboundedReceiver<Outgoing>,
-    closing: CancellationToken,
-) -> io::Result<()> {
-    let mut batch = Vec::with_capacity(BATCH_MAX);
-    let mut staging = BytesMut::with_capacity(STAGING_MAX * 2);
-    let mut beat = interval_at(Instant::now() + BEAT_EVERY, BEAT_EVERY);
-    beat.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
-        tokio::select! {
-            biased;
-            () = closing.cancelled() => break,
-            count = queue.recv_many(&mut batch, BATCH_MAX) => if count == 0 { break },
-            _ = beat.tick() => batch.push(Frame::bare(Kind::Beat, 0).into()),
-        }
-        tokio::select! {
-            biased;
-            written = write_batch(io, &mut staging, &mut batch) => written?,
-            () = cancelled_for(&closing, CLOSE_MAX) => return Err(io::ErrorKind::TimedOut.into()),
-        }
-    }
-    queue.close();
-    let farewell = async {
-        while queue.recv_many(&mut batch, BATCH_MAX).await > 0 {
-            write_batch(io, &mut staging, &mut batch).await?;
-        }
-        batch.push(Frame::bare(Kind::Bye, 0).into());
-        write_batch(io, &mut staging, &mut batch).await?;
-        io.shutdown().await
-    };
-    timeout(CLOSE_MAX, farewell).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
-}
-
-async fn cancelled_for(token: &CancellationToken, time: Duration) {
-    token.cancelled().await;
-    tokio::time::sleep(time).await;
-}
-
-/// Writes all of `batch` with one flush. Small parts are gathered; large bulk goes to TLS from where it lies.
-async fn write_batch<W: AsyncWrite + Unpin>(
-    io: &mut W,
-    staging: &mut BytesMut,
-    batch: &mut Vec<Outgoing>,
-) -> io::Result<()> {
-    for Outgoing { frame, .. } in batch.iter() {
-        staging.put_slice(&frame.head());
-        staging.put_slice(&frame.body);
-        if frame.bulk.len() <= BULK_COPY_MAX {
-            staging.put_slice(&frame.bulk);
-        } else {
-            io.write_all(staging).await?;
-            staging.clear();
-            io.write_all(&frame.bulk).await?;
-        }
-        if staging.len() >= STAGING_MAX {
-            io.write_all(staging).await?;
-            staging.clear();
-        }
-    }
-    io.write_all(staging).await?;
-    staging.clear();
-    batch.clear();
-    io.flush().await
-}
-
 #[cfg(test)]
 mod tests {
-    use tokio::io::duplex;
-    use tokio::sync::mpsc::unbounded_channel;
+    use tokio::io::{AsyncWriteExt, duplex};
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
+    use crate::outlet::{self, Output};
+
+    fn inlet<R: AsyncRead + Unpin>(io: R) -> Inlet<R> {
+        Inlet::new(io, Arc::from("there:1"), Coverage::Whole)
+    }
 
     /// Time is tokio's paused clock: it jumps when everything waits.
     #[tokio::test(start_paused = true)]
     async fn a_silent_peer_is_noticed_within_the_limit() {
         let (ours, _theirs) = duplex(64);
         let begun = Instant::now();
-        let error = Inlet::new(ours, Arc::from("there:1")).frame().await.unwrap_err();
+        let error = inlet(ours).frame().await.unwrap_err();
         assert!(matches!(error, WireError::Silent { .. }), "{error:?}");
         assert_eq!(begun.elapsed().as_secs(), SILENCE_MAX.as_secs());
     }
 
     #[tokio::test(start_paused = true)]
     async fn an_idle_peer_that_lives_is_not_given_up() {
-        let (ours, mut theirs) = duplex(1024);
-        let (queue, queued) = unbounded_channel();
+        let (ours, theirs) = duplex(1024);
         let closing = CancellationToken::new();
-        let stop = closing.clone();
-        let writer = tokio::spawn(async move { write_frames(&mut theirs, queued, stop).await });
-        let mut inlet = Inlet::new(ours, Arc::from("there:1"));
+        let (outlet, writer) = outlet::open(Output::Tls(Box::new(theirs)));
+        let writer = tokio::spawn(writer.run(closing.clone()));
+        let mut inlet = inlet(ours);
         for _ in 0..100 {
             assert_eq!(inlet.frame().await.unwrap().unwrap().kind, Kind::Beat);
         }
-        queue.send(Frame::bare(Kind::Notice, 0).into()).unwrap_or_else(|_| unreachable!());
+        outlet.send(Frame::bare(Kind::Notice, 0).into());
         closing.cancel();
         assert_eq!(inlet.frame().await.unwrap().unwrap().kind, Kind::Notice);
         assert_eq!(inlet.frame().await.unwrap().unwrap().kind, Kind::Bye);
@@ -309,9 +226,9 @@ mod tests {
     #[tokio::test]
     async fn a_stream_cut_inside_a_frame_is_broken_not_ended() {
         let (ours, mut theirs) = duplex(1024);
-        theirs.write_all(&Frame::bare(Kind::Beat, 0).head()[..20]).await.unwrap();
+        theirs.write_all(&Frame::bare(Kind::Beat, 0).head(Coverage::Whole)[..20]).await.unwrap();
         drop(theirs);
-        let error = Inlet::new(ours, Arc::from("there:1")).frame().await.unwrap_err();
+        let error = inlet(ours).frame().await.unwrap_err();
         assert!(matches!(error, WireError::Broken { .. }), "{error:?}");
     }
 

@@ -6,12 +6,13 @@
 //! read the bridge between them; a tunnel or a proxy to another machine never passes the test.
 //! Invariant: the first byte outside TLS is the client's, sent after the server agreed inside it; neither side has read ahead.
 
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::AsyncRead;
 use tokio::net::TcpStream;
 
 use crate::error::{WireError, tls_failure};
-use crate::frame::{Frame, Kind};
-use crate::link::{Inlet, write_now};
+use crate::frame::{Coverage, Frame, Kind};
+use crate::link::Inlet;
+use crate::outlet::{Output, write_now};
 
 /// Changes with each boot and differs between machines (`random(4)`).
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
@@ -21,9 +22,6 @@ const NETWORK_NAMESPACE: &str = "/proc/self/ns/net";
 
 /// What a connection reads from, with TLS or without.
 pub(crate) type Input = Box<dyn AsyncRead + Send + Unpin>;
-
-/// What a connection writes to, with TLS or without.
-pub(crate) type Output = Box<dyn AsyncWrite + Send + Unpin>;
 
 /// Returns the name of this boot of this machine and of the network that this process sees, where the system tells.
 pub(crate) fn boot() -> Option<String> {
@@ -35,9 +33,9 @@ pub(crate) fn boot() -> Option<String> {
 /// Goes on without TLS on the client's side: says so with the first plain frame.
 pub(crate) async fn leave_tls(socket: TcpStream, address: &str) -> Result<(Inlet<Input>, Output), WireError> {
     let (input, mut output) = socket.into_split();
-    let sent = write_now(&mut output, Frame::bare(Kind::Beat, 0)).await;
+    let sent = write_now(&mut output, &Frame::bare(Kind::Beat, 0), Coverage::WithoutBulk).await;
     sent.map_err(|source| tls_failure(address, source, true))?;
-    Ok((Inlet::new(input, address.into()).boxed(), Box::new(output)))
+    Ok((Inlet::new(input, address.into(), Coverage::WithoutBulk).boxed(), Output::Plain(output)))
 }
 
 /// Goes on without TLS on the server's side: waits for the client's first plain frame, and sends none before.
@@ -46,12 +44,12 @@ pub(crate) async fn await_plain(
     address: &str,
 ) -> Result<(Inlet<Input>, Output), WireError> {
     let (input, output) = socket.into_split();
-    let mut inlet = Inlet::new(input, address.into()).boxed();
+    let mut inlet = Inlet::new(input, address.into(), Coverage::WithoutBulk).boxed();
     let Some(frame) = inlet.frame().await? else {
         return Err(WireError::Ended { address: address.to_owned() });
     };
     match frame.kind {
-        Kind::Beat => Ok((inlet, Box::new(output))),
+        Kind::Beat => Ok((inlet, Output::Plain(output))),
         Kind::Hello
         | Kind::Welcome
         | Kind::Refusal

@@ -9,19 +9,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, info, warn};
 
 use crate::error::{Step, WireError, tls_failure};
-use crate::frame::{Frame, Kind};
+use crate::frame::{Coverage, Frame, Kind};
 use crate::handshake::{Cover, Hello, Refusal, check_scope, negotiate};
 use crate::identity::{Identity, TLS_BUFFER};
 use crate::limit::{ACCEPT_PAUSE, CONNECTIONS_MAX, HANDSHAKE_MAX, NOTICES_MAX, SERVER_BYTES_MAX};
-use crate::link::{Budget, Charge, Inlet, Outgoing, decode, message, write_frames, write_now};
-use crate::machine::{Input, Output, await_plain};
+use crate::link::{Budget, Charge, Inlet, decode, message};
+use crate::machine::{Input, await_plain};
+use crate::outlet::{self, Outgoing, Outlet, Output, write_now};
 use crate::protocol::Protocol;
 use crate::session::{Demand, Requests, unexpected};
 use crate::subject::{Subject, SubjectError};
@@ -41,6 +42,14 @@ pub trait Service<P: Protocol>: Send + Sync + 'static {
     /// Takes a request. Called inline on the connection's reader, one at a time and in the order of sending: must not
     /// block for long. The responder may be kept and used later, from any thread.
     fn call(&self, peer: &Peer<P>, request: P::Request, bulk: Bytes, responder: Responder<P>);
+
+    /// No more requests are there for now. Called on the connection's reader whenever it is about to wait, so that a service
+    /// may collect the requests that arrive together and start on them here; it must not block for long either.
+    ///
+    /// Where the connection ends instead, `disconnected` follows the last `call`.
+    fn paused(&self, peer: &Peer<P>) {
+        let _ = peer;
+    }
 }
 
 /// One connected client. Clones name the same connection.
@@ -53,7 +62,7 @@ struct PeerLink {
     id: u64,
     subject: Subject,
     address: Arc<str>,
-    queue: mpsc::UnboundedSender<Outgoing>,
+    outlet: Arc<Outlet>,
     closing: CancellationToken,
     /// Notices that are not written yet, counted one each.
     notices: Arc<Budget>,
@@ -66,6 +75,18 @@ pub struct Responder<P: Protocol> {
     id: u64,
     charge: Option<Charge>,
     protocol: PhantomData<fn() -> P>,
+}
+
+/// An answer that is queued; dropping this writes it, with all that was queued for the same peer.
+#[must_use = "the answer is written when this is dropped"]
+pub struct Unwritten {
+    link: Option<Arc<PeerLink>>,
+}
+
+impl std::fmt::Debug for Unwritten {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Unwritten").finish_non_exhaustive()
+    }
 }
 
 impl<P> Clone for Peer<P> {
@@ -122,35 +143,54 @@ impl<P: Protocol> Peer<P> {
             warn!(peer = %self.link.subject, "closing: the peer does not read its notices");
             return self.close();
         }
-        // When the queue is closed the peer is gone, and so are its leases: nobody needs the notice.
-        let _ = self.link.queue.send(Outgoing { frame, _charge: Some(self.link.notices.charge(1)) });
+        // What is not queued any more was for a peer that is gone, and so are its leases: nobody needs the notice.
+        self.link.outlet.send(Outgoing::charged(frame, Some(self.link.notices.charge(1))));
     }
 }
 
 impl<P: Protocol> Responder<P> {
     /// Answers. An answer that cannot be sent, being too large, becomes a call without answer at the peer.
-    pub fn send(mut self, answer: P::Answer, bulk: Bytes) {
+    ///
+    /// Never blocks; may be called from any thread.
+    pub fn send(self, answer: P::Answer, bulk: Bytes) {
+        drop(self.queue(answer, bulk));
+    }
+
+    /// Answers as [`Responder::send`] does, but does not write yet: for who has many answers at a time.
+    pub fn queue(mut self, answer: P::Answer, bulk: Bytes) -> Unwritten {
         match message(Kind::Answer, "answer", &answer, bulk) {
-            Ok(frame) => self.queue(frame),
-            Err(error) => warn!(id = self.id, ?error, "an answer cannot be sent"),
+            Ok(frame) => Unwritten { link: self.queue_frame(frame) },
+            Err(error) => {
+                warn!(id = self.id, ?error, "an answer cannot be sent");
+                Unwritten { link: None }
+            }
         }
     }
 
-    fn queue(&mut self, mut frame: Frame) {
-        let Some(link) = self.link.take() else { return };
+    fn queue_frame(&mut self, mut frame: Frame) -> Option<Arc<PeerLink>> {
+        let link = self.link.take()?;
         frame.id = self.id;
         let mut charge = self.charge.take();
         if let Some(charge) = charge.as_mut() {
             charge.resize(frame.cost());
         }
-        // When the queue is closed the peer is gone and nobody waits.
-        let _ = link.queue.send(Outgoing { frame, _charge: charge });
+        // What is not queued any more was for a peer that is gone: nobody waits.
+        link.outlet.queue(Outgoing::charged(frame, charge));
+        Some(link)
     }
 }
 
 impl<P: Protocol> Drop for Responder<P> {
     fn drop(&mut self) {
-        self.queue(Frame::bare(Kind::Unanswered, 0));
+        drop(Unwritten { link: self.queue_frame(Frame::bare(Kind::Unanswered, 0)) });
+    }
+}
+
+impl Drop for Unwritten {
+    fn drop(&mut self) {
+        if let Some(link) = &self.link {
+            link.outlet.flush();
+        }
     }
 }
 
@@ -206,7 +246,7 @@ async fn accept(listener: &TcpListener, places: &Arc<Semaphore>) -> std::io::Res
 /// A connection after its handshake.
 struct Greeted {
     inlet: Inlet<Input>,
-    outlet: Output,
+    output: Output,
     subject: Subject,
 }
 
@@ -234,8 +274,8 @@ async fn greet<P: Protocol>(
     stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER));
     let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
     let subject = certificate.ok_or(SubjectError::NotCertificate).and_then(Subject::of_certificate);
-    let (input, mut outlet) = tokio::io::split(stream);
-    let mut inlet = Inlet::new(input, Arc::clone(address));
+    let (input, mut output) = tokio::io::split(stream);
+    let mut inlet = Inlet::new(input, Arc::clone(address), Coverage::Whole);
     let Some(frame) = inlet.frame().await? else { return Err(WireError::Ended { address: name() }) };
     if frame.kind != Kind::Hello {
         return Err(WireError::Protocol { address: name(), source: unexpected(frame.kind) });
@@ -251,14 +291,14 @@ async fn greet<P: Protocol>(
         Ok((_, welcome)) => message(Kind::Welcome, "welcome", welcome, Bytes::new()),
         Err(refusal) => message(Kind::Refusal, "refusal", refusal, Bytes::new()),
     };
-    let written = write_now(&mut outlet, reply.map_err(codec)?).await;
+    let written = write_now(&mut output, &reply.map_err(codec)?, Coverage::Whole).await;
     written.map_err(|source| tls_failure(address, source, true))?;
     let (subject, welcome) = agreed.map_err(|source| WireError::Refused { address: name(), source })?;
-    let (inlet, outlet): (Inlet<Input>, Output) = match welcome.cover {
-        Cover::Tls => (inlet.boxed(), Box::new(outlet)),
-        Cover::Machine => await_plain(inlet.into_io().unsplit(outlet).into_inner().0, address).await?,
+    let (inlet, output): (Inlet<Input>, Output) = match welcome.cover {
+        Cover::Tls => (inlet.boxed(), Output::Tls(Box::new(output))),
+        Cover::Machine => await_plain(inlet.into_io().unsplit(output).into_inner().0, address).await?,
     };
-    Ok(Greeted { inlet, outlet, subject })
+    Ok(Greeted { inlet, output, subject })
 }
 
 /// Tells the service that a peer is gone, also when the service panicked.
@@ -281,13 +321,13 @@ async fn attend<P: Protocol, S: Service<P>>(
     closing: CancellationToken,
 ) {
     static NEXT_ID: AtomicU64 = AtomicU64::new(1);
-    let Greeted { mut inlet, mut outlet, subject } = greeted;
-    let (queue, queued) = mpsc::unbounded_channel();
+    let Greeted { mut inlet, output, subject } = greeted;
+    let (outlet, writer) = outlet::open(output);
     let link = Arc::new(PeerLink {
         id: NEXT_ID.fetch_add(1, Ordering::Relaxed),
         subject,
         address,
-        queue,
+        outlet,
         closing: closing.clone(),
         notices: Arc::default(),
     });
@@ -296,7 +336,7 @@ async fn attend<P: Protocol, S: Service<P>>(
     let writer = tokio::spawn({
         let closing = closing.clone();
         async move {
-            let written = write_frames(&mut outlet, queued, closing.clone()).await;
+            let written = writer.run(closing.clone()).await;
             closing.cancel();
             written
         }
@@ -328,7 +368,16 @@ async fn receive<P: Protocol, S: Service<P>>(
     let budget = Arc::new(Budget::default());
     let mut requests = Requests::default();
     loop {
-        let Some(frame) = inlet.frame().await? else { return Ok(()) };
+        let frame = match inlet.arrived()? {
+            Some(frame) => frame,
+            None => {
+                attendance.service.paused(&attendance.peer);
+                link.outlet.release();
+                let Some(frame) = inlet.frame().await? else { return Ok(()) };
+                link.outlet.gather();
+                frame
+            }
+        };
         let demand = requests.received(frame);
         let frame = match demand.map_err(|source| WireError::Protocol { address: address(), source })? {
             Demand::Call(frame) => frame,
@@ -345,6 +394,8 @@ async fn receive<P: Protocol, S: Service<P>>(
         };
         attendance.service.call(&attendance.peer, request, frame.bulk, responder);
         if !budget.is_below(SERVER_BYTES_MAX) {
+            attendance.service.paused(&attendance.peer);
+            link.outlet.release();
             budget.below(SERVER_BYTES_MAX).await;
             inlet.forgive();
         }

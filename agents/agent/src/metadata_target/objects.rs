@@ -4,7 +4,6 @@
 //! Invariant: every job that was started ends with exactly one result.
 
 use std::collections::BTreeMap;
-use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -22,6 +21,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Semaphore;
 use tracing::warn;
 
+use super::host::Host;
 use super::writer::Event;
 
 /// Time to connect.
@@ -40,7 +40,7 @@ const JOBS_MAX: usize = 256;
 /// The object targets as the metadata target reaches them.
 pub(super) struct Objects {
     shared: Arc<Shared>,
-    events: Sender<Event>,
+    host: Arc<Host>,
     runtime: Handle,
     places: Arc<Semaphore>,
 }
@@ -57,10 +57,10 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Objects {
     /// Must be called within a runtime, which does the work.
-    pub(super) fn new(identity: Identity, events: Sender<Event>) -> Self {
+    pub(super) fn new(identity: Identity, host: Arc<Host>) -> Self {
         let shared = Shared { identity, addresses: Mutex::default(), connections: Mutex::default() };
         let places = Arc::new(Semaphore::new(JOBS_MAX));
-        Self { shared: Arc::new(shared), events, runtime: Handle::current(), places }
+        Self { shared: Arc::new(shared), host, runtime: Handle::current(), places }
     }
 
     /// Takes note of where the targets answer.
@@ -76,7 +76,7 @@ impl Objects {
 
     /// Starts a job; its result comes as an event.
     pub(super) fn start(&self, job: JobId, work: Work) {
-        let (shared, events) = (Arc::clone(&self.shared), self.events.clone());
+        let (shared, host) = (Arc::clone(&self.shared), Arc::clone(&self.host));
         let places = Arc::clone(&self.places);
         self.runtime.spawn(async move {
             let place = places.acquire_owned().await;
@@ -85,8 +85,7 @@ impl Objects {
             if let Err(fault) = &result {
                 warn!(%fault, "work at the object targets failed");
             }
-            // A writer that has ended needs no results.
-            let _ = events.send(Event::WorkDone { job, result });
+            host.give(Event::WorkDone { job, result });
         });
     }
 }

@@ -1,9 +1,10 @@
-//! Requests of connections become events of the writer.
+//! Requests of connections become events of the target.
 //!
-//! Says what a peer's certificate lets it ask; decides nothing else.
-//! Invariant: events of one connection reach the writer in the order in which the peer caused them.
+//! Says what a peer's certificate lets it ask; decides nothing else. Requests that arrive together are handled together.
+//! Invariant: events of one connection reach the target in the order in which the peer caused them, and none stays queued when
+//! its connection's reader waits or ends.
 
-use std::sync::mpsc::Sender;
+use std::sync::Arc;
 
 use bytes::Bytes;
 use lustre_metadata::{ConnectionId, Rights};
@@ -12,21 +13,17 @@ use lustre_model::metadata::Call;
 use lustre_wire::server::{Peer, Responder, Service};
 use lustre_wire::{Metadata, Role};
 
+use super::host::Host;
 use super::writer::Event;
 
-/// Hands requests to the writer.
+/// Hands requests to the target.
 pub(super) struct MetadataService {
-    events: Sender<Event>,
+    host: Arc<Host>,
 }
 
 impl MetadataService {
-    pub(super) fn new(events: Sender<Event>) -> Self {
-        Self { events }
-    }
-
-    /// A writer that has ended takes the process with it: what cannot be sent needs no answer.
-    fn send(&self, event: Event) {
-        let _ = self.events.send(event);
+    pub(super) fn new(host: Arc<Host>) -> Self {
+        Self { host }
     }
 }
 
@@ -42,20 +39,23 @@ fn rights(role: Role) -> Option<Rights> {
 
 impl Service<Metadata> for MetadataService {
     fn connected(&self, peer: &Peer<Metadata>) {
-        self.send(Event::Connected { peer: peer.clone() });
+        self.host.queue(Event::Connected { peer: peer.clone() });
     }
 
     fn disconnected(&self, peer: &Peer<Metadata>) {
-        self.send(Event::Disconnected { connection: ConnectionId(peer.id()) });
+        self.host.give(Event::Disconnected { connection: ConnectionId(peer.id()) });
     }
 
     fn call(&self, peer: &Peer<Metadata>, call: Call, _bulk: Bytes, responder: Responder<Metadata>) {
         match rights(peer.subject().role) {
             Some(rights) => {
                 let connection = ConnectionId(peer.id());
-                self.send(Event::Request { connection, rights, call, responder });
+                self.host.queue(Event::Request { connection, rights, call, responder });
             }
             None => responder.send(Err(Fault::NotPermitted), Bytes::new()),
         }
+    }
+    fn paused(&self, _: &Peer<Metadata>) {
+        self.host.drive();
     }
 }

@@ -1,12 +1,13 @@
-//! The writer: the one thread that drives the metadata target.
+//! The writer: the metadata target with all that it needs to act, one round after the other.
 //!
-//! It takes every event that is queued, handles them all, commits once, and only then lets anything out.
+//! A round handles every event that it is given, commits once, and only then lets anything out. Who calls it, and when, is
+//! `host`'s.
 //! Invariant: no reply leaves before the log holds what it says.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
-use std::sync::PoisonError;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
+use std::sync::mpsc::{Sender, channel};
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
@@ -18,16 +19,15 @@ use lustre_model::fault::Fault;
 use lustre_model::metadata::Call;
 use lustre_model::object::ObjectStat;
 use lustre_wire::Metadata;
-use lustre_wire::server::{Peer, Responder};
+use lustre_wire::server::{Peer, Responder, Unwritten};
 use tracing::error;
 
+use super::host::{Host, Rounds};
 use super::log::Current;
 use super::objects::Objects;
 
-/// Most events in one commit.
-const BATCH_MAX: usize = 1024;
 /// Time between two ticks.
-const TICK: Duration = Duration::from_millis(50);
+pub(super) const TICK: Duration = Duration::from_millis(50);
 
 /// What happens to the writer.
 #[expect(
@@ -80,7 +80,7 @@ impl Clock {
     }
 }
 
-/// Drives a target.
+/// A target and its surroundings.
 pub(super) struct Writer {
     target: Target,
     clock: Clock,
@@ -93,8 +93,8 @@ pub(super) struct Writer {
 }
 
 /// Whether the writer goes on.
-#[derive(PartialEq, Eq)]
-enum Course {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Course {
     On,
     End,
 }
@@ -110,34 +110,6 @@ impl Writer {
             responders: HashMap::new(),
             next_token: 0,
             ticked: Instant::now(),
-        }
-    }
-
-    /// Runs until it is told to stop or the target fails.
-    pub(super) fn run(mut self, queue: &Receiver<Event>) -> Result<(), TargetError> {
-        // What the target wants done since it was opened.
-        self.commit()?;
-        loop {
-            let first = queue.recv_timeout(TICK.saturating_sub(self.ticked.elapsed()));
-            let mut course = match first {
-                Ok(event) => self.take(event)?,
-                Err(RecvTimeoutError::Timeout) => Course::On,
-                Err(RecvTimeoutError::Disconnected) => Course::End,
-            };
-            for event in queue.try_iter().take(BATCH_MAX) {
-                if self.take(event)? == Course::End {
-                    course = Course::End;
-                }
-            }
-            // Last, so that signs of life that were queued are not overlooked.
-            if self.ticked.elapsed() >= TICK {
-                self.ticked = Instant::now();
-                self.target.handle(self.clock.now(), Input::Tick)?;
-            }
-            self.commit()?;
-            if course == Course::End {
-                return Ok(());
-            }
         }
     }
 
@@ -170,18 +142,20 @@ impl Writer {
     }
 
     fn commit(&mut self) -> Result<(), TargetError> {
-        for output in self.target.commit()? {
-            self.let_out(output);
+        let outputs = self.target.commit()?;
+        // Answers to one peer leave together, when all are queued.
+        let mut answers = Vec::new();
+        for output in outputs {
+            answers.extend(self.let_out(output));
         }
         Ok(())
     }
 
-    fn let_out(&mut self, output: Output) {
+    fn let_out(&mut self, output: Output) -> Option<Unwritten> {
         match output {
             Output::Reply { token, answer } => {
-                if let Some(responder) = self.responders.remove(&token) {
-                    responder.send(answer, Bytes::new());
-                }
+                let responder = self.responders.remove(&token)?;
+                return Some(responder.queue(answer, Bytes::new()));
             }
             Output::Notice { connection, notice } => {
                 if let Some(peer) = self.peers.get(&connection) {
@@ -192,6 +166,25 @@ impl Writer {
             Output::SyncLog { sequence } => self.syncer.sync(sequence),
             Output::Targets { targets } => self.objects.set_targets(targets),
         }
+        None
+    }
+}
+
+impl Rounds for Writer {
+    fn round(&mut self, events: &mut VecDeque<Event>) -> Result<Course, TargetError> {
+        let mut course = Course::On;
+        for event in events.drain(..) {
+            if self.take(event)? == Course::End {
+                course = Course::End;
+            }
+        }
+        // Last, so that signs of life that were queued are not overlooked.
+        if self.ticked.elapsed() >= TICK {
+            self.ticked = Instant::now();
+            self.target.handle(self.clock.now(), Input::Tick)?;
+        }
+        self.commit()?;
+        Ok(course)
     }
 }
 
@@ -201,7 +194,7 @@ pub(super) struct Syncer {
 }
 
 impl Syncer {
-    pub(super) fn start(file: Current, events: Sender<Event>) -> io::Result<Self> {
+    pub(super) fn start(file: Current, host: Arc<Host>) -> io::Result<Self> {
         let (wanted, queue) = channel::<u64>();
         std::thread::Builder::new().name("log-sync".to_owned()).spawn(move || {
             for sequence in queue {
@@ -211,9 +204,7 @@ impl Syncer {
                     Ok(()) => Event::LogSynced { sequence },
                     Err(source) => Event::SyncFailed { source },
                 };
-                if events.send(event).is_err() {
-                    return;
-                }
+                host.give(event);
             }
         })?;
         Ok(Self { wanted })
