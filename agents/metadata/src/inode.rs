@@ -62,6 +62,8 @@ pub(crate) struct File {
     pub(crate) ordinal: u32,
     /// Set while bytes are only in the repository.
     pub(crate) absent: Option<Absent>,
+    /// Some of its objects may exist. While it is not, and the file is not marked as being written, none does.
+    pub(crate) written: bool,
 }
 
 /// Where bytes are that are not in place. Bytes from `limit` on are in place.
@@ -149,6 +151,13 @@ impl Inode {
         match &mut self.body {
             Body::File(file) => Some(file),
             Body::Directory(_) | Body::Symlink { .. } | Body::Node => None,
+        }
+    }
+
+    /// Notes that a file's objects may exist.
+    pub(crate) fn written(&mut self) {
+        if let Some(file) = self.file_mut() {
+            file.written = true;
         }
     }
 

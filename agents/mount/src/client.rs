@@ -217,11 +217,14 @@ impl Core {
         Seen { attr, attr_valid, name_valid: Duration::ZERO }
     }
 
+    /// Whether others have wanted directories lately of which names are kept here.
+    pub(crate) fn is_contended(&self) -> bool {
+        self.session.uptime() < self.contended.load(Ordering::Relaxed)
+    }
+
     /// How long the kernel may believe a name of a directory whose lease is held.
     pub(crate) fn name_valid(&self, parent: Fid) -> Duration {
-        if !self.names_expire.load(Ordering::Relaxed)
-            || self.session.uptime() < self.contended.load(Ordering::Relaxed)
-        {
+        if !self.names_expire.load(Ordering::Relaxed) || self.is_contended() {
             return Duration::ZERO;
         }
         let standing = self.session.standing();

@@ -17,6 +17,10 @@ use crate::lease::{Lease, Stamp, Standing, Ticket};
 /// Names that one directory keeps at most.
 const NAMES_MAX: usize = 200_000;
 
+/// After how many lookups in one directory, each asked for, how many parts of it are looked up ahead: the more it is used,
+/// the more is fetched, and what a few lookups cost stays small in a large directory.
+const AHEAD: [(u32, u32); 3] = [(12, 1), (48, 4), (192, 27)];
+
 /// An inode, shared by everyone who uses it.
 #[derive(Debug)]
 pub(crate) struct Inode {
@@ -87,8 +91,25 @@ struct Names {
     known: HashMap<Box<[u8]>, Option<Fid>>,
     /// No other name exists: it was made here, empty, and every change since is known.
     complete: bool,
+    /// Lookups that had to be asked since nothing was known.
+    asked: u32,
+    /// How far names were looked up ahead.
+    ahead: Option<Ahead>,
+    /// How often everything was forgotten.
+    forgotten: u64,
     /// Names that are changing, with the number of changes.
     unclear: HashMap<Box<[u8]>, u32>,
+}
+
+/// How far the names of a directory were looked up ahead.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ahead {
+    /// The position behind which to go on.
+    pub(crate) after: u64,
+    since: Ticket,
+    forgotten: u64,
+    /// Nothing was left out so far.
+    pub(crate) whole: bool,
 }
 
 /// What a name means: an inode, or nothing.
@@ -402,6 +423,28 @@ impl State {
         kept
     }
 
+    /// A name had to be asked for; returns how many parts of the directory shall be looked up ahead, from where.
+    pub(crate) fn asked_name(&mut self, now: Ticket) -> Option<(Ahead, u32)> {
+        self.names.asked = self.names.asked.saturating_add(1);
+        let (_, parts) = AHEAD.into_iter().find(|(asked, _)| *asked == self.names.asked)?;
+        let begun = Ahead { after: 0, since: now, forgotten: self.names.forgotten, whole: true };
+        Some((self.names.ahead.unwrap_or(begun), parts))
+    }
+
+    /// Names were looked up that far: `None` when that was the last. If nothing changed since it began, no other exists.
+    pub(crate) fn looked_ahead(&mut self, ahead: Ahead, next: Option<u64>, standing: Standing) {
+        if self.names.forgotten != ahead.forgotten {
+            return;
+        }
+        let unbroken = self.lease.covers(ahead.since, standing) && self.is_unchanged_since(ahead.since);
+        self.names.complete |= next.is_none() && ahead.whole && unbroken;
+        self.names.ahead = next.map(|after| Ahead { after, ..ahead });
+        if next.is_none() {
+            // What is not known now is asked for one by one.
+            self.names.asked = u32::MAX;
+        }
+    }
+
     /// This directory was just made by this client: it has no entries.
     pub(crate) fn is_new_directory(&mut self) {
         self.names.complete = true;
@@ -442,7 +485,8 @@ impl Names {
 
     fn forget(&mut self) {
         self.known.clear();
-        self.complete = false;
+        (self.complete, self.asked, self.ahead) = (false, 0, None);
+        self.forgotten += 1;
     }
 
     /// One change of a name has ended.

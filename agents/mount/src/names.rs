@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use lustre_model::fault::Fault;
 use lustre_model::fid::Fid;
-use lustre_model::metadata::{DirectoryEntry, LeaseKind, NewInode, RemoveKind, RenameMode, Reply, Request};
+use lustre_model::metadata::{
+    AheadEntry, DirectoryEntry, FileView, LeaseKind, NewInode, RemoveKind, RenameMode, Reply, Request,
+};
 
 use crate::client::{Core, Seen};
 use crate::file::Opened;
-use crate::inode::{Inode, Known, Meaning};
+use crate::inode::{Ahead, Heard, Inode, Known, Meaning};
 
 /// Entries that one request lists.
 const LIST_LIMIT: u32 = 1024;
@@ -75,6 +77,10 @@ impl Core {
 
     pub(crate) async fn lookup(self: &Arc<Self>, parent: Fid, name: &[u8]) -> Result<Looked, Fault> {
         let directory = self.inode(parent);
+        let ahead = directory.state().asked_name(self.session.ticket());
+        if let Some((ahead, parts)) = ahead.filter(|_| !self.is_contended()) {
+            self.runtime.spawn(Arc::clone(self).look_ahead(Arc::clone(&directory), ahead, parts));
+        }
         let ticket = self.session.ticket();
         let answer = self.call(&Request::Lookup { parent, name: name.to_vec() }).await;
         let heard = self.hear(ticket);
@@ -243,6 +249,40 @@ impl Core {
             rows.push((row, Seen { name_valid, ..seen }));
         }
         Ok(Page { rows, end })
+    }
+
+    /// Looks up names of a directory in which many are looked up, in large parts, as long as they may be kept. Nobody waits
+    /// for it.
+    async fn look_ahead(self: Arc<Self>, directory: Arc<Inode>, mut ahead: Ahead, parts: u32) {
+        let fid = directory.fid;
+        for _ in 0..parts {
+            let ticket = self.session.ticket();
+            let request = Request::LookAhead { fid, after: ahead.after, limit: LIST_LIMIT };
+            let answer = self.call(&request).await;
+            let heard = self.hear(ticket);
+            let Ok(Reply::Ahead { entries, next, skipped, directory_lease }) = answer else { return };
+            for found in &entries {
+                let child = found.entry.attr.fid;
+                self.see_ahead(heard, found);
+                if !directory.state().saw_name(heard, directory_lease, (&found.name, child)) {
+                    return;
+                }
+            }
+            ahead.whole &= !skipped;
+            directory.state().looked_ahead(ahead, next, self.session.standing());
+            let Some(next) = next else { return };
+            ahead.after = next;
+        }
+    }
+
+    fn see_ahead(self: &Arc<Self>, heard: Heard, found: &AheadEntry) {
+        match &found.layout {
+            Some(layout) => {
+                let (entry, layout) = (found.entry.clone(), layout.clone());
+                self.see_view(heard, &FileView { entry, layout, present: None });
+            }
+            None => drop(self.see(heard, &found.entry)),
+        }
     }
 
     async fn fid_of(self: &Arc<Self>, parent: Fid, name: &[u8]) -> Result<Option<Fid>, Fault> {

@@ -376,7 +376,8 @@ impl Session {
 /// Whether a request may be carried out twice by two sessions that do not know of each other.
 fn is_repeatable(request: &Request) -> bool {
     match request {
-        Request::Lookup { .. } | Request::ReadDirectory { .. } | Request::ReadLink { .. } => true,
+        Request::Lookup { .. } | Request::ReadDirectory { .. } | Request::LookAhead { .. } => true,
+        Request::ReadLink { .. } => true,
         Request::GetAttr { .. } | Request::GetXattr { .. } | Request::ListXattr { .. } => true,
         Request::Lease { .. } | Request::Instantiate { .. } | Request::Hydrate { .. } => true,
         Request::GetLayout { .. } | Request::FidToPath { .. } | Request::Statistics => true,

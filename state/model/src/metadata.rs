@@ -177,6 +177,9 @@ pub enum Request {
     /// Lists up to `limit` entries behind `after` (0 = from the start) with attributes. Answered by `Entries`.
     /// Attributes of an entry without a lease may be out of date; whoever wants them asks with `GetAttr`.
     ReadDirectory { fid: Fid, after: u64, limit: u32 },
+    /// What lookups of up to `limit` names behind `after` (0 = from the start) would find, for a client that makes many. Leaves
+    /// out what would have to be waited for. Answered by `Ahead`.
+    LookAhead { fid: Fid, after: u64, limit: u32 },
     /// Creates a name. With `exclusive` unset and a regular file there, opens that. Answered by `Opened` or `Entry`.
     Create { parent: Fid, name: Vec<u8>, mode: u32, owner: Owner, exclusive: bool, inode: NewInode },
     /// Removes a name. Answered by `Removed`.
@@ -272,6 +275,17 @@ pub struct DirectoryEntry {
     pub entry: Entry,
 }
 
+/// A name that was looked up ahead.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AheadEntry {
+    /// The name.
+    pub name: Vec<u8>,
+    /// What it names.
+    pub entry: Entry,
+    /// Where its bytes are, of a file that has all of them in place.
+    pub layout: Option<Layout>,
+}
+
 /// What a client needs to read and write a file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileView {
@@ -302,6 +316,13 @@ pub enum Reply {
     Entries {
         entries: Vec<DirectoryEntry>,
         end: bool,
+        directory_lease: LeaseKind,
+    },
+    /// `next` is where to go on, if anything follows; `skipped` says that something was left out.
+    Ahead {
+        entries: Vec<AheadEntry>,
+        next: Option<u64>,
+        skipped: bool,
         directory_lease: LeaseKind,
     },
     Opened {

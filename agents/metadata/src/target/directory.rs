@@ -1,11 +1,11 @@
-//! Listing of directories with attributes.
+//! Listing of directories with attributes, and lookups of many names at once.
 //!
 //! An entry whose attributes somebody may be changing comes without a lease; its attributes may then be old, and whoever
 //! wants them asks for them. Owners and modes are never made up: a listing waits until they are known.
 //! Invariant: an entry that is there from the first to the last part of a listing is in it exactly once.
 
 use lustre_model::fid::Fid;
-use lustre_model::metadata::{DirectoryEntry, Entry, LeaseKind, Reply};
+use lustre_model::metadata::{AheadEntry, DirectoryEntry, Entry, LeaseKind, Reply};
 
 use super::lease::Claim;
 use super::{Caller, Target};
@@ -48,6 +48,29 @@ impl Target {
             entries.push(DirectoryEntry { name, cookie, entry: Entry { attr: inode.attr(child), lease } });
         }
         Ok(Reply::Entries { entries, end, directory_lease: self.grant_read(caller, fid) })
+    }
+
+    /// What lookups would find, as far as that can be said at once.
+    pub(super) fn look_ahead(&mut self, caller: &Caller, fid: Fid, after: u64, limit: u32) -> Step<Reply> {
+        self.directory(fid)?;
+        self.claim(caller, fid, Claim::See)?;
+        let limit = limit.clamp(1, ENTRIES_MAX) as usize;
+        let slots = self.slots(fid, after.saturating_add(1), (u64::MAX, limit))?;
+        let next = slots.last().filter(|_| slots.len() == limit).map(|(last, _)| *last);
+        let (mut entries, mut skipped) = (Vec::with_capacity(slots.len()), false);
+        for (_, slot) in slots.into_iter().filter(|(_, slot)| !slot.name.is_empty()) {
+            let inode = self.load(slot.fid)?;
+            let lease = self.lease_of_listed(caller, slot.fid);
+            if inode.unidentified || lease == LeaseKind::None {
+                skipped = true;
+                continue;
+            }
+            let placed = inode.file().filter(|file| file.absent.is_none());
+            let layout = placed.map(|file| file.layout.clone());
+            let entry = Entry { attr: inode.attr(slot.fid), lease };
+            entries.push(AheadEntry { name: slot.name, entry, layout });
+        }
+        Ok(Reply::Ahead { entries, next, skipped, directory_lease: self.grant_read(caller, fid) })
     }
 
     fn identify_all(&mut self, found: &[(Vec<u8>, u64, Fid, Inode)]) -> Step<()> {

@@ -268,7 +268,8 @@ impl Target {
         let mut inode = blank_inode(0o755, Owner { uid: 0, gid: 0 }, entry.last_modified);
         inode.ctime = self.now.wall;
         inode.unidentified = true;
-        inode.body = Body::File(File { layout: batch.layout(entry.size), ordinal: 0, absent: None });
+        inode.body =
+            Body::File(File { layout: batch.layout(entry.size), ordinal: 0, absent: None, written: true });
         batch.release(&mut inode, entry);
         self.add_name((fid, &mut inode), parent, name.as_bytes())?;
         self.add_entry((parent, &mut directory), name.as_bytes(), fid)?;

@@ -7,7 +7,7 @@ use lustre_model::fid::Fid;
 use lustre_model::metadata::{LeaseKind, Notice, OpenId, Reply, SessionId, WriteUpdate};
 
 use super::{Caller, Output, Target};
-use crate::failure::{Halt, Step, Wait};
+use crate::failure::{Halt, Step, TargetError, Wait};
 use crate::inode::Inode;
 
 /// Most inodes that one session may hold leases on; beyond it nothing is granted.
@@ -144,6 +144,20 @@ impl Target {
         }
     }
 
+    /// Lowers what a session holds on a file that it may have written more than it said.
+    pub(super) fn lower_writer(
+        &mut self,
+        id: SessionId,
+        fid: Fid,
+        keep: LeaseKind,
+    ) -> Result<(), TargetError> {
+        if keep < LeaseKind::Write && self.held(id, fid) == LeaseKind::Write {
+            self.write_lease_recalled(fid)?;
+        }
+        self.lower(id, fid, keep);
+        Ok(())
+    }
+
     /// Lowers what a session holds, which says that its size and times are those that were last reported.
     pub(super) fn lower(&mut self, id: SessionId, fid: Fid, keep: LeaseKind) {
         let held = self.held(id, fid);
@@ -170,7 +184,7 @@ impl Target {
         if let Some(update) = update {
             self.apply_update(caller, fid, update)?;
         }
-        self.lower(caller.session, fid, keep);
+        self.lower_writer(caller.session, fid, keep)?;
         Ok(Reply::Done)
     }
 }

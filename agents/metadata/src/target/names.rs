@@ -116,7 +116,8 @@ impl Target {
         match creation.inode {
             NewInode::Regular { open } => {
                 let template = self.template_below(directory)?;
-                let mut file = File { layout: without_objects(&template), ordinal: 0, absent: None };
+                let mut file =
+                    File { layout: without_objects(&template), ordinal: 0, absent: None, written: false };
                 if open.is_some_and(|open| open != OpenMode::Read) {
                     self.instantiate_first(fid, &mut file)?;
                 }
@@ -208,7 +209,7 @@ impl Target {
         self.lose_name((fid, &mut inode), parent, name)?;
         let attr = inode.attr(fid);
         if attr.link_count == 0 {
-            self.lower(caller.session, fid, LeaseKind::None);
+            self.lower_writer(caller.session, fid, LeaseKind::None)?;
         }
         Ok(Reply::Removed { attr, parent_lease: self.grant_read(caller, parent) })
     }

@@ -12,8 +12,9 @@ use lustre_model::metadata::{Close, Entry, FileView, LeaseKind, OpenId, OpenMode
 use super::file::OpenRecord;
 use super::lease::Claim;
 use super::{Caller, Target};
-use crate::failure::{Halt, Step};
+use crate::failure::{Halt, Step, TargetError};
 use crate::inode::{Absent, Inode};
+use crate::key;
 
 impl Target {
     pub(super) fn open_file(&mut self, caller: &Caller, fid: Fid, mode: OpenMode) -> Step<Reply> {
@@ -82,8 +83,29 @@ impl Target {
         } else {
             self.grant_read(caller, fid)
         };
+        if writable && lease != LeaseKind::Write {
+            self.may_be_written(fid, inode)?;
+        }
         self.note_open((caller.session, open), OpenRecord { fid, writable })?;
         Ok((view(fid, inode, lease), open))
+    }
+
+    /// Notes that objects of a file may come to exist without a mark that it is being written.
+    fn may_be_written(&mut self, fid: Fid, inode: &Inode) -> Result<(), TargetError> {
+        if inode.file().is_none_or(|file| file.written) {
+            return Ok(());
+        }
+        let mut inode = inode.clone();
+        inode.written();
+        self.put_inode(fid, &inode)
+    }
+
+    /// The client held the write lease and may have pages of mappings that it writes back without it.
+    pub(super) fn write_lease_recalled(&mut self, fid: Fid) -> Result<(), TargetError> {
+        match self.table.get::<Inode>(&key::inode(fid))? {
+            Some(inode) => self.may_be_written(fid, &inode),
+            None => Ok(()),
+        }
     }
 
     pub(super) fn close(&mut self, caller: &Caller, closes: &[Close]) -> Step<Reply> {

@@ -3,7 +3,6 @@
 //! Invariant: objects of a removed file are queued for destruction in the same commit that removes its inode.
 
 use lustre_model::fid::Fid;
-use lustre_model::layout::Stripe;
 use lustre_model::metadata::{OpenId, SessionId};
 
 use super::Target;
@@ -52,6 +51,7 @@ impl Target {
         }
         self.table.delete(key::inode(fid));
         self.table.delete(key::orphan(fid));
+        let has_objects = self.writing.contains_key(&fid) || inode.file().is_some_and(|file| file.written);
         self.unmark_writing(fid);
         if inode.xattrs > 0 {
             self.table.delete_all(&key::xattrs(fid))?;
@@ -63,9 +63,9 @@ impl Target {
             self.table.delete(key::unidentified(fid));
             self.wake(Wait::Identity(fid));
         }
-        let stripes: Vec<Stripe> =
-            inode.file().map(|file| file.layout.stripes().collect()).unwrap_or_default();
-        self.doom(fid, stripes)?;
+        if let Some(file) = inode.file().filter(|_| has_objects) {
+            self.doom(fid, file.layout.stripes().collect())?;
+        }
         self.counters.inodes = self.counters.inodes.saturating_sub(1);
         self.forget_restores(fid);
         Ok(())

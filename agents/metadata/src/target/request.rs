@@ -187,6 +187,7 @@ impl Target {
             Request::Disconnect => self.leave(caller),
             Request::Lookup { parent, name } => self.lookup(caller, *parent, name),
             Request::ReadDirectory { fid, after, limit } => self.read_directory(caller, *fid, *after, *limit),
+            Request::LookAhead { fid, after, limit } => self.look_ahead(caller, *fid, *after, *limit),
             Request::Create { .. } => self.create(caller, request),
             Request::Remove { parent, name, kind } => self.remove(caller, (*parent, name), *kind),
             Request::Rename { from, to, mode } => {
@@ -244,7 +245,8 @@ fn needed(request: &Request) -> Rights {
         | Request::HsmEnd { .. }
         | Request::Import { .. } => Rights::Mover,
         Request::Connect { .. } | Request::Renew | Request::Disconnect | Request::Sync => Rights::Client,
-        Request::Lookup { .. } | Request::ReadDirectory { .. } | Request::Create { .. } => Rights::Client,
+        Request::Lookup { .. } | Request::ReadDirectory { .. } | Request::LookAhead { .. } => Rights::Client,
+        Request::Create { .. } => Rights::Client,
         Request::Remove { .. } | Request::Rename { .. } | Request::Link { .. } => Rights::Client,
         Request::ReadLink { .. } | Request::GetAttr { .. } | Request::SetAttr { .. } => Rights::Client,
         Request::GetXattr { .. } | Request::ListXattr { .. } | Request::SetXattr { .. } => Rights::Client,
@@ -274,7 +276,8 @@ fn is_kept(request: &Request) -> bool {
         // Told again over a new connection, where the client holds no lease, an update only has the objects asked.
         Request::Close { .. } | Request::Flush { .. } | Request::Downgrade { .. } => false,
         Request::Connect { .. } | Request::Renew | Request::Disconnect | Request::Sync => false,
-        Request::Lookup { .. } | Request::ReadDirectory { .. } | Request::ReadLink { .. } => false,
+        Request::Lookup { .. } | Request::ReadDirectory { .. } | Request::LookAhead { .. } => false,
+        Request::ReadLink { .. } => false,
         Request::GetAttr { .. } | Request::GetXattr { .. } | Request::ListXattr { .. } => false,
         Request::Lease { .. } | Request::Instantiate { .. } | Request::Hydrate { .. } => false,
         Request::GetLayout { .. } | Request::FidToPath { .. } | Request::Statistics => false,
@@ -299,7 +302,8 @@ fn without_leases(answer: Answer) -> Answer {
                 *parent_lease = LeaseKind::None;
             }
             Reply::Removed { parent_lease, .. } => *parent_lease = LeaseKind::None,
-            Reply::Done | Reply::Connected { .. } | Reply::Entries { .. } | Reply::Bytes { .. } => {}
+            Reply::Done | Reply::Connected { .. } | Reply::Entries { .. } | Reply::Ahead { .. } => {}
+            Reply::Bytes { .. } => {}
             Reply::Names { .. } | Reply::Layout { .. } | Reply::Template { .. } => {}
             Reply::Statistics { .. } | Reply::Targets { .. } | Reply::Links { .. } => {}
             Reply::Actions { .. } | Reply::Imported { .. } => {}

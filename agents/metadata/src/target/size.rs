@@ -85,11 +85,13 @@ impl Target {
         let Some(file) = inode.file() else { return Ok(()) };
         let mut sizes = stats.iter().map(|stat| stat.size);
         let size = file.layout.file_size(|_| sizes.next().unwrap_or(0)).max(floor);
+        let written_before = file.written;
         let written = stats.iter().filter(|stat| stat.size > 0).map(|stat| stat.mtime).max();
         let mtime = written.unwrap_or(inode.mtime).max(inode.mtime);
         let blocks = stats.iter().map(|stat| stat.blocks).sum();
+        inode.written();
         if (size, mtime, blocks) == (inode.size, inode.mtime, inode.blocks) {
-            return Ok(());
+            return if written_before { Ok(()) } else { self.put_inode(fid, &inode) };
         }
         (inode.size, inode.blocks) = (size, blocks);
         inode.changed(self.now.wall);
@@ -109,6 +111,7 @@ impl Target {
             return Err(Fault::Invalid.into());
         }
         inode.changed(self.now.wall);
+        inode.written();
         if self.held(caller.session, fid) == LeaseKind::Write {
             inode.size = update.size;
             inode.mtime = update.mtime;

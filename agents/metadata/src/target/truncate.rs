@@ -41,6 +41,7 @@ impl Target {
                 self.truncations.remove(&fid);
                 self.wake(Wait::Lease(fid));
                 result?;
+                inode.written();
             }
             None if size < inode.size || uncertain => self.start_truncation(caller, fid, (inode, size))?,
             None => {}

@@ -39,6 +39,35 @@ fn an_unlinked_file_lives_until_its_last_close_and_then_its_objects_go() {
 }
 
 #[test]
+fn only_files_that_may_have_objects_give_object_targets_work_when_they_go() {
+    let mut cluster = Cluster::new(2, 2);
+    let removed = |cluster: &mut Cluster, name| {
+        cluster.prompt = false;
+        cluster.remove(0, Fid::ROOT, name).unwrap();
+        let destroys = cluster.work.iter().filter(|(_, work)| matches!(work, Work::Destroy { .. })).count();
+        while !cluster.work.is_empty() {
+            cluster.end_work(None);
+        }
+        cluster.prompt = true;
+        destroys
+    };
+    let (view, open) = cluster.create_open(0, Fid::ROOT, "empty");
+    cluster.ask(0, close(view.entry.attr.fid, open, None)).unwrap();
+    assert_eq!(removed(&mut cluster, "empty"), 0);
+    let (view, open) = cluster.create_open(0, Fid::ROOT, "written");
+    cluster.write_and_close(0, &view, open, 10);
+    assert_eq!(removed(&mut cluster, "written"), 1);
+    let (view, open) = cluster.create_open(0, Fid::ROOT, "being written");
+    cluster.restart(0);
+    cluster.ask(0, close(view.entry.attr.fid, open, None)).unwrap();
+    assert_eq!(removed(&mut cluster, "being written"), 1, "nobody knows what was written before the crash");
+    let (view, open) = cluster.create_open(0, Fid::ROOT, "truncated");
+    cluster.ask(0, Request::SetAttr { fid: view.entry.attr.fid, change: resize(0) }).unwrap();
+    cluster.ask(0, close(view.entry.attr.fid, open, None)).unwrap();
+    assert_eq!(removed(&mut cluster, "truncated"), 1, "its writer may have written before");
+}
+
+#[test]
 fn a_file_that_was_opened_under_a_lease_outlives_its_name() {
     let mut cluster = Cluster::new(1, 2);
     let (view, open) = cluster.create_open(0, Fid::ROOT, "f");

@@ -306,6 +306,10 @@ fn no_owner_is_shown_before_it_is_known() {
     let attr = entry(world.cluster.answer(look).expect("known now")).attr;
     assert_eq!((attr.uid, attr.gid, attr.mode, attr.size), (1000, 100, 0o640, 6));
     assert_eq!(attr.mtime, Timestamp { seconds: 5, nanoseconds: 6 });
+    let ahead = Request::LookAhead { fid: world.root, after: 0, limit: 10 };
+    let Ok(Reply::Ahead { entries, skipped, .. }) = world.cluster.ask(0, ahead) else { panic!() };
+    let names: Vec<&[u8]> = entries.iter().map(|entry| entry.name.as_slice()).collect();
+    assert_eq!((names, skipped), (vec![b"g".as_slice()], true), "looking ahead waits for nobody");
     let request = Request::ReadDirectory { fid: world.root, after: 0, limit: 10 };
     let listing = world.cluster.start(0, request);
     assert!(world.cluster.answer(listing).is_none());

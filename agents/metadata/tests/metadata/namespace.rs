@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use lustre_model::attr::{AttrChange, FileKind, Owner};
 use lustre_model::fault::Fault;
 use lustre_model::fid::Fid;
-use lustre_model::metadata::{NewInode, RemoveKind, RenameMode, Reply, Request};
+use lustre_model::metadata::{LeaseKind, NewInode, Notice, RemoveKind, RenameMode, Reply, Request};
 use proptest::prelude::*;
 
 use crate::cluster::{Cluster, entry, is_directory};
@@ -405,5 +405,37 @@ fn a_change_of_owner_takes_setuid_and_setgid() {
             .unwrap();
         let change = AttrChange { uid: Some(5), ..AttrChange::default() };
         assert_eq!(entry(cluster.ask(0, Request::SetAttr { fid, change })).attr.mode, after);
+    }
+}
+
+#[test]
+fn looking_ahead_finds_every_name_once_and_what_lookups_would() {
+    let mut cluster = Cluster::new(1, 2);
+    let dir = cluster.mkdir(0, Fid::ROOT, "d");
+    for number in 0..50 {
+        cluster.create(0, dir, &format!("f{number}"), NewInode::Regular { open: None }).unwrap();
+    }
+    let (view, _) = cluster.create_open(0, dir, "written");
+    let (mut found, mut after, mut left_out) = (Vec::new(), Some(0), false);
+    while let Some(behind) = after {
+        let request = Request::LookAhead { fid: dir, after: behind, limit: 7 };
+        let answer = cluster.ask(1, request);
+        let Ok(Reply::Ahead { entries, next, skipped, directory_lease }) = answer else {
+            panic!("{answer:?}")
+        };
+        assert_eq!(directory_lease, LeaseKind::Read);
+        assert!(entries.iter().all(|found| found.entry.lease == LeaseKind::Read && found.layout.is_some()));
+        found.extend(
+            entries.into_iter().map(|found| (String::from_utf8(found.name).unwrap(), found.entry.attr)),
+        );
+        (after, left_out) = (next, left_out || skipped);
+    }
+    assert!(left_out, "a file that is being written is not described");
+    let fid = view.entry.attr.fid;
+    let recalls = |notice: &Notice| matches!(notice, Notice::Recall { fid: of, .. } if *of == fid);
+    assert!(!cluster.clients[0].notices.iter().any(recalls), "its writer is not disturbed");
+    assert_eq!(found.len(), 50);
+    for (name, attr) in found {
+        assert_eq!(cluster.lookup(1, dir, &name), Ok(attr));
     }
 }

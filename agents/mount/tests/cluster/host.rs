@@ -41,6 +41,7 @@ pub struct Cluster {
     clients: AtomicU64,
     pub objects: Arc<Objects>,
     stop: CancellationToken,
+    desk: Arc<Mutex<Desk>>,
 }
 
 impl Drop for Cluster {
@@ -91,13 +92,18 @@ impl Cluster {
             let (connection, token) = (ConnectionId(0), RequestToken(u64::from(index)));
             inputs.send(Input::Request { connection, token, rights: Rights::Administrator, call }).unwrap();
         }
-        let work = Arc::clone(&objects);
-        std::thread::spawn(move || run(config, (receiver, inputs), desk, work));
+        let (work, answering) = (Arc::clone(&objects), Arc::clone(&desk));
+        std::thread::spawn(move || run(config, (receiver, inputs), answering, work));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let metadata = listener.local_addr().unwrap();
         let metadata_identity = identity(&authority, Role::Target, "demo-MDT0000");
         tokio::spawn(serve::<Metadata, _>(listener, metadata_identity, service, stop.clone()));
-        Self { authority, metadata, clients: AtomicU64::new(1), objects, stop }
+        Self { authority, metadata, clients: AtomicU64::new(1), objects, stop, desk }
+    }
+
+    /// Requests that the metadata target got so far.
+    pub fn requests(&self) -> u64 {
+        self.desk.lock().unwrap().tokens
     }
 
     /// A new client.

@@ -385,6 +385,39 @@ fn a_directory_that_was_made_here_shows_what_is_made_there() {
 }
 
 #[test]
+fn many_lookups_in_one_directory_become_few_requests_and_stay_coherent() {
+    const FILES: u64 = 300;
+    on_two_mounts(|pair| {
+        let (here, there) = (pair.a.join("dir"), pair.b.join("dir"));
+        fs_err::create_dir(&here).unwrap();
+        for number in 0..FILES {
+            fs_err::write(here.join(number.to_string()), vec![b'x'; usize::try_from(number).unwrap()])
+                .unwrap();
+        }
+        // Until its writer's closes are told, a file is left out.
+        std::thread::sleep(Duration::from_millis(100));
+        let before = pair.cluster.requests();
+        for number in 0..FILES {
+            assert_eq!(fs_err::metadata(there.join(number.to_string())).unwrap().len(), number);
+        }
+        let asked = pair.cluster.requests() - before;
+        assert!(asked < FILES / 2, "{asked} requests");
+        for number in 0..FILES {
+            let text = fs_err::read(there.join(number.to_string())).unwrap();
+            assert_eq!(text.len() as u64, number);
+        }
+        assert!(pair.cluster.requests() - before < FILES / 2, "opening asked too");
+        assert!(!there.join("new").exists());
+        fs_err::write(here.join("new"), "new").unwrap();
+        assert_eq!(fs_err::read_to_string(there.join("new")).unwrap(), "new");
+        fs_err::write(here.join("7"), "longer than before").unwrap();
+        assert_eq!(fs_err::read_to_string(there.join("7")).unwrap(), "longer than before");
+        fs_err::remove_file(here.join("8")).unwrap();
+        assert!(!there.join("8").exists());
+    });
+}
+
+#[test]
 fn truncation_and_extension_follow_at_once() {
     on_two_mounts(|pair| {
         let (a, b) = (pair.a.join("t"), pair.b.join("t"));
