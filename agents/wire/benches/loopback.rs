@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Makes this program the server; its identity follows on standard input, one JSON-free PEM behind another.
+/// Makes this program the server; its identity comes on standard input, its address goes to standard output.
 const SERVER: &str = "--server";
 const TIMEOUT: Duration = Duration::from_secs(20);
 const ROUND: Duration = Duration::from_millis(700);

@@ -545,7 +545,7 @@ mod tests {
 
     /// A frame whose bulk says whose it is; every fourth is far larger than what the socket takes.
     fn frame(sender: u64, number: u64) -> Frame {
-        let length = if number % 4 == 0 { 300_000 } else { 30 };
+        let length = if number.is_multiple_of(4) { 300_000 } else { 30 };
         let byte = u8::try_from((sender * 31 + number) % 251).unwrap();
         let body = Bytes::from(sender.to_le_bytes().to_vec());
         Frame { kind: Kind::Notice, id: number, body, bulk: Bytes::from(vec![byte; length]) }

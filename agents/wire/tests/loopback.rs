@@ -162,7 +162,12 @@ async fn each_side_knows_whom_the_other_is() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn many_calls_find_their_answers_in_whatever_order_these_come() {
     let house = House::build().await;
-    let (connection, _notices) = house.client().await;
+    for (connection, _notices) in [house.client().await, house.neighbour().await] {
+        many_calls(&connection).await;
+    }
+}
+
+async fn many_calls(connection: &Connection<Lab>) {
     let calls: Vec<_> = (0..500_u64)
         .map(|number| {
             let connection = connection.clone();
@@ -379,7 +384,14 @@ async fn what_is_too_large_is_not_sent_and_harms_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn waiting_calls_end_with_the_server() {
     let house = House::build().await;
-    let (connection, mut notices) = house.client().await;
+    let client = house.client().await;
+    waiting_calls_end(house, client).await;
+    let house = House::build().await;
+    let neighbour = house.neighbour().await;
+    waiting_calls_end(house, neighbour).await;
+}
+
+async fn waiting_calls_end(house: House, (connection, mut notices): (Connection<Lab>, Notices<Lab>)) {
     let waiting: Vec<_> = (0..20)
         .map(|_| {
             let connection = connection.clone();
@@ -406,10 +418,11 @@ async fn waiting_calls_end_with_the_server() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_goes_is_noticed_by_the_service() {
     let house = House::build().await;
-    let (connection, _notices) = house.client().await;
-    assert_eq!(echo(&connection, 1).await, 1);
-    assert_eq!(house.bench.present.load(Ordering::SeqCst), 1);
-    drop(connection);
+    for (connection, _notices) in [house.client().await, house.neighbour().await] {
+        assert_eq!(echo(&connection, 1).await, 1);
+        assert!(house.bench.present.load(Ordering::SeqCst) > 0);
+        drop(connection);
+    }
     house.empty().await;
 }
 
@@ -428,7 +441,12 @@ async fn an_answer_that_nobody_waits_for_is_dropped() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_flood_of_bulk_is_slowed_down_and_not_lost() {
     let house = House::build().await;
-    let (connection, _notices) = house.client().await;
+    for (connection, _notices) in [house.client().await, house.neighbour().await] {
+        flood(&connection).await;
+    }
+}
+
+async fn flood(connection: &Connection<Lab>) {
     let bulk = Bytes::from(vec![7; 4 << 20]);
     let calls: Vec<_> = (0..40)
         .map(|number| {
