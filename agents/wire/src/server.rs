@@ -371,8 +371,8 @@ async fn receive<P: Protocol, S: Service<P>>(
         let frame = match inlet.arrived()? {
             Some(frame) => frame,
             None => {
-                attendance.service.paused(&attendance.peer);
                 link.outlet.release();
+                attendance.service.paused(&attendance.peer);
                 let Some(frame) = inlet.frame().await? else { return Ok(()) };
                 link.outlet.gather();
                 frame
@@ -394,8 +394,8 @@ async fn receive<P: Protocol, S: Service<P>>(
         };
         attendance.service.call(&attendance.peer, request, frame.bulk, responder);
         if !budget.is_below(SERVER_BYTES_MAX) {
-            attendance.service.paused(&attendance.peer);
             link.outlet.release();
+            attendance.service.paused(&attendance.peer);
             budget.below(SERVER_BYTES_MAX).await;
             inlet.forgive();
         }

@@ -15,7 +15,6 @@
 use std::collections::VecDeque;
 use std::mem;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use lustre_metadata::TargetError;
 use tokio::runtime::Handle;
@@ -61,10 +60,16 @@ struct State {
 enum Place {
     /// Not there yet: events wait for it.
     Awaited,
-    Free(Box<dyn Rounds>),
+    Free(Desk),
     Busy,
-    Handed(Box<dyn Rounds>),
+    Handed(Desk),
     Ended(Option<Ending>),
+}
+
+/// The writer with what it is given next; the memory of one batch serves the next.
+struct Desk {
+    writer: Box<dyn Rounds>,
+    batch: VecDeque<Event>,
 }
 
 impl Host {
@@ -98,12 +103,12 @@ impl Host {
             return;
         }
         match mem::replace(&mut state.place, Place::Busy) {
-            Place::Free(writer) => {
+            Place::Free(desk) => {
                 drop(state);
-                Driver { host: self, writer: Some(writer) }.run(ROUNDS_MAX);
+                Driver { host: self, desk: Some(desk) }.run(ROUNDS_MAX);
             }
             other @ (Place::Awaited | Place::Busy | Place::Handed(_) | Place::Ended(_)) => {
-                state.place = other
+                state.place = other;
             }
         }
     }
@@ -113,13 +118,13 @@ impl Host {
     /// The thread that calls this is the keeper. While another drives for longer than a tick, `runtime` is given something
     /// to do: it may be one of its threads that waits for a disk, and others must look after its sockets.
     pub fn keep(&self, writer: Box<dyn Rounds>, runtime: &Handle) -> Ending {
-        self.state().place = Place::Handed(writer);
+        self.state().place = Place::Handed(Desk { writer, batch: VecDeque::new() });
         let mut state = self.state();
         loop {
             match mem::replace(&mut state.place, Place::Busy) {
-                Place::Handed(writer) | Place::Free(writer) => {
+                Place::Handed(desk) | Place::Free(desk) => {
                     drop(state);
-                    Driver { host: self, writer: Some(writer) }.run(usize::MAX);
+                    Driver { host: self, desk: Some(desk) }.run(usize::MAX);
                     state = self.state();
                 }
                 Place::Ended(ending) => {
@@ -156,17 +161,16 @@ impl Host {
 struct Driver<'a> {
     host: &'a Host,
     /// `None` once it was put back.
-    writer: Option<Box<dyn Rounds>>,
+    desk: Option<Desk>,
 }
 
 impl Driver<'_> {
     /// Drives until the queue is empty; after so many rounds the keeper goes on.
     fn run(mut self, rounds: usize) {
-        let mut batch = VecDeque::new();
         for _ in 0..rounds {
-            let Some(writer) = self.writer.as_mut() else { return };
-            take_batch(&mut self.host.state().events, &mut batch);
-            match writer.round(&mut batch) {
+            let Some(Desk { writer, batch }) = self.desk.as_mut() else { return };
+            take_batch(&mut self.host.state().events, batch);
+            match writer.round(batch) {
                 Ok(Course::On) => {}
                 Ok(Course::End) => return self.end(Ending::Stopped),
                 Err(error) => return self.end(Ending::Failed(error)),
@@ -176,8 +180,8 @@ impl Driver<'_> {
             }
         }
         let mut state = self.host.state();
-        if let Some(writer) = self.writer.take() {
-            state.place = Place::Handed(writer);
+        if let Some(desk) = self.desk.take() {
+            state.place = Place::Handed(desk);
             self.host.changed.notify_all();
         }
     }
@@ -188,22 +192,22 @@ impl Driver<'_> {
         if !state.events.is_empty() {
             return false;
         }
-        if let Some(writer) = self.writer.take() {
-            state.place = Place::Free(writer);
+        if let Some(desk) = self.desk.take() {
+            state.place = Place::Free(desk);
         }
         true
     }
 
     fn end(&mut self, ending: Ending) {
         // Store and log are closed before anyone learns that it ended.
-        drop(self.writer.take());
+        drop(self.desk.take());
         self.host.end(ending);
     }
 }
 
 impl Drop for Driver<'_> {
     fn drop(&mut self) {
-        if self.writer.is_some() {
+        if self.desk.is_some() {
             self.end(Ending::Panicked);
         }
     }
@@ -223,7 +227,7 @@ mod tests {
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use std::sync::mpsc;
     use std::thread::{self, JoinHandle, ThreadId};
-    use std::time::Instant;
+    use std::time::{Duration, Instant};
 
     use tokio::runtime::Runtime;
 
@@ -254,14 +258,12 @@ mod tests {
             self.note.drivers.lock().unwrap().push(thread::current().id());
             let mut course = Course::On;
             for event in events.drain(..) {
-                match event {
-                    Event::LogSynced { sequence } => {
-                        self.note.handled.lock().unwrap().push(sequence);
-                        course = (self.at)(sequence)?;
-                    }
-                    Event::Stop => course = Course::End,
-                    other => drop(other),
-                }
+                let Event::LogSynced { sequence } = event else {
+                    course = Course::End;
+                    continue;
+                };
+                self.note.handled.lock().unwrap().push(sequence);
+                course = (self.at)(sequence)?;
             }
             self.note.busy.store(false, Ordering::SeqCst);
             Ok(course)

@@ -26,7 +26,7 @@ use super::host::{Host, Rounds};
 use super::log::Current;
 use super::objects::Objects;
 
-/// Time between two ticks.
+/// Least time between two ticks; where many drive, up to twice as much passes.
 pub(super) const TICK: Duration = Duration::from_millis(50);
 
 /// What happens to the writer.
