@@ -366,10 +366,14 @@ mod tests {
         house.settle();
         house.note.drivers.lock().unwrap().clear();
         host.give(number(0));
-        let ours = thread::current().id();
+        let (ours, begun) = (thread::current().id(), Instant::now());
+        while house.note.handled.lock().unwrap().len() as u64 <= EACH {
+            assert!(begun.elapsed() < TIMEOUT, "the keeper does not go on");
+            thread::yield_now();
+        }
+        let drivers = house.note.drivers.lock().unwrap().clone();
         host.give(Event::Stop);
         assert!(matches!(house.keeper.join().unwrap(), Ending::Stopped));
-        let drivers = house.note.drivers.lock().unwrap();
         assert!(drivers.iter().filter(|id| **id == ours).count() <= ROUNDS_MAX);
         assert!(drivers.len() > ROUNDS_MAX, "the keeper went on");
     }
