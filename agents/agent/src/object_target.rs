@@ -38,8 +38,11 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
 /// Bytes of the disk that objects never get.
 const DISK_RESERVE: u64 = 64 << 20;
 
-/// Most objects kept open while nobody uses them, however many descriptors there are.
-const OPEN_OBJECTS_MAX: u64 = 8192;
+/// Most objects kept open while nobody uses them, however many descriptors there are: about 64 MiB of memory.
+///
+/// Three quarters of them may be new before a checkpoint comes early, and a file that is removed before it was ever
+/// written to the disk costs the disk nothing.
+const OPEN_OBJECTS_MAX: u64 = 32 << 10;
 
 /// Fewest, however few descriptors there are.
 const OPEN_OBJECTS_MIN: u64 = 64;
@@ -154,7 +157,7 @@ fn open(wanted: &Target) -> Result<ObjectStore<HostDisk>, ObjectTargetError> {
     ObjectStore::open(disk, options).map_err(|source| ObjectTargetError::Store { path: path.clone(), source })
 }
 
-/// Raises the limit of descriptors as far as it goes, and gives half of them to objects.
+/// Raises the limit of descriptors as far as it goes, and gives three quarters of them to objects.
 fn open_objects_max() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
@@ -162,8 +165,8 @@ fn open_objects_max() -> usize {
         warn!(%error, "the limit of open files stays as it is");
     }
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let half = (files / 2).clamp(OPEN_OBJECTS_MIN, OPEN_OBJECTS_MAX);
-    usize::try_from(half).unwrap_or(usize::MAX)
+    let most = (files / 4 * 3).clamp(OPEN_OBJECTS_MIN, OPEN_OBJECTS_MAX);
+    usize::try_from(most).unwrap_or(usize::MAX)
 }
 
 async fn serve(

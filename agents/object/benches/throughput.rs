@@ -4,7 +4,7 @@
 //! Invariant: every line says how many bytes it moved, and reads check what they read.
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a benchmark prints")]
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -15,16 +15,17 @@ use lustre_model::fid::Fid;
 use lustre_model::layout::ObjectId;
 use lustre_object::{Disk, DiskFile, FileName, Folder, ObjectStore, Options};
 use rustix::buffer::spare_capacity;
-use rustix::fs::{AtFlags, FallocateFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, FallocateFlags, IFlags, Mode, OFlags};
 
 const REQUEST: usize = 1 << 20;
 const SMALL: usize = 4096;
 const REQUESTS: usize = 512;
-const FILES: u32 = 2000;
+const FILES: u32 = 10_000;
 const NOW: Timestamp = Timestamp { seconds: 1, nanoseconds: 0 };
 
 struct Plain {
     root: OwnedFd,
+    folders: Vec<OwnedFd>,
 }
 
 struct File(OwnedFd);
@@ -33,10 +34,28 @@ impl Plain {
     fn new(path: &Path) -> Self {
         let root = rustix::fs::open(path, OFlags::DIRECTORY, Mode::empty()).unwrap();
         rustix::fs::mkdirat(&root, "objects", Mode::RWXU).unwrap();
+        // As the agent does; not every file system knows the flag.
+        let objects = rustix::fs::openat(&root, "objects", OFlags::DIRECTORY, Mode::empty()).unwrap();
+        let flags = rustix::fs::ioctl_getflags(&objects).map(|flags| flags | IFlags::TOPDIR);
+        let _ = flags.and_then(|flags| rustix::fs::ioctl_setflags(&objects, flags));
         for folder in Folder::of_objects() {
             rustix::fs::mkdirat(&root, folder.path(), Mode::RWXU).unwrap();
         }
-        Self { root }
+        Self::open(path)
+    }
+
+    fn open(path: &Path) -> Self {
+        let root = rustix::fs::open(path, OFlags::DIRECTORY, Mode::empty()).unwrap();
+        let folder = |path: &str| rustix::fs::openat(&root, path, OFlags::DIRECTORY, Mode::empty()).unwrap();
+        let folders = Folder::of_objects().map(|f| folder(&f.path())).collect();
+        Self { root, folders }
+    }
+
+    fn folder(&self, name: FileName) -> &OwnedFd {
+        match name.folder() {
+            Folder::Root => &self.root,
+            Folder::Objects(number) => &self.folders[usize::from(number)],
+        }
     }
 }
 
@@ -44,7 +63,7 @@ impl Disk for Plain {
     type File = File;
 
     fn open(&self, name: FileName) -> io::Result<Option<File>> {
-        match rustix::fs::openat(&self.root, name.path(), OFlags::RDWR, Mode::empty()) {
+        match rustix::fs::openat(self.folder(name), name.base(), OFlags::RDWR, Mode::empty()) {
             Ok(file) => Ok(Some(File(file))),
             Err(rustix::io::Errno::NOENT) => Ok(None),
             Err(error) => Err(error.into()),
@@ -53,11 +72,28 @@ impl Disk for Plain {
 
     fn create(&self, name: FileName) -> io::Result<File> {
         let flags = OFlags::RDWR | OFlags::CREATE;
-        Ok(File(rustix::fs::openat(&self.root, name.path(), flags, Mode::RUSR | Mode::WUSR)?))
+        Ok(File(rustix::fs::openat(self.folder(name), name.base(), flags, Mode::RUSR | Mode::WUSR)?))
+    }
+
+    fn create_new(&self, name: FileName) -> io::Result<Option<File>> {
+        let flags = OFlags::RDWR | OFlags::CREATE | OFlags::EXCL;
+        match rustix::fs::openat(self.folder(name), name.base(), flags, Mode::RUSR | Mode::WUSR) {
+            Ok(file) => Ok(Some(File(file))),
+            Err(rustix::io::Errno::EXIST) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    fn stored(&self, name: FileName) -> io::Result<Option<u64>> {
+        match rustix::fs::statat(self.folder(name), name.base(), AtFlags::SYMLINK_NOFOLLOW) {
+            Ok(found) => Ok(Some(u64::try_from(found.st_blocks).unwrap() * 512)),
+            Err(rustix::io::Errno::NOENT) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
     }
 
     fn remove(&self, name: FileName) -> io::Result<()> {
-        Ok(rustix::fs::unlinkat(&self.root, name.path(), AtFlags::empty())?)
+        Ok(rustix::fs::unlinkat(self.folder(name), name.base(), AtFlags::empty())?)
     }
 
     fn sync_folder(&self, _: Folder) -> io::Result<()> {
@@ -91,6 +127,12 @@ impl DiskFile for File {
 
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         assert_eq!(rustix::io::pwrite(&self.0, bytes, offset)?, bytes.len());
+        Ok(())
+    }
+
+    fn write_both_at(&self, offset: u64, first: &[u8], second: &[u8]) -> io::Result<()> {
+        let parts = [IoSlice::new(first), IoSlice::new(second)];
+        assert_eq!(rustix::io::pwritev(&self.0, &parts, offset)?, first.len() + second.len());
         Ok(())
     }
 
@@ -212,25 +254,94 @@ fn store(path: &Path, data: &[u8], compression: Compression) {
             assert_eq!(store.read(object(0), at as u64, SMALL as u32).unwrap().len(), SMALL);
         }
     });
-    let (begun, before) = (Instant::now(), processor_time());
-    for ordinal in 0..FILES {
-        store.write(object(10 + ordinal), 0, &data[..SMALL], NOW).unwrap();
-    }
-    let rate = f64::from(FILES) / begun.elapsed().as_secs_f64();
-    let each = (processor_time() - before) / FILES;
-    println!("{name}: new objects of 4 KiB {rate:>22.0} /s      {each:?} of CPU each");
     store.checkpoint().unwrap();
     let stat = store.stat(object(0)).unwrap();
     println!("{name}: stored {:.2} of the bytes", stat.blocks as f64 * 512.0 / stat.size as f64);
     store.close().unwrap();
 }
 
+/// Runs something for many objects and prints what each costs.
+fn each(name: &str, act: impl Fn(u32)) {
+    let (begun, before) = (Instant::now(), processor_time());
+    (0..FILES).for_each(act);
+    let (elapsed, cpu) = (begun.elapsed() / FILES, (processor_time() - before) / FILES);
+    println!("{name:<44} {:>8.1} us each      {:>8.1} us of CPU", micros(elapsed), micros(cpu));
+}
+
+fn micros(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}
+
+/// Many objects of one block: made, read by a store that does not know them, removed.
+fn many(path: &Path, data: &[u8], compression: Compression) {
+    let name = match compression {
+        Compression::None => "plain",
+        Compression::Lz4 => "lz4",
+    };
+    let options = Options { capacity: 1 << 40, reserve: 0, compression, open_objects_max: 8192 };
+    let store = ObjectStore::open(Plain::new(path), options).unwrap();
+    each(&format!("{name}: new objects of 4 KiB"), |ordinal| {
+        store.write(object(ordinal), 0, &data[..SMALL], NOW).unwrap();
+    });
+    each(&format!("{name}: checkpoint of them"), |ordinal| {
+        if ordinal == 0 {
+            store.checkpoint().unwrap();
+        }
+    });
+    store.close().unwrap();
+    let store = ObjectStore::open(Plain::open(path), options).unwrap();
+    each(&format!("{name}: first read of 4 KiB"), |ordinal| {
+        assert_eq!(store.read(object(ordinal), 0, SMALL as u32).unwrap()[..], data[..SMALL]);
+    });
+    each(&format!("{name}: destroy"), |ordinal| store.destroy(object(ordinal)).unwrap());
+    each(&format!("{name}: destroy what is not there"), |ordinal| {
+        store.destroy(object(FILES + ordinal)).unwrap();
+    });
+    each(&format!("{name}: new objects of 4 KiB, again"), |ordinal| {
+        store.write(object(ordinal), 0, &data[..SMALL], NOW).unwrap();
+    });
+    each(&format!("{name}: destroy what is new"), |ordinal| store.destroy(object(ordinal)).unwrap());
+    each(&format!("{name}: checkpoint of that"), |ordinal| {
+        if ordinal == 0 {
+            store.checkpoint().unwrap();
+        }
+    });
+    store.close().unwrap();
+}
+
+/// The same with nothing but the file system.
+fn bare_many(path: &Path, data: &[u8]) {
+    let disk = Plain::new(path);
+    let name = |ordinal| FileName::Object(object(ordinal));
+    each("bare files: new of 4 KiB", |ordinal| {
+        disk.create(name(ordinal)).unwrap().write_at(0, &data[..SMALL]).unwrap();
+    });
+    each("bare files: open and read 4 KiB", |ordinal| {
+        let mut bytes = Vec::new();
+        disk.open(name(ordinal)).unwrap().unwrap().read_at(0, SMALL, &mut bytes).unwrap();
+    });
+    each("bare files: remove", |ordinal| disk.remove(name(ordinal)).unwrap());
+}
+
 fn main() {
     let data = mixed();
     let folder = tempfile::tempdir().unwrap();
-    bare(folder.path(), &data);
+    let wants = |part: &str| std::env::args().nth(1).is_none_or(|name| name == part || name == "--bench");
+    if wants("bytes") {
+        bare(folder.path(), &data);
+    }
     for compression in [Compression::None, Compression::Lz4] {
         let folder = tempfile::tempdir().unwrap();
-        store(folder.path(), &data, compression);
+        if wants("bytes") {
+            store(folder.path(), &data, compression);
+        }
+    }
+    if wants("objects") {
+        let folder = tempfile::tempdir().unwrap();
+        bare_many(folder.path(), &data);
+        for compression in [Compression::None, Compression::Lz4] {
+            let folder = tempfile::tempdir().unwrap();
+            many(folder.path(), &data, compression);
+        }
     }
 }

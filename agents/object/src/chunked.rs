@@ -11,12 +11,12 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 use lustre_model::control::Compression;
+use lustre_model::layout::ObjectId;
 
 use crate::disk::DiskFile;
 use crate::error::StoreError;
-use crate::geometry::{
-    BLOCK, CHUNK, HEADER_AT, RECORD, SLOTS, TABLE_AT, narrow, record_at, slot_at, table_growth,
-};
+use crate::geometry::{BLOCK, CHUNK, RECORD, REST_AT, SLOTS, narrow, slot_at, table_growth};
+use crate::header::Header;
 use crate::object::{Body, Change, Cut, Found, View};
 use crate::record::{Form, Record, Version};
 
@@ -98,12 +98,11 @@ pub(crate) fn read<F: DiskFile>(
     Ok(Found { start: chunks.start * CHUNK, bytes, inexact })
 }
 
-/// Writes bytes; `whole` is what [`pack_whole`] made of the same write.
+/// Writes bytes and a header that says so; `whole` is what [`pack_whole`] made of the same write.
 pub(crate) fn write<F: DiskFile>(
     body: &mut Body<F>,
     change: &Change<'_, F>,
-    offset: u64,
-    data: &[u8],
+    (offset, data): (u64, &[u8]),
     whole: &[Packed],
 ) -> Result<(), StoreError> {
     let end = offset + data.len() as u64;
@@ -124,7 +123,8 @@ pub(crate) fn write<F: DiskFile>(
         };
         staged.push(stage(body, change, (chunk, record), packed)?);
     }
-    commit(body, change, &chunks, staged)
+    let header = Header { size: body.header.size.max(end), mtime: change.now, ..body.header };
+    commit(body, change, &staged, header)
 }
 
 /// Makes a range within the object zeros; whole chunks are given back by the next sync.
@@ -154,19 +154,19 @@ pub(crate) fn cut_tail<F: DiskFile>(body: &mut Body<F>, change: &Change<'_, F>) 
             content.bytes.truncate(within);
             let packed = Cow::Owned(pack(&content.bytes, change.compression));
             let staged = stage(body, change, (last, record), packed)?;
-            commit(body, change, &(last..last + 1), vec![staged])?;
+            let header = body.header;
+            commit(body, change, &[staged], header)?;
             cut = Cut::Bytes;
         }
     }
     let first = size.div_ceil(CHUNK);
-    let length = body.file.length().map_err(StoreError::disk("asking for a file's length"))?;
-    let recorded = length.saturating_sub(TABLE_AT).div_ceil(RECORD).max(first);
+    let recorded = body.table_end()?.div_ceil(RECORD).max(first);
     if drop_chunks(body, change, first..recorded)? == Cut::Bytes {
         cut = Cut::Bytes;
     }
     // Bytes that no record names: a crash came between them and their record. Others wait for the sync.
     let start = slot_at(recorded, 0);
-    body.file.punch(start, HEADER_AT - start).map_err(StoreError::disk("punching an object"))?;
+    body.file.punch(start, REST_AT - start).map_err(StoreError::disk("punching an object"))?;
     Ok(cut)
 }
 
@@ -185,7 +185,7 @@ pub(crate) fn settle_inexact<F: DiskFile>(
     for version in settled.slots.iter_mut().flatten() {
         version.restamp(change.view.object, chunk, change.epoch);
     }
-    write_records(body, chunk, &[settled])?;
+    body.save_table(change.view.object, chunk * RECORD, &settled.encode())?;
     let (durable, live) = (content.slot, content.slot);
     let versions =
         Versions { durable, syncing: None, live, changed: body.changes + 1, litter: settled != record };
@@ -213,7 +213,7 @@ pub(crate) fn sync_ended<F: DiskFile>(body: &mut Body<F>, object: View<'_>, dura
         }
     }
     for (chunk, versions) in settled {
-        let swept = if versions.litter { sweep(body, chunk, versions.live) } else { Ok(()) };
+        let swept = if versions.litter { sweep(body, object.object, chunk, versions.live) } else { Ok(()) };
         if let Err(error) = swept {
             tracing::warn!(object = ?object.object, chunk, %error, "space of older versions was not given back");
         }
@@ -221,11 +221,17 @@ pub(crate) fn sync_ended<F: DiskFile>(body: &mut Body<F>, object: View<'_>, dura
 }
 
 /// Leaves a chunk with one version, and nothing in its other slots.
-fn sweep<F: DiskFile>(body: &Body<F>, chunk: u64, live: Option<usize>) -> Result<(), StoreError> {
+fn sweep<F: DiskFile>(
+    body: &mut Body<F>,
+    object: ObjectId,
+    chunk: u64,
+    live: Option<usize>,
+) -> Result<(), StoreError> {
     let record = record(body, chunk)?;
     let only = record.only(|slot| live == Some(slot));
     if only != record {
-        write_records(body, chunk, &[only])?;
+        let saved = body.save_table(object, chunk * RECORD, &only.encode());
+        saved.or_else(|error| body.reload(object).and(Err(error)))?;
     }
     let (start, end) = (slot_at(chunk, 0), slot_at(chunk + 1, 0));
     let kept = live.and_then(|slot| only.slots[slot].map(|version| (slot, version)));
@@ -268,29 +274,41 @@ fn stage<'p, F: DiskFile>(
     Ok(Staged { chunk, slot, old, versions, packed })
 }
 
-/// Writes staged versions, then the records that name them.
+/// Writes staged versions of neighbouring chunks, then the records that name them and a header.
 fn commit<F: DiskFile>(
     body: &mut Body<F>,
     change: &Change<'_, F>,
-    chunks: &Range<u64>,
-    staged: Vec<Staged<'_>>,
+    staged: &[Staged<'_>],
+    header: Header,
 ) -> Result<(), StoreError> {
     let pages = |staged: &Staged<'_>| (staged.packed.bytes.len() as u64).next_multiple_of(BLOCK);
     change.admit(staged.iter().map(pages).sum::<u64>() + table_growth(staged.len() as u64 * RECORD))?;
-    let mut new = Vec::with_capacity(staged.len());
-    for item in &staged {
-        let written = body.file.write_at(slot_at(item.chunk, item.slot), &item.packed.bytes);
-        if let Err(error) = written {
-            litter(body, &staged);
-            return Err(StoreError::disk("writing an object")(error));
+    let new: Vec<Record> = staged.iter().map(|item| named(change, item)).collect();
+    let records: Vec<u8> = new.iter().flat_map(Record::encode).collect();
+    let Some(first) = staged.first() else { return Ok(()) };
+    let (object, at) = (change.view.object, first.chunk * RECORD);
+    let before = std::mem::replace(&mut body.header, header);
+    let result = match staged {
+        // In one piece, the record before the bytes: it stands for zeros as long as they are missing, and so did none.
+        [Staged { chunk: 0, slot: 0, old, packed, .. }] if old.is_empty() => {
+            body.save_front(object, (at, &records), &packed.bytes)
         }
-        new.push(named(change, item));
+        _ => save_slots(body, staged).and_then(|()| body.save_table(object, at, &records)),
+    };
+    if let Err(error) = result {
+        body.header = before;
+        return Err(half_written(body, change, staged, &new, error));
     }
-    if let Err(error) = write_records(body, chunks.start, &new) {
-        return Err(half_written(body, change, &staged, &new, error));
-    }
-    for item in &staged {
+    for item in staged {
         adopt(body, item);
+    }
+    Ok(())
+}
+
+fn save_slots<F: DiskFile>(body: &Body<F>, staged: &[Staged<'_>]) -> Result<(), StoreError> {
+    for item in staged {
+        let written = body.file.write_at(slot_at(item.chunk, item.slot), &item.packed.bytes);
+        written.map_err(StoreError::disk("writing an object"))?;
     }
     Ok(())
 }
@@ -335,11 +353,22 @@ fn half_written<F: DiskFile>(
     error: StoreError,
 ) -> StoreError {
     litter(body, staged);
+    let object = change.view.object;
+    let undone = body.reload(object).and_then(|()| match staged {
+        // Its record may have come before its bytes.
+        [item] if item.old.is_empty() => {
+            body.clear_table(object, item.chunk * RECORD..(item.chunk + 1) * RECORD)
+        }
+        _ => Ok(()),
+    });
+    if undone.is_err() {
+        return StoreError::Broken { object };
+    }
     for (item, new) in staged.iter().zip(new) {
         match record(body, item.chunk) {
-            Ok(found) if found == *new => adopt(body, item),
             Ok(found) if found == item.old => {}
-            Ok(_) | Err(_) => return StoreError::Broken { object: change.view.object },
+            Ok(found) if found == *new => adopt(body, item),
+            Ok(_) | Err(_) => return StoreError::Broken { object },
         }
     }
     error
@@ -407,7 +436,8 @@ fn blank<F: DiskFile>(
     bytes[from..to].fill(0);
     let packed = pack(&bytes, change.compression);
     let staged = stage(body, change, (chunk, record), Cow::Owned(packed))?;
-    commit(body, change, &(chunk..chunk + 1), vec![staged])
+    let header = body.header;
+    commit(body, change, &[staged], header)
 }
 
 /// Makes chunks holes. Their bytes are punched when that is durable, so that no durable record loses them.
@@ -432,8 +462,8 @@ fn drop_chunks<F: DiskFile>(
         return Ok(Cut::Nothing);
     }
     let object = change.view.object;
-    let (at, length) = (record_at(chunks.start), (chunks.end - chunks.start) * RECORD);
-    body.file.punch(at, length).map_err(|_| StoreError::Broken { object })?;
+    body.clear_table(object, chunks.start * RECORD..chunks.end * RECORD)
+        .map_err(|_| StoreError::Broken { object })?;
     let changed = body.changes + 1;
     for item in &dropped {
         let versions = Versions { live: None, changed, litter: true, ..item.versions };
@@ -442,7 +472,7 @@ fn drop_chunks<F: DiskFile>(
     if dropped.len() > DROPPED_MAX {
         body.file.sync().map_err(|cause| StoreError::Stopped { cause: cause.into() })?;
         for item in &dropped {
-            sweep(body, item.chunk, None)?;
+            sweep(body, object, item.chunk, None)?;
             body.chunks.remove(&item.chunk);
         }
     }
@@ -499,15 +529,6 @@ fn record<F: DiskFile>(body: &Body<F>, chunk: u64) -> Result<Record, StoreError>
 }
 
 fn records<F: DiskFile>(body: &Body<F>, chunks: &Range<u64>) -> Result<Vec<Record>, StoreError> {
-    let length = narrow((chunks.end - chunks.start) * RECORD);
-    let mut bytes = Vec::with_capacity(length);
-    body.file
-        .read_at(record_at(chunks.start), length, &mut bytes)
-        .map_err(StoreError::disk("reading records"))?;
+    let bytes = body.table(chunks.start * RECORD..chunks.end * RECORD)?;
     Ok(bytes.chunks_exact(RECORD_BYTES).map(Record::decode).collect())
-}
-
-fn write_records<F: DiskFile>(body: &Body<F>, first: u64, records: &[Record]) -> Result<(), StoreError> {
-    let bytes: Vec<u8> = records.iter().flat_map(Record::encode).collect();
-    body.file.write_at(record_at(first), &bytes).map_err(StoreError::disk("writing records"))
 }

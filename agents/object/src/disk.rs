@@ -23,6 +23,12 @@ pub trait Disk: Send + Sync + 'static {
     /// Opens a file, making it empty when there is none. Its name is durable after [`Disk::sync_folder`].
     fn create(&self, name: FileName) -> io::Result<Self::File>;
 
+    /// Makes a file and opens it, unless there is one. Its name is durable after [`Disk::sync_folder`].
+    fn create_new(&self, name: FileName) -> io::Result<Option<Self::File>>;
+
+    /// Returns the bytes that a file takes on the disk, if there is one.
+    fn stored(&self, name: FileName) -> io::Result<Option<u64>>;
+
     /// Removes a file; there may be none. Durable after [`Disk::sync_folder`].
     fn remove(&self, name: FileName) -> io::Result<()>;
 
@@ -46,6 +52,14 @@ pub trait DiskFile: Send + Sync + 'static {
 
     /// Writes all bytes at `offset`. After an error any of them may have been written.
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()>;
+
+    /// Writes two pieces, one behind the other. After an error any bytes of either may have been written.
+    ///
+    /// A killed process leaves nothing of the second without all of the first.
+    fn write_both_at(&self, offset: u64, first: &[u8], second: &[u8]) -> io::Result<()> {
+        self.write_at(offset, first)?;
+        self.write_at(offset + first.len() as u64, second)
+    }
 
     /// Makes a range zeros and gives back the pages that it covers whole.
     fn punch(&self, offset: u64, length: u64) -> io::Result<()>;

@@ -66,8 +66,8 @@ pub enum StoreError {
     /// What is known of the whole store cannot be read.
     #[error("the ledger of the store is damaged")]
     LedgerDamaged,
-    /// The store was made by a newer version.
-    #[error("the store has format {found}; this version knows up to {known}")]
+    /// The store was made by another version.
+    #[error("the store has format {found}; this version knows {known}")]
     Version {
         /// What it says.
         found: u32,

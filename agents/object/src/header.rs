@@ -13,7 +13,7 @@ use crate::error::StoreError;
 pub(crate) const HEADER: usize = 64;
 
 const MAGIC: [u8; 4] = *b"LOBJ";
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const SUMMED: usize = HEADER - 4;
 
 /// How the bytes of an object are stored; chosen when it is first written.

@@ -12,7 +12,7 @@ use crate::error::StoreError;
 use crate::header::field;
 
 /// Format of the store that this version writes.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 const MAGIC: [u8; 4] = *b"LOST";
 const SLOT: usize = 4096;

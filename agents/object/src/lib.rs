@@ -20,6 +20,7 @@ mod plain;
 mod record;
 mod space;
 mod store;
+mod table;
 
 pub use disk::{Disk, DiskFile};
 pub use error::{Refusal, StoreError};

@@ -16,10 +16,10 @@ use crate::chunked::Versions;
 use crate::disk::DiskFile;
 use crate::epoch::{Crashed, Epoch};
 use crate::error::StoreError;
-use crate::geometry::HEADER_AT;
-use crate::header::{Format, HEADER, Header};
+use crate::header::{Format, Header};
 use crate::intents::IntentLog;
 use crate::space::{FreeSpace, Promise, Room};
+use crate::table::{self, Lead};
 
 /// An object and its locks.
 #[derive(Debug)]
@@ -65,9 +65,11 @@ pub(crate) enum Cut {
 pub(crate) struct Body<F> {
     pub file: Arc<F>,
     pub header: Header,
+    /// The beginning of its table.
+    pub lead: Lead,
     pub tail: Tail,
-    /// Bytes that the file takes on the disk, as counted.
-    pub stored: u64,
+    /// Bytes that the file takes on the disk, as counted; not asked for until it is changed.
+    pub stored: Option<u64>,
     /// Number of changes, and how many of them are durable.
     pub changes: u64,
     pub durable: u64,
@@ -124,44 +126,61 @@ impl<F> Object<F> {
 }
 
 impl<F: DiskFile> Body<F> {
-    /// Reads the header of an open file; `fresh` is the format of an object that was never written.
-    pub fn load(file: F, view: View<'_>, fresh: Format, room: &Room) -> Result<Self, StoreError> {
-        let failed = "asking for an object's space";
-        let mut stored = file.stored().map_err(StoreError::disk(failed))?;
-        let mut bytes = Vec::with_capacity(HEADER);
-        file.read_at(HEADER_AT, HEADER, &mut bytes).map_err(StoreError::disk("reading a header"))?;
-        let tail = if view.crashed.is_empty() { Tail::Zeros } else { Tail::Unchecked };
-        let (header, tail) = match Header::decode(&bytes, view.object)? {
-            Some(header) => (header, tail),
-            None => {
-                // Created, and perhaps written to, but a crash came before its header: nothing was acknowledged.
-                // A file that is new is left alone: ext4 writes files out at once that were ever emptied.
-                let failed_length = StoreError::disk("asking for a file's length");
-                if file.length().map_err(failed_length)? > 0 {
-                    file.clear().map_err(StoreError::disk("clearing a file without a header"))?;
-                }
-                let left = file.stored().map_err(StoreError::disk(failed))?;
-                room.settle(stored, left);
-                stored = left;
-                (Header::empty(fresh), Tail::Zeros)
-            }
-        };
-        let file = Arc::new(file);
-        let chunks = BTreeMap::new();
-        Ok(Self { file, header, tail, stored, changes: 0, durable: 0, named: 0, chunks })
+    /// Takes a file that was just made.
+    pub fn new(file: F, fresh: Format) -> Self {
+        Self {
+            file: Arc::new(file),
+            header: Header::empty(fresh),
+            lead: Lead::default(),
+            tail: Tail::Zeros,
+            stored: Some(0),
+            changes: 0,
+            durable: 0,
+            named: 0,
+            chunks: BTreeMap::new(),
+        }
     }
 
-    /// Writes the header.
-    pub fn save(&self, object: ObjectId) -> Result<(), StoreError> {
-        let bytes = self.header.encode(object);
-        self.file.write_at(HEADER_AT, &bytes).map_err(StoreError::disk("writing a header"))
+    /// Reads the header of an open file; `fresh` is the format of an object that was never written.
+    pub fn load(file: F, view: View<'_>, fresh: Format, room: &Room) -> Result<Self, StoreError> {
+        let (lead, header) = table::load(&file, view.object)?;
+        let mut body = Self::new(file, fresh);
+        body.stored = None;
+        if let Some(header) = header {
+            body.tail = if view.crashed.is_empty() { Tail::Zeros } else { Tail::Unchecked };
+            (body.header, body.lead) = (header, lead);
+            return Ok(body);
+        }
+        // Created, and perhaps written to, but a crash came before its header: nothing was acknowledged.
+        // A file that is new is left alone: ext4 writes files out at once that were ever emptied.
+        let failed = StoreError::disk("asking for a file's length");
+        if body.file.length().map_err(failed)? > 0 {
+            body.learn()?;
+            body.file.clear().map_err(StoreError::disk("clearing a file without a header"))?;
+            body.count(room)?;
+        }
+        Ok(body)
+    }
+
+    /// Asks what the file takes, unless it is known.
+    pub fn learn(&mut self) -> Result<(), StoreError> {
+        if self.stored.is_none() {
+            self.stored = Some(self.takes()?);
+        }
+        Ok(())
+    }
+
+    /// Returns the bytes that the file takes on the disk.
+    pub fn takes(&self) -> Result<u64, StoreError> {
+        self.file.stored().map_err(StoreError::disk("asking for an object's space"))
     }
 
     /// Counts what the file takes now.
     pub fn count(&mut self, room: &Room) -> Result<(), StoreError> {
-        let stored = self.file.stored().map_err(StoreError::disk("asking for an object's space"))?;
-        room.settle(self.stored, stored);
-        self.stored = stored;
+        let stored = self.takes()?;
+        if let Some(before) = self.stored.replace(stored) {
+            room.settle(before, stored);
+        }
         Ok(())
     }
 }

@@ -16,9 +16,10 @@ use crate::checksum::{crc32c, salt};
 use crate::disk::DiskFile;
 use crate::epoch::Epoch;
 use crate::error::StoreError;
-use crate::geometry::{BLOCK, ENTRY, HEADER_AT, TABLE_AT, entry_at, narrow, table_growth};
-use crate::header::field;
+use crate::geometry::{BLOCK, DATA_AT, ENTRY, REST_AT, narrow, table_growth};
+use crate::header::{Header, field};
 use crate::object::{Body, Change, Cut, Found, View};
+use crate::table;
 
 const BLOCK_BYTES: usize = BLOCK as usize;
 const ENTRY_BYTES: usize = ENTRY as usize;
@@ -70,13 +71,26 @@ pub(crate) fn read<F: DiskFile>(
     Ok(Found { start: blocks.start * BLOCK, bytes, inexact })
 }
 
-/// Writes bytes; `sums` are those of [`sums`] for the same write. Bytes behind the object's end must be zeros.
+/// Writes bytes and a header that says so; `sums` are those of [`sums`] for the same write. Bytes behind the object's
+/// end must be zeros.
 pub(crate) fn write<F: DiskFile>(
-    body: &Body<F>,
+    body: &mut Body<F>,
     change: &Change<'_, F>,
-    offset: u64,
-    data: &[u8],
+    (offset, data): (u64, &[u8]),
     sums: &[u32],
+) -> Result<(), StoreError> {
+    let end = offset + data.len() as u64;
+    let header = Header { size: body.header.size.max(end), mtime: change.now, ..body.header };
+    put(body, change, (offset, data), sums, header)
+}
+
+/// Writes bytes, their entries and a header.
+fn put<F: DiskFile>(
+    body: &mut Body<F>,
+    change: &Change<'_, F>,
+    (offset, data): (u64, &[u8]),
+    sums: &[u32],
+    header: Header,
 ) -> Result<(), StoreError> {
     let blocks = offset / BLOCK..(offset + data.len() as u64).div_ceil(BLOCK);
     let old = if blocks.start * BLOCK >= body.header.size {
@@ -97,14 +111,50 @@ pub(crate) fn write<F: DiskFile>(
     let added = old.iter().filter(|entry| entry.epoch == 0).count() as u64;
     change.admit(if added > 0 { added * BLOCK + table_growth(added * ENTRY) } else { 0 })?;
     cover(change, blocks.start, &old)?;
-    store(body, blocks.start, &new)
-        .and_then(|()| body.file.write_at(offset, data).map_err(StoreError::disk("writing an object")))
-        .map_err(|error| repaired(body, change, blocks, error))
+    let before = std::mem::replace(&mut body.header, header);
+    let result = if added == new.len() as u64 {
+        save_added(body, change.view.object, (offset, data), (blocks.start, &new))
+    } else {
+        save_over(body, change.view.object, (offset, data), (blocks.start, &new))
+    };
+    result.map_err(|error| {
+        body.header = before;
+        repaired(body, change, blocks, error)
+    })
+}
+
+/// Writes bytes of blocks that were never written: what no entry names is not there, so they may come first.
+fn save_added<F: DiskFile>(
+    body: &mut Body<F>,
+    object: ObjectId,
+    (offset, data): (u64, &[u8]),
+    (first, new): (u64, &[Entry]),
+) -> Result<(), StoreError> {
+    if offset == 0 && table::is_near(new.len() as u64 * ENTRY) {
+        return save_over(body, object, (offset, data), (first, new));
+    }
+    body.file.write_at(DATA_AT + offset, data).map_err(StoreError::disk("writing an object"))?;
+    body.save_table(object, first * ENTRY, &encode(new))
+}
+
+/// Writes bytes after their entries.
+fn save_over<F: DiskFile>(
+    body: &mut Body<F>,
+    object: ObjectId,
+    (offset, data): (u64, &[u8]),
+    (first, new): (u64, &[Entry]),
+) -> Result<(), StoreError> {
+    let (at, bytes) = (first * ENTRY, encode(new));
+    if offset == 0 {
+        return body.save_front(object, (at, &bytes), data);
+    }
+    body.save_table(object, at, &bytes)?;
+    body.file.write_at(DATA_AT + offset, data).map_err(StoreError::disk("writing an object"))
 }
 
 /// Makes a range within the object zeros and gives its whole blocks back.
 pub(crate) fn punch<F: DiskFile>(
-    body: &Body<F>,
+    body: &mut Body<F>,
     change: &Change<'_, F>,
     range: Range<u64>,
 ) -> Result<(), StoreError> {
@@ -118,22 +168,21 @@ pub(crate) fn punch<F: DiskFile>(
 }
 
 /// Makes everything behind the object's end zeros.
-pub(crate) fn cut_tail<F: DiskFile>(body: &Body<F>, change: &Change<'_, F>) -> Result<Cut, StoreError> {
+pub(crate) fn cut_tail<F: DiskFile>(body: &mut Body<F>, change: &Change<'_, F>) -> Result<Cut, StoreError> {
     let size = body.header.size;
     let first = size.div_ceil(BLOCK);
-    let failed = StoreError::disk("asking for a file's length");
-    let summed = body.file.length().map_err(failed)?.saturating_sub(TABLE_AT).div_ceil(ENTRY).max(first);
-    let before = body.file.stored().map_err(StoreError::disk("asking for an object's space"))?;
+    let summed = body.table_end()?.div_ceil(ENTRY).max(first);
+    let before = body.takes()?;
     let cut = blank(body, change, size..first * BLOCK)?;
-    free(body, change, first..summed, HEADER_AT)?;
-    let after = body.file.stored().map_err(StoreError::disk("asking for an object's space"))?;
+    free(body, change, first..summed, REST_AT - DATA_AT)?;
+    let after = body.takes()?;
     // Entries of blocks that were never stored need no mention: they stand for nothing that can be read.
     Ok(if before == after { cut } else { Cut::Bytes })
 }
 
 /// Sums blocks again as they are found, because a crash or a failed write left them inexact.
 pub(crate) fn rehash<F: DiskFile>(
-    body: &Body<F>,
+    body: &mut Body<F>,
     change: &Change<'_, F>,
     blocks: Range<u64>,
 ) -> Result<(), StoreError> {
@@ -145,12 +194,12 @@ pub(crate) fn rehash<F: DiskFile>(
             *entry = Entry { sum: crc32c(bytes) ^ salt(change.view.object, block), epoch: change.epoch };
         }
     }
-    if new == old { Ok(()) } else { store(body, blocks.start, &new) }
+    if new == old { Ok(()) } else { body.save_table(change.view.object, blocks.start * ENTRY, &encode(&new)) }
 }
 
 /// Sums the blocks of an intended range again that a crash left inexact.
 pub(crate) fn recover<F: DiskFile>(
-    body: &Body<F>,
+    body: &mut Body<F>,
     change: &Change<'_, F>,
     range: Range<u64>,
 ) -> Result<(), StoreError> {
@@ -187,41 +236,44 @@ fn merged<F: DiskFile>(
 }
 
 /// Makes a part of one block zeros, unless it is.
-fn blank<F: DiskFile>(body: &Body<F>, change: &Change<'_, F>, range: Range<u64>) -> Result<Cut, StoreError> {
+fn blank<F: DiskFile>(
+    body: &mut Body<F>,
+    change: &Change<'_, F>,
+    range: Range<u64>,
+) -> Result<Cut, StoreError> {
     if range.is_empty() {
         return Ok(Cut::Nothing);
     }
     let length = narrow(range.end - range.start);
     let mut found = Vec::with_capacity(length);
-    body.file.read_at(range.start, length, &mut found).map_err(StoreError::disk("reading an object"))?;
+    let read = body.file.read_at(DATA_AT + range.start, length, &mut found);
+    read.map_err(StoreError::disk("reading an object"))?;
     if found == ZEROS[..length] {
         return Ok(Cut::Nothing);
     }
-    write(body, change, range.start, &ZEROS[..length], &[]).map(|()| Cut::Bytes)
+    let header = body.header;
+    put(body, change, (range.start, &ZEROS[..length]), &[], header).map(|()| Cut::Bytes)
 }
 
 /// Gives back blocks; their bytes up to `end` even where no entry is.
 fn free<F: DiskFile>(
-    body: &Body<F>,
+    body: &mut Body<F>,
     change: &Change<'_, F>,
     blocks: Range<u64>,
     end: u64,
 ) -> Result<(), StoreError> {
-    let failed = "punching an object";
     let start = blocks.start * BLOCK;
     if blocks.start < blocks.end {
         cover_blocks(body, change, blocks.clone())?;
-        body.file
-            .punch(entry_at(blocks.start), (blocks.end - blocks.start) * ENTRY)
-            .map_err(StoreError::disk(failed))
+        body.clear_table(change.view.object, blocks.start * ENTRY..blocks.end * ENTRY)
             .map_err(|error| repaired(body, change, blocks.clone(), error))?;
     }
     if start >= end {
         return Ok(());
     }
     body.file
-        .punch(start, end - start)
-        .map_err(StoreError::disk(failed))
+        .punch(DATA_AT + start, end - start)
+        .map_err(StoreError::disk("punching an object"))
         .map_err(|error| repaired(body, change, blocks, error))
 }
 
@@ -251,22 +303,30 @@ fn cover<F: DiskFile>(change: &Change<'_, F>, first: u64, old: &[Entry]) -> Resu
 
 /// Makes entries match their blocks again after a failure, or says that this failed as well.
 fn repaired<F: DiskFile>(
-    body: &Body<F>,
+    body: &mut Body<F>,
     change: &Change<'_, F>,
     blocks: Range<u64>,
     error: StoreError,
 ) -> StoreError {
+    let object = change.view.object;
+    let again = body.reload(object).and_then(|()| rehash_all(body, change, blocks));
+    let Err(second) = again else { return error };
+    tracing::error!(?object, %error, %second, "a failed write left an object unreadable");
+    StoreError::Broken { object }
+}
+
+fn rehash_all<F: DiskFile>(
+    body: &mut Body<F>,
+    change: &Change<'_, F>,
+    blocks: Range<u64>,
+) -> Result<(), StoreError> {
     let mut block = blocks.start;
     while block < blocks.end {
         let piece = block..blocks.end.min(block + PIECE_BLOCKS);
         block = piece.end;
-        if let Err(second) = rehash(body, change, piece) {
-            let object = change.view.object;
-            tracing::error!(?object, %error, %second, "a failed write left an object unreadable");
-            return StoreError::Broken { object };
-        }
+        rehash(body, change, piece)?;
     }
-    error
+    Ok(())
 }
 
 fn check(view: View<'_>, block: u64, bytes: &[u8], entry: Entry) -> Check {
@@ -291,17 +351,13 @@ fn load<F: DiskFile>(body: &Body<F>, blocks: &Range<u64>) -> Result<Vec<u8>, Sto
     let length = narrow((blocks.end - blocks.start) * BLOCK);
     let mut bytes = Vec::with_capacity(length);
     body.file
-        .read_at(blocks.start * BLOCK, length, &mut bytes)
+        .read_at(DATA_AT + blocks.start * BLOCK, length, &mut bytes)
         .map_err(StoreError::disk("reading an object"))?;
     Ok(bytes)
 }
 
 fn entries<F: DiskFile>(body: &Body<F>, blocks: &Range<u64>) -> Result<Vec<Entry>, StoreError> {
-    let length = narrow((blocks.end - blocks.start) * ENTRY);
-    let mut bytes = Vec::with_capacity(length);
-    body.file
-        .read_at(entry_at(blocks.start), length, &mut bytes)
-        .map_err(StoreError::disk("reading checksums"))?;
+    let bytes = body.table(blocks.start * ENTRY..blocks.end * ENTRY)?;
     let entry = |bytes: &[u8]| Entry {
         sum: u32::from_le_bytes(field(bytes, 0)),
         epoch: Epoch::from_le_bytes(field(bytes, 4)),
@@ -309,13 +365,13 @@ fn entries<F: DiskFile>(body: &Body<F>, blocks: &Range<u64>) -> Result<Vec<Entry
     Ok(bytes.chunks_exact(ENTRY_BYTES).map(entry).collect())
 }
 
-fn store<F: DiskFile>(body: &Body<F>, first: u64, entries: &[Entry]) -> Result<(), StoreError> {
+fn encode(entries: &[Entry]) -> Vec<u8> {
     let mut bytes = Vec::with_capacity(entries.len() * ENTRY_BYTES);
     for entry in entries {
         bytes.extend_from_slice(&entry.sum.to_le_bytes());
         bytes.extend_from_slice(&entry.epoch.to_le_bytes());
     }
-    body.file.write_at(entry_at(first), &bytes).map_err(StoreError::disk("writing checksums"))
+    bytes
 }
 
 fn damaged(object: ObjectId, block: u64) -> StoreError {

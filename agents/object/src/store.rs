@@ -165,14 +165,15 @@ impl<D: Disk> ObjectStore<D> {
             if size >= body.header.size {
                 clean_tail(body, change)?;
                 body.header.size = size;
-                return Ok(());
+                return body.save(id);
             }
             body.header.size = size;
             if size == 0 {
                 body.file.clear().map_err(StoreError::disk("clearing an object"))?;
+                body.forget_table();
                 body.chunks.clear();
                 body.tail = Tail::Zeros;
-                return Ok(());
+                return body.save(id);
             }
             // The size first: what a crash leaves behind it is cut before the object grows again.
             body.tail = Tail::Unchecked;
@@ -192,9 +193,10 @@ impl<D: Disk> ObjectStore<D> {
             }
             body.header.mtime = change.now;
             match body.header.format {
-                Format::Plain => plain::punch(body, change, range),
-                Format::Chunked => chunked::punch(body, change, range),
+                Format::Plain => plain::punch(body, change, range)?,
+                Format::Chunked => chunked::punch(body, change, range)?,
             }
+            body.save(id)
         })
     }
 
@@ -205,7 +207,8 @@ impl<D: Disk> ObjectStore<D> {
         match &*object.shared() {
             State::Present(body) => {
                 let (size, mtime) = (body.header.size, body.header.mtime);
-                Ok(ObjectStat { size, blocks: body.stored / STAT_BLOCK, mtime })
+                let stored = body.stored.map_or_else(|| body.takes(), Ok)?;
+                Ok(ObjectStat { size, blocks: stored / STAT_BLOCK, mtime })
             }
             State::Unseen | State::Absent => {
                 Ok(ObjectStat { size: 0, blocks: 0, mtime: Timestamp::default() })
@@ -220,16 +223,16 @@ impl<D: Disk> ObjectStore<D> {
         let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
         self.running()?;
         let mut state = object.exclusive();
-        let loading = self.load(&object, &mut state);
         let name = FileName::Object(id);
-        let stored = match &*state {
+        let known = match &*state {
             State::Absent => return Ok(()),
             State::Present(body) => body.stored,
-            // Not readable any more: ask the disk what goes.
-            State::Unseen | State::Broken => match self.disk.open(name) {
-                Ok(Some(file)) => file.stored().unwrap_or(0),
-                Ok(None) | Err(_) => return loading,
-            },
+            State::Unseen | State::Broken => None,
+        };
+        let asked = || self.disk.stored(name).map_err(StoreError::disk("asking for an object's space"));
+        let Some(stored) = known.map_or_else(asked, |stored| Ok(Some(stored)))? else {
+            *state = State::Absent;
+            return Ok(());
         };
         self.disk.remove(name).map_err(StoreError::disk("removing an object"))?;
         let folder = self.folder(name.folder());
@@ -316,20 +319,17 @@ impl<D: Disk> ObjectStore<D> {
                 }
             };
             let result = match again.as_ref().unwrap_or(prepared) {
-                Prepared::Plain(sums) => plain::write(body, change, offset, data, sums),
-                Prepared::Chunked(whole) => chunked::write(body, change, offset, data, whole),
+                Prepared::Plain(sums) => plain::write(body, change, (offset, data), sums),
+                Prepared::Chunked(whole) => chunked::write(body, change, (offset, data), whole),
             };
             if grows && result.is_err() {
                 body.tail = Tail::Unchecked;
             }
-            result?;
-            body.header.size = body.header.size.max(end);
-            body.header.mtime = change.now;
-            Ok(())
+            result
         })
     }
 
-    /// Changes an object under its lock, writes its header and counts what it takes.
+    /// Changes an object under its lock and counts what it takes.
     fn alter(
         &self,
         object: &Arc<Object<D::File>>,
@@ -340,18 +340,19 @@ impl<D: Disk> ObjectStore<D> {
         let gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
         self.running()?;
         let mut state = object.exclusive();
-        self.load(object, &mut state)?;
         let change = self.change(object.id, *gate, now);
-        if matches!(*state, State::Absent) && missing == Missing::Create {
-            self.create(object, &mut state, &change)?;
+        match missing {
+            Missing::Create => self.load_or_create(object, &mut state, &change)?,
+            Missing::Ignore => self.load(object, &mut state)?,
         }
         let body = match &mut *state {
             State::Present(body) => body,
             State::Unseen | State::Absent => return Ok(()),
             State::Broken => return Err(StoreError::Broken { object: object.id }),
         };
+        body.learn()?;
         let before = body.header;
-        let result = act(body, &change).and_then(|()| body.save(object.id));
+        let result = act(body, &change);
         if result.is_err() && body.header.size > before.size {
             body.header = before;
             body.tail = Tail::Unchecked;
@@ -361,10 +362,29 @@ impl<D: Disk> ObjectStore<D> {
         let changed = self.cache.changed(object);
         let result = self.judge(result.and(counted), &mut state);
         drop((state, change, gate));
-        if changed > self.options.open_objects_max / 2 || self.intents.covered() > COVERED_MAX {
-            self.checkpoint()?;
-        }
+        self.relieve(changed)?;
         result
+    }
+
+    /// Makes a checkpoint when one is due. Whoever finds that another makes it goes on, as long as there is room.
+    fn relieve(&self, changed: usize) -> Result<(), StoreError> {
+        let due = |changed: usize| {
+            changed > self.options.open_objects_max * 3 / 4 || self.intents.covered() > COVERED_MAX
+        };
+        if !due(changed) {
+            return Ok(());
+        }
+        self.running()?;
+        let one = if changed > self.options.open_objects_max {
+            Some(self.checkpointing())
+        } else {
+            self.checkpointing.try_lock().ok()
+        };
+        match one {
+            // Who waited finds it done.
+            Some(one) if due(self.cache.changed_count()) => self.make_checkpoint(&one),
+            Some(_) | None => Ok(()),
+        }
     }
 
     /// Draws the consequences of an error: the store stops, or the object rests.
@@ -383,20 +403,30 @@ impl<D: Disk> ObjectStore<D> {
         result
     }
 
-    fn create(
+    /// Makes sure that the object has a file. Most that nobody has seen are new.
+    fn load_or_create(
         &self,
         object: &Object<D::File>,
         state: &mut State<D::File>,
         change: &Change<'_, D::File>,
     ) -> Result<(), StoreError> {
-        change.admit(BLOCK)?;
+        if !matches!(state, State::Unseen | State::Absent) {
+            return Ok(());
+        }
+        let admitted = change.admit(BLOCK);
         let name = FileName::Object(object.id);
-        let file = self.disk.create(name).map_err(StoreError::disk("creating an object"))?;
+        let made = match &admitted {
+            Ok(()) => self.disk.create_new(name).map_err(StoreError::disk("creating an object"))?,
+            Err(_) => None,
+        };
+        let Some(file) = made else {
+            *state = State::Unseen;
+            self.load(object, state)?;
+            return if matches!(state, State::Absent) { admitted } else { Ok(()) };
+        };
         let folder = self.folder(name.folder());
-        let named = folder.changes.fetch_add(1, Ordering::SeqCst) + 1;
-        let mut body = Body::load(file, change.view, self.format(), &self.room)?;
-        body.named = named;
-        self.room.settle(0, body.stored);
+        let mut body = Body::new(file, self.format());
+        body.named = folder.changes.fetch_add(1, Ordering::SeqCst) + 1;
         self.room.object_added();
         *state = State::Present(body);
         Ok(())
@@ -447,6 +477,7 @@ impl<D: Disk> ObjectStore<D> {
         self.load(&object, &mut state)?;
         let change = self.change(id, *gate, Timestamp::default());
         let State::Present(body) = &mut *state else { return Ok(()) };
+        body.learn()?;
         for run in found.inexact.chunk_by(|one, next| one + 1 == *next) {
             let (Some(first), Some(last)) = (run.first(), run.last()) else { continue };
             match body.header.format {

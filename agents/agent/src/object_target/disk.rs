@@ -3,7 +3,7 @@
 //! Follows no symbolic link below the folder; makes 256 folders for objects and nothing else.
 //! Invariant: every file is opened relative to a folder that was opened once, so renaming above it changes nothing.
 
-use std::io;
+use std::io::{self, IoSlice};
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -11,7 +11,7 @@ use std::sync::Arc;
 use lustre_model::layout::ObjectId;
 use lustre_object::{Disk, DiskFile, FileName, Folder};
 use rustix::buffer::spare_capacity;
-use rustix::fs::{AtFlags, Dir, FallocateFlags, FlockOperation, Mode, OFlags};
+use rustix::fs::{AtFlags, Dir, FallocateFlags, FlockOperation, IFlags, Mode, OFlags};
 use rustix::io::Errno;
 
 use super::named;
@@ -55,6 +55,9 @@ impl HostDisk {
         rustix::fs::flock(&root, FlockOperation::NonBlockingLockExclusive).map_err(at(""))?;
         probe(&root).map_err(at(PROBE))?;
         make_folder(&root, "objects").map_err(at("objects"))?;
+        let objects =
+            rustix::fs::openat(&root, "objects", FOLDER_FLAGS, Mode::empty()).map_err(at("objects"))?;
+        spread(&objects);
         let mut folders = Vec::new();
         for folder in Folder::of_objects() {
             let name = folder.path();
@@ -62,8 +65,6 @@ impl HostDisk {
             let opened = rustix::fs::openat(&root, &name, FOLDER_FLAGS, Mode::empty());
             folders.push(opened.map_err(|error| named(path, &name, error))?);
         }
-        let objects =
-            rustix::fs::openat(&root, "objects", FOLDER_FLAGS, Mode::empty()).map_err(at("objects"))?;
         rustix::fs::fsync(objects).map_err(at("objects"))?;
         rustix::fs::fsync(&root).map_err(at(""))?;
         Ok(Self { path: Arc::new(path.to_owned()), root, folders })
@@ -94,6 +95,18 @@ fn probe(root: &OwnedFd) -> Result<(), Errno> {
     punch(&file, 0, FARTHEST)
 }
 
+/// Lets ext4 put the folders below in different parts of the disk, as it does with those of the top.
+///
+/// Otherwise all files share few groups of inodes, which are searched from their beginning for one that is free. Other
+/// file systems have no such flag, and no such need.
+fn spread(objects: &OwnedFd) {
+    let flagged = rustix::fs::ioctl_getflags(objects)
+        .and_then(|flags| rustix::fs::ioctl_setflags(objects, flags | IFlags::TOPDIR));
+    if let Err(error) = flagged {
+        tracing::debug!(%error, "the file system places objects as it likes");
+    }
+}
+
 fn make_folder(root: &OwnedFd, name: &str) -> Result<(), Errno> {
     match rustix::fs::mkdirat(root, name, Mode::RWXU) {
         Ok(()) | Err(Errno::EXIST) => Ok(()),
@@ -119,6 +132,23 @@ impl Disk for HostDisk {
 
     fn create(&self, name: FileName) -> io::Result<HostFile> {
         self.open_with(name, FILE_FLAGS | OFlags::CREATE).map_err(self.named(name))
+    }
+
+    fn create_new(&self, name: FileName) -> io::Result<Option<HostFile>> {
+        match self.open_with(name, FILE_FLAGS | OFlags::CREATE | OFlags::EXCL) {
+            Ok(file) => Ok(Some(file)),
+            Err(Errno::EXIST) => Ok(None),
+            Err(error) => Err(self.named(name)(error)),
+        }
+    }
+
+    fn stored(&self, name: FileName) -> io::Result<Option<u64>> {
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        match rustix::fs::statat(self.folder(name.folder()), name.base(), flags) {
+            Ok(found) => Ok(Some(blocks(found.st_blocks))),
+            Err(Errno::NOENT) => Ok(None),
+            Err(error) => Err(self.named(name)(error)),
+        }
     }
 
     fn remove(&self, name: FileName) -> io::Result<()> {
@@ -200,6 +230,16 @@ impl DiskFile for HostFile {
             }
         }
         Ok(())
+    }
+
+    fn write_both_at(&self, offset: u64, first: &[u8], second: &[u8]) -> io::Result<()> {
+        let parts = [IoSlice::new(first), IoSlice::new(second)];
+        let written = rustix::io::retry_on_intr(|| rustix::io::pwritev(&self.descriptor, &parts, offset));
+        let done = written.map_err(|error| self.named(error))?;
+        // A call that stopped half-way says why when the rest is tried.
+        let (begun, rest) = (done.min(first.len()), done.saturating_sub(first.len()));
+        self.write_at(offset + begun as u64, &first[begun..])?;
+        self.write_at(offset + (first.len() + rest) as u64, &second[rest..])
     }
 
     fn punch(&self, offset: u64, length: u64) -> io::Result<()> {

@@ -46,7 +46,7 @@ impl<D: Disk> ObjectStore<D> {
     /// To be called every few seconds while there are writes; costs nothing when there were none.
     pub fn checkpoint(&self) -> Result<(), StoreError> {
         self.running()?;
-        self.make_checkpoint()
+        self.make_checkpoint(&self.checkpointing())
     }
 
     /// Refuses changes from now on, makes everything durable and notes that nothing is left to recover.
@@ -55,12 +55,17 @@ impl<D: Disk> ObjectStore<D> {
         self.running()?;
         self.stop(std::io::Error::other("the store was closed"));
         drop(gate);
-        self.make_checkpoint()?;
+        self.make_checkpoint(&self.checkpointing())?;
         self.write_ledger(Ending::Clean, None)
     }
 
-    fn make_checkpoint(&self) -> Result<(), StoreError> {
-        let _one = self.checkpointing.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Waits until nobody makes a checkpoint.
+    pub(super) fn checkpointing(&self) -> MutexGuard<'_, ()> {
+        self.checkpointing.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes a checkpoint; who holds the lock is the only one.
+    pub(super) fn make_checkpoint(&self, _one: &MutexGuard<'_, ()>) -> Result<(), StoreError> {
         let epoch = {
             let mut gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
             let quiet = self.cache.changed_count() == 0 && self.intents.covered() == 0;

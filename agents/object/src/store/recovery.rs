@@ -74,7 +74,7 @@ impl<D: Disk> ObjectStore<D> {
             let mut state = object.exclusive();
             self.load(&object, &mut state)?;
             let change = self.change(intent.object, self.ledger_epoch(), Timestamp::default());
-            if let State::Present(body) = &*state
+            if let State::Present(body) = &mut *state
                 && body.header.format == Format::Plain
             {
                 plain::recover(body, &change, intent.range.clone())?;

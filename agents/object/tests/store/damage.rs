@@ -9,9 +9,10 @@ use proptest::prelude::*;
 use crate::disk::{SimulatedDisk, Tearing};
 use crate::{NOW, content, object, open};
 
-/// Where the store keeps an object's header, and after it entries or records.
-const HEADER_AT: u64 = 8 << 40;
+/// Where the store keeps an object's header, after it entries or records, and after them the bytes.
+const HEADER_AT: u64 = DATA_AT - BLOCK;
 const TABLE_AT: u64 = HEADER_AT + 128;
+const DATA_AT: u64 = 2 << 20;
 
 const SIZE: u64 = 5 * CHUNK + 1234;
 
@@ -42,7 +43,7 @@ proptest! {
     fn a_flipped_bit_of_a_plain_block_is_found_and_only_there(at in 0..SIZE) {
         let disk = SimulatedDisk::default();
         let id = written(&disk, Compression::None);
-        disk.damage(id, at);
+        disk.damage(id, DATA_AT + at);
         prop_assert!(read_is_damaged(&disk, Compression::None, at));
         let other = (at + BLOCK) % SIZE;
         prop_assert_eq!(read_is_damaged(&disk, Compression::None, other), other / BLOCK == at / BLOCK);
@@ -52,7 +53,7 @@ proptest! {
     fn a_flipped_bit_of_a_chunk_is_found(chunk in 0..SIZE.div_ceil(CHUNK), within in 0..1000_u64) {
         let disk = SimulatedDisk::default();
         let id = written(&disk, Compression::Lz4);
-        disk.damage(id, chunk * 4 * CHUNK + within);
+        disk.damage(id, DATA_AT + chunk * 4 * CHUNK + within);
         prop_assert!(read_is_damaged(&disk, Compression::Lz4, chunk * CHUNK));
         let other = (chunk + 1) % 5;
         prop_assert!(!read_is_damaged(&disk, Compression::Lz4, other * CHUNK));
@@ -93,7 +94,7 @@ fn a_damaged_header_is_named_and_the_object_can_be_destroyed() {
 fn a_partial_overwrite_of_a_damaged_block_is_refused_and_a_whole_one_heals_it() {
     let disk = SimulatedDisk::default();
     let id = written(&disk, Compression::None);
-    disk.damage(id, BLOCK + 7);
+    disk.damage(id, DATA_AT + BLOCK + 7);
     let store = open(&disk, Compression::None);
     assert_eq!(store.write(id, BLOCK, b"part", NOW).unwrap_err().fault(), Fault::Checksum);
     let whole = vec![9; usize::try_from(BLOCK).unwrap()];
@@ -116,7 +117,7 @@ fn bytes_that_a_crash_tore_are_not_called_damaged_but_later_damage_of_them_is() 
         store.read(id, 0, size).unwrap();
         store.close().unwrap();
         disk.kill();
-        disk.damage(id, 3 * BLOCK);
+        disk.damage(id, DATA_AT + 3 * BLOCK);
         let store = open(&disk, Compression::None);
         assert_eq!(store.read(id, 3 * BLOCK, 1).unwrap_err().fault(), Fault::Checksum, "seed {seed}");
     }

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use lustre_model::layout::ObjectId;
@@ -14,8 +15,8 @@ use lustre_object::{BLOCK, Disk, DiskFile, FileName, Folder};
 const PAGE: usize = BLOCK as usize;
 const SECTOR: usize = 512;
 
-/// Where the store keeps checksums, headers and records.
-const TABLES_AT: u64 = 8 << 40;
+/// Where the store keeps an object's bytes; headers, checksums and records lie before and behind.
+const DATA: Range<u64> = 2 << 20..(8 << 40) + (2 << 20);
 
 type Page = Option<Arc<[u8; PAGE]>>;
 
@@ -44,6 +45,9 @@ struct World {
     synced_names: BTreeMap<FileName, usize>,
     /// Operations until each kind fails once; 0 is never.
     write_fails_in: u64,
+    /// Whether the write that fails is the last thing that the process does.
+    dies_of_it: bool,
+    dead: bool,
     sync_fails_in: u64,
     pages_max: Option<u64>,
     syncs: u64,
@@ -132,7 +136,7 @@ impl Inode {
         }
         for (index, versions) in newer {
             let old = self.synced.get(&index).cloned().flatten();
-            let torn = tearing == Tearing::Sectors || index * BLOCK >= TABLES_AT;
+            let torn = tearing == Tearing::Sectors || !DATA.contains(&(index * BLOCK));
             let chosen = choose(&old, &versions, random, torn);
             match chosen {
                 Some(page) => self.synced.insert(index, Some(page)),
@@ -172,14 +176,14 @@ impl SimulatedDisk {
 
     /// Ends the process that used the disk; its open files are of no use any more.
     pub fn kill(&self) {
-        self.world().boot += 1;
+        self.world().end_process();
     }
 
     /// Takes the power away: what was not synced is lost, in part and at random.
     pub fn lose_power(&self, seed: u64, tearing: Tearing) {
         let mut random = Random::new(seed);
         let mut world = self.world();
-        world.boot += 1;
+        world.end_process();
         let (now, synced) = (std::mem::take(&mut world.names), std::mem::take(&mut world.synced_names));
         let mut names = BTreeMap::new();
         for name in now.keys().chain(synced.keys()) {
@@ -205,6 +209,12 @@ impl SimulatedDisk {
         self.world().write_fails_in = others + 1;
     }
 
+    /// Ends the process in the middle of the write that comes after `others` more; what it does then changes nothing.
+    pub fn die_in_write(&self, others: u64) {
+        let mut world = self.world();
+        (world.write_fails_in, world.dies_of_it) = (others + 1, true);
+    }
+
     /// Lets the sync fail that comes after `others` more.
     pub fn fail_sync(&self, others: u64) {
         self.world().sync_fails_in = others + 1;
@@ -213,7 +223,7 @@ impl SimulatedDisk {
     /// Lets no write or sync fail any more that has not yet.
     pub fn heal(&self) {
         let mut world = self.world();
-        (world.write_fails_in, world.sync_fails_in) = (0, 0);
+        (world.write_fails_in, world.sync_fails_in, world.dies_of_it) = (0, 0, false);
     }
 
     /// Limits the disk to so many pages.
@@ -262,6 +272,11 @@ impl SimulatedDisk {
 }
 
 impl World {
+    fn end_process(&mut self) {
+        self.boot += 1;
+        (self.dead, self.dies_of_it) = (false, false);
+    }
+
     fn pages(&self) -> u64 {
         self.names.values().map(|inode| self.inodes[*inode].pages).sum()
     }
@@ -299,6 +314,15 @@ impl Disk for SimulatedDisk {
             world.inodes.push(Inode::default());
         }
         Ok(self.file(&world, inode))
+    }
+
+    fn create_new(&self, name: FileName) -> io::Result<Option<SimulatedFile>> {
+        if self.world().names.contains_key(&name) { Ok(None) } else { self.create(name).map(Some) }
+    }
+
+    fn stored(&self, name: FileName) -> io::Result<Option<u64>> {
+        let world = self.world();
+        Ok(world.names.get(&name).map(|inode| world.inodes[*inode].pages * BLOCK))
     }
 
     fn remove(&self, name: FileName) -> io::Result<()> {
@@ -344,6 +368,9 @@ impl SimulatedFile {
     fn with<T>(&self, act: impl FnOnce(&mut World) -> io::Result<T>) -> io::Result<T> {
         let mut world = self.disk.world();
         assert_eq!(world.boot, self.boot, "a file of a dead process was used");
+        if world.dead {
+            return Err(io::Error::other("the process is dead"));
+        }
         act(&mut world)
     }
 }
@@ -370,6 +397,7 @@ impl DiskFile for SimulatedFile {
     fn write_at(&self, offset: u64, bytes: &[u8]) -> io::Result<()> {
         self.with(|world| {
             let fails = countdown(&mut world.write_fails_in);
+            world.dead = fails && world.dies_of_it;
             let mut at = offset;
             let mut rest = bytes;
             while !rest.is_empty() {
@@ -387,9 +415,9 @@ impl DiskFile for SimulatedFile {
                 world.inodes[self.inode].put(at / BLOCK, Some(Arc::new(page)));
                 at += piece.len() as u64;
                 rest = later;
+                let inode = &mut world.inodes[self.inode];
+                inode.length = inode.length.max(at);
             }
-            let inode = &mut world.inodes[self.inode];
-            inode.length = inode.length.max(at);
             Ok(())
         })
     }

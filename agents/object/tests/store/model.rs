@@ -30,15 +30,21 @@ enum Act {
     Destroy { object: u32 },
     Close,
     Kill,
+    KillInWrite { object: u32, offset: u64, length: u64, seed: u64, writes: u64 },
     LosePower { seed: u64 },
     LosePowerInRecovery { seed: u64, writes: u64 },
     ToggleCompression,
 }
 
+fn place_of_a_write() -> impl Strategy<Value = u64> + Clone {
+    prop_oneof![0..REACH, (0..6_u64).prop_map(|chunk| chunk * 65_536)]
+}
+
 fn act() -> impl Strategy<Value = Act> {
     let object = 0..OBJECTS;
+    let whole = (object.clone(), place_of_a_write(), 1..100_000_u64, any::<u64>(), 0..6_u64);
     let length = prop_oneof![1..200_u64, 3000..9000_u64, 1..200_000_u64, Just(65_536), Just(131_072)];
-    let place = prop_oneof![0..REACH, (0..6_u64).prop_map(|chunk| chunk * 65_536)];
+    let place = place_of_a_write();
     prop_oneof![
         6 => (object.clone(), place.clone(), length.clone(), any::<u64>())
             .prop_map(|(object, offset, length, seed)| Act::Write { object, offset, length, seed }),
@@ -52,9 +58,12 @@ fn act() -> impl Strategy<Value = Act> {
             .prop_map(|(object, offset, length)| Act::Punch { object, offset, length }),
         3 => object.clone().prop_map(|object| Act::Sync { object }),
         2 => Just(Act::Checkpoint),
-        1 => object.prop_map(|object| Act::Destroy { object }),
+        1 => object.clone().prop_map(|object| Act::Destroy { object }),
         1 => Just(Act::Close),
         2 => Just(Act::Kill),
+        2 => whole.prop_map(|(object, offset, length, seed, writes)| {
+            Act::KillInWrite { object, offset, length, seed, writes }
+        }),
         2 => any::<u64>().prop_map(|seed| Act::LosePower { seed }),
         1 => (any::<u64>(), 0..6_u64).prop_map(|(seed, writes)| Act::LosePowerInRecovery { seed, writes }),
         1 => Just(Act::ToggleCompression),
@@ -153,12 +162,7 @@ impl Harness {
         let now = self.now();
         self.store.write(id(object), offset, data, now).unwrap();
         assert_eq!(self.store.stat(id(object)).unwrap().mtime, now);
-        self.expected(object).change(|bytes| {
-            let start = usize::try_from(offset).unwrap();
-            let end = start + data.len();
-            bytes.resize(bytes.len().max(end), 0);
-            bytes[start..end].copy_from_slice(data);
-        });
+        self.expected(object).change(|bytes| put(bytes, offset, data));
     }
 
     fn read_all(&self, object: u32) -> Vec<u8> {
@@ -227,7 +231,33 @@ impl Harness {
             | Act::LosePower { .. }
             | Act::LosePowerInRecovery { .. }
             | Act::ToggleCompression => self.end_run(act),
+            Act::KillInWrite { object, offset, length, seed, writes } => {
+                self.kill_in_write(object, writes, (offset, &content(length, seed)));
+            }
         }
+    }
+
+    /// A process that dies in a write leaves that write's blocks and the object's size old or new; the rest as it was.
+    fn kill_in_write(&mut self, object: u32, writes: u64, (offset, data): (u64, &[u8])) {
+        let now = self.now();
+        self.disk.die_in_write(writes);
+        let written = self.store.write(id(object), offset, data, now).is_ok();
+        self.disk.heal();
+        self.disk.kill();
+        self.reopen();
+        let mut allowed = self.expected(object).clone();
+        allowed.sync();
+        allowed.change(|bytes| put(bytes, offset, data));
+        if written {
+            allowed.sync();
+        }
+        let found = self.read_all(object);
+        if let Err(problem) = allowed.allows(&found) {
+            panic!("object {object} after a kill in write {writes}: {problem}");
+        }
+        // A power loss may still bring back what was there before.
+        self.expected(object).change(|bytes| *bytes = found);
+        self.check();
     }
 
     fn end_run(&mut self, act: Act) {
@@ -270,6 +300,13 @@ impl Harness {
             self.expected.values_mut().for_each(Expected::sync);
         }
     }
+}
+
+fn put(bytes: &mut Vec<u8>, offset: u64, data: &[u8]) {
+    let start = usize::try_from(offset).unwrap();
+    let end = start + data.len();
+    bytes.resize(bytes.len().max(end), 0);
+    bytes[start..end].copy_from_slice(data);
 }
 
 fn run(acts: Vec<Act>, compression: Compression, tearing: Tearing, toggle: bool) {
