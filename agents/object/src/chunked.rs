@@ -10,7 +10,6 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-use lustre_model::control::Compression;
 use lustre_model::layout::ObjectId;
 
 use crate::disk::DiskFile;
@@ -18,13 +17,11 @@ use crate::error::StoreError;
 use crate::geometry::{BLOCK, CHUNK, RECORD, REST_AT, SLOTS, narrow, slot_at, table_growth};
 use crate::header::Header;
 use crate::object::{Body, Change, Cut, Found, View};
+use crate::packed::{Packed, pack, pack_piece};
 use crate::record::{Form, Record, Version};
 
 const CHUNK_BYTES: usize = CHUNK as usize;
 const RECORD_BYTES: usize = RECORD as usize;
-
-/// Appends shorter than this that do not fill their chunk are stored as they are: more will follow them.
-const APPEND_PACKED_MIN: usize = 16 << 10;
 
 /// Records that are looked at in one go.
 const PIECE_CHUNKS: u64 = 1024;
@@ -47,20 +44,13 @@ pub(crate) struct Versions {
     litter: bool,
 }
 
-/// Bytes of a chunk as they will be stored.
-#[derive(Debug, Clone)]
-pub(crate) struct Packed {
-    form: Form,
-    bytes: Vec<u8>,
-}
-
 /// A version that is to be written.
 struct Staged<'p> {
     chunk: u64,
     slot: usize,
     old: Record,
     versions: Versions,
-    packed: Cow<'p, Packed>,
+    packed: Cow<'p, Packed<'p>>,
 }
 
 /// What a chunk holds.
@@ -69,12 +59,6 @@ struct Content {
     slot: Option<usize>,
     /// The sum of this version or of a newer one is inexact after a crash.
     inexact: bool,
-}
-
-/// Compresses the chunks that a write covers whole, before any lock is taken.
-pub(crate) fn pack_whole(offset: u64, data: &[u8], compression: Compression) -> Vec<Packed> {
-    let head = narrow(offset.next_multiple_of(CHUNK) - offset).min(data.len());
-    data[head..].chunks_exact(CHUNK_BYTES).map(|bytes| pack(bytes, compression)).collect()
 }
 
 /// Reads whole chunks around a range that lies within the object.
@@ -98,12 +82,12 @@ pub(crate) fn read<F: DiskFile>(
     Ok(Found { start: chunks.start * CHUNK, bytes, inexact })
 }
 
-/// Writes bytes and a header that says so; `whole` is what [`pack_whole`] made of the same write.
+/// Writes bytes and a header that says so; `whole` is what [`pack_whole`](crate::packed::pack_whole) made of the same write.
 pub(crate) fn write<F: DiskFile>(
     body: &mut Body<F>,
     change: &Change<'_, F>,
     (offset, data): (u64, &[u8]),
-    whole: &[Packed],
+    whole: &[Packed<'_>],
 ) -> Result<(), StoreError> {
     let end = offset + data.len() as u64;
     let chunks = offset / CHUNK..end.div_ceil(CHUNK);
@@ -252,7 +236,7 @@ fn stage<'p, F: DiskFile>(
     body: &Body<F>,
     change: &Change<'_, F>,
     (chunk, old): (u64, Record),
-    packed: Cow<'p, Packed>,
+    packed: Cow<'p, Packed<'p>>,
 ) -> Result<Staged<'p>, StoreError> {
     let versions = match body.chunks.get(&chunk) {
         Some(versions) => *versions,
@@ -375,45 +359,24 @@ fn half_written<F: DiskFile>(
 }
 
 /// Returns a chunk as it will be stored when `piece` has been put over its checked old bytes.
-fn merge<F: DiskFile>(
+fn merge<'d, F: DiskFile>(
     body: &Body<F>,
     change: &Change<'_, F>,
     (chunk, record): (u64, &Record),
     at: usize,
-    piece: &[u8],
-) -> Result<Packed, StoreError> {
+    piece: &'d [u8],
+) -> Result<Packed<'d>, StoreError> {
     let visible = body.header.size.saturating_sub(chunk * CHUNK).min(CHUNK);
     if at == 0 && piece.len() as u64 >= visible {
-        return Ok(pack_piece(piece.to_vec(), change.compression, piece.len()));
+        return Ok(pack_piece(Cow::Borrowed(piece), change.compression, piece.len()));
     }
     let mut bytes = resolve(body, change.view, chunk, record)?.bytes;
     let appended = at >= bytes.len();
     let end = at + piece.len();
     bytes.resize(bytes.len().max(end), 0);
     bytes[at..end].copy_from_slice(piece);
-    Ok(pack_piece(bytes, change.compression, if appended { piece.len() } else { CHUNK_BYTES }))
-}
-
-/// Compresses, unless these bytes are the beginning of a chunk that grows by small appends.
-fn pack_piece(bytes: Vec<u8>, compression: Compression, appended: usize) -> Packed {
-    if bytes.len() < CHUNK_BYTES && appended < APPEND_PACKED_MIN && bytes.len() > appended {
-        return Packed { form: Form::Raw, bytes };
-    }
-    pack(&bytes, compression)
-}
-
-fn pack(bytes: &[u8], compression: Compression) -> Packed {
-    let raw = || Packed { form: Form::Raw, bytes: bytes.to_vec() };
-    let pages = |length: usize| length.div_ceil(BLOCK as usize);
-    match compression {
-        Compression::None => raw(),
-        Compression::Lz4 if pages(bytes.len()) < 2 => raw(),
-        Compression::Lz4 => {
-            let packed = lz4_flex::block::compress(bytes);
-            let saves = pages(packed.len()) < pages(bytes.len());
-            if saves { Packed { form: Form::Lz4, bytes: packed } } else { raw() }
-        }
-    }
+    let appended = if appended { piece.len() } else { CHUNK_BYTES };
+    Ok(pack_piece(Cow::Owned(bytes), change.compression, appended))
 }
 
 /// Makes a part of one chunk zeros, unless it is.
@@ -453,7 +416,7 @@ fn drop_chunks<F: DiskFile>(
         chunk = piece.end;
         for (chunk, record) in piece.clone().zip(records(body, &piece)?) {
             if !record.is_empty() {
-                let empty = Cow::Owned(Packed { form: Form::Raw, bytes: Vec::new() });
+                let empty = Cow::Owned(Packed { form: Form::Raw, bytes: Cow::Borrowed(&[]) });
                 dropped.push(stage(body, change, (chunk, record), empty)?);
             }
         }

@@ -16,6 +16,7 @@ mod intents;
 mod ledger;
 mod name;
 mod object;
+mod packed;
 mod plain;
 mod record;
 mod space;

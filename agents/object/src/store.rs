@@ -19,7 +19,7 @@ use lustre_model::control::Compression;
 use lustre_model::layout::ObjectId;
 use lustre_model::object::ObjectStat;
 
-use crate::chunked::{self, Packed};
+use crate::chunked;
 use crate::disk::{Disk, DiskFile};
 use crate::epoch::{Crashed, Epoch};
 use crate::error::{Refusal, StoreError};
@@ -29,6 +29,7 @@ use crate::intents::{COVERED_MAX, IntentLog};
 use crate::ledger::Ledger;
 use crate::name::{FileName, Folder};
 use crate::object::{Body, Change, Cut, Found, Object, State, Tail, View};
+use crate::packed::{Packed, pack_whole};
 use crate::plain;
 use crate::space::Room;
 
@@ -94,9 +95,9 @@ impl FolderState {
 }
 
 /// What was computed from the bytes of a write before its object was locked.
-enum Prepared {
+enum Prepared<'d> {
     Plain(Vec<u32>),
-    Chunked(Vec<Packed>),
+    Chunked(Vec<Packed<'d>>),
 }
 
 /// Whether a change makes the object when there is none.
@@ -285,7 +286,7 @@ impl<D: Disk> ObjectStore<D> {
     }
 
     /// Computes what a write needs, by the format that the object has or will have.
-    fn prepare(&self, object: &Object<D::File>, offset: u64, data: &[u8]) -> Prepared {
+    fn prepare<'d>(&self, object: &Object<D::File>, offset: u64, data: &'d [u8]) -> Prepared<'d> {
         let format = match &*object.shared() {
             State::Present(body) => body.header.format,
             State::Unseen | State::Absent | State::Broken => self.format(),
@@ -293,10 +294,10 @@ impl<D: Disk> ObjectStore<D> {
         self.prepare_as(format, offset, data)
     }
 
-    fn prepare_as(&self, format: Format, offset: u64, data: &[u8]) -> Prepared {
+    fn prepare_as<'d>(&self, format: Format, offset: u64, data: &'d [u8]) -> Prepared<'d> {
         match format {
             Format::Plain => Prepared::Plain(plain::sums(offset, data)),
-            Format::Chunked => Prepared::Chunked(chunked::pack_whole(offset, data, self.options.compression)),
+            Format::Chunked => Prepared::Chunked(pack_whole(offset, data, self.options.compression)),
         }
     }
 
@@ -304,7 +305,7 @@ impl<D: Disk> ObjectStore<D> {
         &self,
         object: &Arc<Object<D::File>>,
         (offset, end): (u64, u64),
-        (data, prepared): (&[u8], &Prepared),
+        (data, prepared): (&[u8], &Prepared<'_>),
         now: Timestamp,
     ) -> Result<(), StoreError> {
         self.alter(object, Missing::Create, now, |body, change| {
