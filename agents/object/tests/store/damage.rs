@@ -3,11 +3,11 @@
 use lustre_model::control::Compression;
 use lustre_model::fault::Fault;
 use lustre_model::layout::ObjectId;
-use lustre_object::{BLOCK, CHUNK, StoreError};
+use lustre_object::{BLOCK, CHUNK, Disk, DiskFile, FileName, ObjectStore, StoreError};
 use proptest::prelude::*;
 
 use crate::disk::{SimulatedDisk, Tearing};
-use crate::{NOW, content, object, open};
+use crate::{NOW, content, object, open, options};
 
 /// Where the store keeps an object's header, after it entries or records, and after them the bytes.
 const HEADER_AT: u64 = DATA_AT - BLOCK;
@@ -121,6 +121,18 @@ fn bytes_that_a_crash_tore_are_not_called_damaged_but_later_damage_of_them_is() 
         let store = open(&disk, Compression::None);
         assert_eq!(store.read(id, 3 * BLOCK, 1).unwrap_err().fault(), Fault::Checksum, "seed {seed}");
     }
+}
+
+#[test]
+fn a_store_of_another_format_is_refused() {
+    let disk = SimulatedDisk::default();
+    written(&disk, Compression::None);
+    let ledger = disk.open(FileName::Ledger).unwrap().unwrap();
+    for slot in [0, BLOCK] {
+        ledger.write_at(slot + 4, &1_u32.to_le_bytes()).unwrap();
+    }
+    let refused = ObjectStore::open(disk.clone(), options(Compression::None)).err().unwrap();
+    assert!(matches!(refused, StoreError::Version { found: 1, known: 2 }), "{refused}");
 }
 
 #[test]

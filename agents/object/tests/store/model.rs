@@ -358,6 +358,27 @@ fn a_tail_that_was_cut_after_a_crash_does_not_come_back() {
 }
 
 #[test]
+fn a_kill_in_any_call_of_a_write_takes_nothing_from_the_writes_before() {
+    let places = [(0, 5000), (0, 65_536), (3000, 5000), (60_000, 9000), (65_536, 131_072)];
+    for (offset, length) in places {
+        for (before, synced, writes) in
+            (0..6).flat_map(|before| (0..=before).flat_map(move |s| (0..6).map(move |w| (before, s, w))))
+        {
+            for compression in [Compression::None, Compression::Lz4] {
+                let mut harness = Harness::new(compression, Tearing::WholePages);
+                for number in 0..before {
+                    harness.write(0, offset, &content(length, number * 3));
+                    if number + 1 == synced {
+                        harness.act(Act::Sync { object: 0 });
+                    }
+                }
+                harness.kill_in_write(0, writes, (offset, &content(length, 100)));
+            }
+        }
+    }
+}
+
+#[test]
 fn versions_written_during_a_sync_take_nothing_from_what_it_made_durable() {
     for (seed, writes) in (0..100).flat_map(|seed| (1..7).map(move |writes| (seed, writes))) {
         for compression in [Compression::None, Compression::Lz4] {
