@@ -44,6 +44,9 @@ const DISK_RESERVE: u64 = 64 << 20;
 /// written to the disk costs the disk nothing.
 const OPEN_OBJECTS_MAX: u64 = 32 << 10;
 
+/// Descriptors for as many connections as the wire takes, and for folders.
+const OTHER_DESCRIPTORS_MAX: u64 = 5120;
+
 /// Fewest, however few descriptors there are.
 const OPEN_OBJECTS_MIN: u64 = 64;
 
@@ -157,7 +160,7 @@ fn open(wanted: &Target) -> Result<ObjectStore<HostDisk>, ObjectTargetError> {
     ObjectStore::open(disk, options).map_err(|source| ObjectTargetError::Store { path: path.clone(), source })
 }
 
-/// Raises the limit of descriptors as far as it goes, and gives three quarters of them to objects.
+/// Raises the limit of descriptors as far as it goes, and gives objects what connections leave, at least half.
 fn open_objects_max() -> usize {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit { current: limit.maximum, maximum: limit.maximum };
@@ -165,7 +168,8 @@ fn open_objects_max() -> usize {
         warn!(%error, "the limit of open files stays as it is");
     }
     let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    let most = (files / 4 * 3).clamp(OPEN_OBJECTS_MIN, OPEN_OBJECTS_MAX);
+    let left = files.saturating_sub(OTHER_DESCRIPTORS_MAX).max(files / 2);
+    let most = left.clamp(OPEN_OBJECTS_MIN, OPEN_OBJECTS_MAX);
     usize::try_from(most).unwrap_or(usize::MAX)
 }
 

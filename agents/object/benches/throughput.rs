@@ -289,6 +289,7 @@ fn many(path: &Path, data: &[u8], compression: Compression) {
         }
     });
     store.close().unwrap();
+    drop(store);
     let store = ObjectStore::open(Plain::open(path), options).unwrap();
     each(&format!("{name}: first read of 4 KiB"), |ordinal| {
         assert_eq!(store.read(object(ordinal), 0, SMALL as u32).unwrap()[..], data[..SMALL]);
