@@ -2,7 +2,7 @@
 //!
 //! A new version of a chunk goes to a slot that holds neither the live version (so a killed process loses nothing that
 //! was acknowledged), nor the durable one, nor the one being made durable (so a power loss leaves old or new bytes). The
-//! record that names it is written after it. When a sync is through, older versions are forgotten and punched.
+//! record that names it is written after it, or before it where the chunk had none. When a sync is through, older versions are forgotten and punched.
 //! A missing record stands for zeros and costs nothing.
 //! Invariant: the version that a durable record names as its newest, or the next one below it, has its bytes.
 

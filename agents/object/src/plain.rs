@@ -5,7 +5,7 @@
 //! - power lost, both reach the disk in any order: the same, and for entries of older epochs an intent was durable first;
 //! - the disk fails in between: the blocks are summed again as found before the error is returned.
 //!
-//! A missing entry stands for zeros.
+//! Blocks that were never written may come before their entries. A missing entry stands for zeros.
 //! Invariant: in a run, the entry of every block matches its bytes whenever nobody holds the object's lock.
 
 use std::ops::Range;
