@@ -132,15 +132,33 @@ fn short(path: &Path) -> std::io::Error {
     std::io::Error::other(format!("{} is shorter than it was written", path.display()))
 }
 
-/// Half random, half text-like, so that compression has something and not everything to gain.
+/// Pages in turns random and like a log, so that compression has something and not everything to gain.
 fn mixed_block() -> Vec<u8> {
+    const PAGE: usize = 4096;
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let mut block = Vec::with_capacity(CALL_BYTES);
-    while block.len() < CALL_BYTES {
+    let mut random = || {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        block.extend_from_slice(&state.to_le_bytes());
-        block.extend_from_slice(b"lustre  ");
+        state ^ (state >> 31)
+    };
+    let mut block = Vec::with_capacity(CALL_BYTES + PAGE);
+    while block.len() < CALL_BYTES {
+        let page = block.len() + PAGE;
+        while block.len() < page {
+            block.extend_from_slice(&random().to_le_bytes());
+        }
+        while block.len() < page + PAGE {
+            let number = random();
+            let line = format!(
+                "step {} loss 0.{} rate 3e-4 host node-{}\n",
+                number >> 50,
+                number % 9973,
+                number % 64
+            );
+            block.extend_from_slice(line.as_bytes());
+        }
+        block.truncate(page + PAGE);
     }
+    block.truncate(CALL_BYTES);
     block
 }
 

@@ -28,6 +28,13 @@ pub const TARGET_WAIT_MAX: Duration = Duration::from_secs(60);
 /// How long one attempt to connect may take.
 const CONNECT_WAIT_MAX: Duration = Duration::from_secs(5);
 
+/// A write is cut into so many parts, so that one process that writes keeps more than one core of its targets busy with
+/// checksums and compression, and its bytes on the way while the first are stored.
+const WRITE_PARTS: u64 = 4;
+
+/// Smallest part: a few chunks of an object that is compressed.
+const WRITE_PART_MIN: u64 = 256 << 10;
+
 /// Pause before a target is tried again.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -114,7 +121,7 @@ impl Targets {
         data: &Bytes,
     ) -> Result<Result<(), Fault>, NotInstantiated> {
         let pieces = layout.pieces(offset..offset + data.len() as u64)?;
-        let extents = extents(&pieces, u64::from(TRANSFER_MAX));
+        let extents = extents(&pieces, part_of(data.len() as u64));
         let written = try_join_all(
             extents.iter().map(|extent| self.write_extent(extent, gather(extent, data, offset))),
         );
@@ -224,6 +231,11 @@ impl Target {
         let connections = std::array::from_fn(|_| tokio::sync::Mutex::new(None));
         Self { entry, connections, next: AtomicUsize::new(0) }
     }
+}
+
+/// Bytes of the parts into which a write of so many is cut.
+fn part_of(length: u64) -> u64 {
+    length.div_ceil(WRITE_PARTS).next_multiple_of(WRITE_PART_MIN).min(u64::from(TRANSFER_MAX))
 }
 
 fn by_target(layout: &Layout) -> BTreeMap<OstIndex, Vec<ObjectId>> {

@@ -7,7 +7,6 @@ use std::collections::HashMap;
 use std::future::Future;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Waker};
 
 use bytes::Bytes;
 use lustre_fuse::{
@@ -20,6 +19,7 @@ use lustre_model::fid::Fid;
 use lustre_model::metadata::{NewInode, OpenMode, RemoveKind, RenameMode, Request, XattrMode};
 use tokio_util::task::TaskTracker;
 
+use crate::begun::begin;
 use crate::client::{Core, Seen};
 use crate::directory::OpenDirectory;
 use crate::file::{Allocate, OpenFile, Sought};
@@ -143,14 +143,7 @@ impl Files {
 
     /// Does what the kernel asked: here until it waits for somebody, which may take as long as it takes, then in a task.
     fn begin(&self, work: impl Future<Output = ()> + Send + 'static) {
-        let mut work = Box::pin(work);
-        let runtime = self.core.runtime.enter();
-        let waits = work.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending();
-        drop(runtime);
-        if waits {
-            // The task looks again first, so that nothing that happened meanwhile is missed.
-            self.tasks.spawn_on(work, &self.core.runtime);
-        }
+        begin(self.tasks.track_future(work), &self.core.runtime);
     }
 
     fn answer<T: Send + 'static>(

@@ -5,6 +5,7 @@
 //! Invariant: what one mount acknowledged, every mount of the cluster sees from then on.
 
 mod attributes;
+mod begun;
 mod bulk;
 mod client;
 mod close;
