@@ -30,6 +30,8 @@ pub(crate) struct Object<F> {
     pub syncing: Mutex<()>,
     /// When it was last asked for, in the cache's count.
     pub used_at: AtomicU64,
+    /// Bytes that were written since somebody was told to sync it.
+    pub behind: AtomicU64,
 }
 
 /// What is known of an object.
@@ -111,7 +113,7 @@ impl<F> Object<F> {
     /// Returns an object of which nothing is known.
     pub fn new(id: ObjectId) -> Self {
         let state = RwLock::new(State::Unseen);
-        Self { id, state, syncing: Mutex::new(()), used_at: AtomicU64::new(0) }
+        Self { id, state, syncing: Mutex::new(()), used_at: AtomicU64::new(0), behind: AtomicU64::new(0) }
     }
 
     /// Locks it for reading.

@@ -35,6 +35,9 @@ use crate::space::Room;
 
 use cache::Cache;
 
+/// Most bytes of one object that are written without anybody beginning to sync them.
+const BEHIND_MAX: u64 = 32 << 20;
+
 /// Bytes of a block as the unit of `st_blocks`.
 const STAT_BLOCK: u64 = 512;
 
@@ -147,6 +150,7 @@ impl<D: Disk> ObjectStore<D> {
         let object = self.cache.get(id);
         let prepared = self.prepare(&object, offset, data);
         let first = self.try_write(&object, (offset, end), (data, &prepared), now);
+        object.behind.fetch_add(data.len() as u64, Ordering::Relaxed);
         match first {
             Err(error) if error.refusal() == Refusal::NoSpace => {
                 // Space of older versions and of removed names is given back by a checkpoint.
@@ -155,6 +159,13 @@ impl<D: Disk> ObjectStore<D> {
             }
             first => first,
         }
+    }
+
+    /// Says, once, that so much of an object was written since the last time that it should be synced beside further writes:
+    /// who waits for the whole of it in the end then waits for little, and the disk is busy while bytes still come.
+    pub fn is_behind(&self, id: ObjectId) -> bool {
+        let behind = &self.cache.get(id).behind;
+        behind.load(Ordering::Relaxed) >= BEHIND_MAX && behind.swap(0, Ordering::Relaxed) >= BEHIND_MAX
     }
 
     /// Sets the size. Bytes behind it are gone, and are zeros when the object grows again.

@@ -128,7 +128,7 @@ impl House {
 
     async fn session(&self, running: &Running, client: u128) -> Session {
         let (connection, notices) = self.connect(running, Role::Client).await;
-        let request = Request::Connect { client: ClientId(client) };
+        let request = Request::Connect { client: ClientId(client), opens: Vec::new() };
         let answer = bare(&connection, request).await;
         let Ok(Reply::Connected { session, .. }) = answer else { panic!("{answer:?}") };
         Session { connection, notices, session, xid: 0 }
@@ -252,7 +252,7 @@ async fn two_clients_see_each_other_through_recalls() {
     let changing = tokio::spawn(async move { other.ask(Request::SetAttr { fid, change }).await });
     let notice = tokio::time::timeout(TIMEOUT, one.notices.next()).await.unwrap();
     assert_eq!(notice, Some(Notice::Recall { fid, keep: LeaseKind::None }));
-    one.ask(Request::Downgrade { fid, keep: LeaseKind::None, update: None }).await.unwrap();
+    one.ask(Request::Downgrade { fid, keep: LeaseKind::None, update: None, open: None }).await.unwrap();
     let Ok(Reply::Entry { entry, .. }) = changing.await.unwrap() else { panic!() };
     assert_eq!(entry.attr.mode, 0o700);
     running.end().await;

@@ -31,13 +31,13 @@ pub(super) enum Kind {
 pub(super) struct Pool {
     moves: Arc<Queue>,
     syncs: Arc<Queue>,
-    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 #[derive(Default)]
 struct Queue {
     state: Mutex<State>,
     given: Condvar,
+    threads: Mutex<Vec<JoinHandle<()>>>,
 }
 
 #[derive(Default)]
@@ -50,12 +50,12 @@ impl Pool {
     /// Starts the threads, twice as many movers as there are cores.
     pub fn start() -> io::Result<Self> {
         let cores = thread::available_parallelism().map_or(1, usize::from);
-        let pool = Self { moves: Arc::default(), syncs: Arc::default(), threads: Mutex::default() };
+        let pool = Self { moves: Arc::default(), syncs: Arc::default() };
         for number in 0..(cores * 2).clamp(MOVERS_MIN, MOVERS_MAX) {
-            pool.spawn(format!("move-{number}"), &pool.moves)?;
+            spawn(format!("move-{number}"), &pool.moves)?;
         }
         for number in 0..SYNCERS {
-            pool.spawn(format!("sync-{number}"), &pool.syncs)?;
+            spawn(format!("sync-{number}"), &pool.syncs)?;
         }
         Ok(pool)
     }
@@ -70,31 +70,35 @@ impl Pool {
         queue.given.notify_one();
     }
 
-    /// Does what was given and ends the threads.
+    /// Does what was given and ends the threads: those that move first, since they give the others work.
     pub fn finish(&self) {
         for queue in [&self.moves, &self.syncs] {
             queue.lock().ended = true;
             queue.given.notify_all();
-        }
-        let threads = std::mem::take(&mut *self.threads.lock().unwrap_or_else(PoisonError::into_inner));
-        for thread in threads {
-            if thread.join().is_err() {
-                tracing::error!("a thread that moves bytes had panicked");
+            let threads = std::mem::take(&mut *queue.threads());
+            for thread in threads {
+                if thread.join().is_err() {
+                    tracing::error!("a thread that moves bytes had panicked");
+                }
             }
         }
     }
+}
 
-    fn spawn(&self, name: String, queue: &Arc<Queue>) -> io::Result<()> {
-        let queue = Arc::clone(queue);
-        let thread = thread::Builder::new().name(name).spawn(move || queue.work())?;
-        self.threads.lock().unwrap_or_else(PoisonError::into_inner).push(thread);
-        Ok(())
-    }
+fn spawn(name: String, queue: &Arc<Queue>) -> io::Result<()> {
+    let working = Arc::clone(queue);
+    let thread = thread::Builder::new().name(name).spawn(move || working.work())?;
+    queue.threads().push(thread);
+    Ok(())
 }
 
 impl Queue {
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn threads(&self) -> MutexGuard<'_, Vec<JoinHandle<()>>> {
+        self.threads.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn work(&self) {
@@ -128,17 +132,25 @@ mod tests {
 
     #[test]
     fn every_job_is_done_and_a_panic_stops_nothing() {
-        let pool = Pool::start().unwrap();
+        let pool = Arc::new(Pool::start().unwrap());
         let done = Arc::new(AtomicUsize::new(0));
         for number in 0..1000 {
-            let done = Arc::clone(&done);
+            let (done, other) = (Arc::clone(&done), Arc::clone(&pool));
             let kind = if number % 3 == 0 { Kind::Sync } else { Kind::Move };
             pool.give(kind, move || {
                 assert!(number % 100 != 7, "a job that panics on purpose");
                 done.fetch_add(1, Ordering::Relaxed);
+                if kind == Kind::Move {
+                    other.give(Kind::Sync, move || {
+                        done.fetch_add(1, Ordering::Relaxed);
+                    });
+                }
             });
         }
         pool.finish();
-        assert_eq!(done.load(Ordering::Relaxed), 990);
+        let panicked = (0..1000).filter(|number| number % 100 == 7);
+        let moves = |number: &i32| number % 3 != 0;
+        let given = 666 - panicked.filter(moves).count();
+        assert_eq!(done.load(Ordering::Relaxed), 990 + given);
     }
 }

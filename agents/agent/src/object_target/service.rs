@@ -26,7 +26,7 @@ use crate::supervisor::chain;
 /// The store behind the wire.
 pub(super) struct ObjectService<D: Disk> {
     core: Arc<Core<D>>,
-    pool: Pool,
+    pool: Arc<Pool>,
     reaper: Arc<Reaper>,
     sessions: RwLock<HashMap<u64, Session>>,
 }
@@ -42,7 +42,7 @@ impl<D: Disk> ObjectService<D> {
     pub fn start(store: Arc<ObjectStore<D>>, fences: Fences) -> io::Result<Self> {
         let reaper = Arc::new(Reaper::start(Arc::clone(&store))?);
         let core = Arc::new(Core { store, fences });
-        Ok(Self { core, pool: Pool::start()?, reaper, sessions: RwLock::default() })
+        Ok(Self { core, pool: Arc::new(Pool::start()?), reaper, sessions: RwLock::default() })
     }
 
     /// Does what was asked before, and ends the threads.
@@ -121,10 +121,27 @@ impl<D: Disk> Service<Object> for ObjectService<D> {
             | Request::Space => Kind::Move,
             Request::Destroy { objects } => return self.destroy(objects.clone(), responder),
         };
-        let core = Arc::clone(&self.core);
-        self.pool.give(kind, move || match core.act(session, request, bulk) {
-            Ok((reply, bytes)) => responder.send(Ok(reply), bytes),
-            Err(fault) => responder.send(Err(fault), Bytes::new()),
+        let written = match &request {
+            Request::Write { object, .. } => Some(*object),
+            Request::Connect { .. }
+            | Request::Read { .. }
+            | Request::Truncate { .. }
+            | Request::Punch { .. }
+            | Request::Sync { .. }
+            | Request::Fence { .. }
+            | Request::Destroy { .. }
+            | Request::Stat { .. }
+            | Request::Space => None,
+        };
+        let (core, pool) = (Arc::clone(&self.core), Arc::clone(&self.pool));
+        self.pool.give(kind, move || {
+            match core.act(session, request, bulk) {
+                Ok((reply, bytes)) => responder.send(Ok(reply), bytes),
+                Err(fault) => responder.send(Err(fault), Bytes::new()),
+            }
+            if let Some(object) = written.filter(|object| core.store.is_behind(*object)) {
+                pool.give(Kind::Sync, move || core.sync_early(object));
+            }
         });
     }
 }
@@ -178,6 +195,13 @@ impl<D: Disk> Core<D> {
                 let (capacity, used, objects) = (space.capacity, space.used, space.objects);
                 Ok((Reply::Space { capacity, used, objects }, Bytes::new()))
             }
+        }
+    }
+
+    /// Syncs what nobody asked to have synced yet. A failure stops the store, which the next request hears.
+    fn sync_early(&self, object: ObjectId) {
+        if let Err(failed) = self.store.sync(&[object]) {
+            error!(?object, error = chain(&failed), "what was written cannot be synced");
         }
     }
 
