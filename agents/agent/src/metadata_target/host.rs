@@ -27,6 +27,11 @@ const ROUNDS_MAX: usize = 8;
 /// Most events in one round, and so in one commit.
 const BATCH_MAX: usize = 1024;
 
+/// So many events, or this part of what is queued, make a round: a commit is shared, but the first answers are on their way
+/// while the last requests are still handled.
+const BATCH_MIN: usize = 4;
+const BATCH_PART: usize = 4;
+
 /// What handles events; the target with its surroundings, or a stand-in in tests.
 pub(super) trait Rounds: Send + 'static {
     /// Handles events and what else is due, commits once, and lets everything out.
@@ -213,12 +218,13 @@ impl Drop for Driver<'_> {
     }
 }
 
-/// Moves at most [`BATCH_MAX`] events into an empty batch.
+/// Moves the first events into an empty batch.
 fn take_batch(queue: &mut VecDeque<Event>, batch: &mut VecDeque<Event>) {
-    if queue.len() <= BATCH_MAX {
+    let count = (queue.len() / BATCH_PART).clamp(BATCH_MIN, BATCH_MAX);
+    if queue.len() <= count {
         mem::swap(queue, batch);
     } else {
-        batch.extend(queue.drain(..BATCH_MAX));
+        batch.extend(queue.drain(..count));
     }
 }
 

@@ -95,6 +95,10 @@ impl Movers {
         self.flights.values().any(|flight| flight.link == link)
     }
 
+    fn is_listing_any(&self) -> bool {
+        self.flights.values().any(|flight| matches!(flight.errand, Errand::List))
+    }
+
     fn is_listing(&self, link: LinkId) -> bool {
         self.flights.values().any(|flight| flight.link == link && matches!(flight.errand, Errand::List))
     }
@@ -161,7 +165,11 @@ impl Target {
         if let Some(action) = self.next_export()? {
             return Ok(Some(action));
         }
-        if self.identify_more()? { self.next_identify() } else { Ok(None) }
+        // Names come first: what nobody waits for would only take the bucket and the mover from a listing.
+        if !self.links.movers.is_listing_any() && self.identify_more()? {
+            return self.next_identify();
+        }
+        Ok(None)
     }
 
     fn next_listing(&mut self) -> Result<Option<(LinkId, Fid, HsmVerb, Errand)>, TargetError> {

@@ -53,14 +53,20 @@ struct World {
 
 impl World {
     fn new(events: &[LinkEvent]) -> Self {
+        let (mut world, listing) = Self::listing(events);
+        world.end(listing, HsmOutcome::Done);
+        world
+    }
+
+    /// A world whose link is being listed, with the listing's cookie.
+    fn listing(events: &[LinkEvent]) -> (Self, u64) {
         let mut cluster = Cluster::new(3, 2);
         cluster.admin(Request::PutLink { link: link(events) }).unwrap();
         let root = cluster.lookup(0, Fid::ROOT, "reads").unwrap().fid;
         let mut world = Self { cluster, root, bucket: BTreeMap::new(), puts: 0 };
         let listing = world.receive(1);
         assert!(matches!(&listing[..], [HsmAction { verb: HsmVerb::List, .. }]), "{listing:?}");
-        world.end(listing[0].cookie, HsmOutcome::Done);
-        world
+        (world, listing[0].cookie)
     }
 
     fn poll(&mut self, limit: u32, wait_ms: u32) -> RequestToken {
@@ -285,6 +291,20 @@ fn what_is_here_already_is_never_overwritten_by_an_import() {
     let Ok(Reply::Imported { imported: 0, refused }) = answer else { panic!("{answer:?}") };
     assert!(refused.iter().all(|refusal| refusal.reason == RefusalReason::NameTaken), "{refused:?}");
     assert_eq!(world.cluster.attr(0, fid).size, 10);
+}
+
+#[test]
+fn while_names_come_in_only_what_somebody_waits_for_is_identified() {
+    let (mut world, listing) = World::listing(&[]);
+    world.import(&[("f", 5), ("g", 6)]).unwrap();
+    assert_eq!(world.receive(10), [], "nobody waits for anything");
+    let look = world.cluster.start(0, Request::Lookup { parent: world.root, name: b"g".into() });
+    assert!(world.cluster.answer(look).is_none());
+    let wanted = world.receive(10);
+    assert_eq!(wanted.iter().map(|action| shown(&action.verb)).collect::<Vec<_>>(), ["identify in/g"]);
+    world.end(listing, HsmOutcome::Done);
+    let rest = world.receive(10);
+    assert_eq!(rest.iter().map(|action| shown(&action.verb)).collect::<Vec<_>>(), ["identify in/f"]);
 }
 
 #[test]
