@@ -170,6 +170,10 @@ pub enum Work {
 
 /// What a target wants done.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "nearly every output is a reply; boxing would cost each of them"
+)]
 pub enum Output {
     /// Answer a request.
     Reply {

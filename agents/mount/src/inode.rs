@@ -115,6 +115,9 @@ pub(crate) struct Ahead {
 /// What a name means: an inode, or nothing.
 pub(crate) type Meaning<'a> = (&'a [u8], Option<Fid>);
 
+/// The lease on a directory that came with the answer to a change, and what the directory is since.
+pub(crate) type Granted = (LeaseKind, Option<Attr>);
+
 /// An answer: the moment before it was asked for, and the present.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Heard {
@@ -401,7 +404,7 @@ impl State {
         &mut self,
         (began, touched): (Stamp, &[&[u8]]),
         heard: Heard,
-        (granted, names): (LeaseKind, &[Meaning<'_>]),
+        ((granted, attr), names): (Granted, &[Meaning<'_>]),
     ) -> bool {
         for name in touched {
             self.names.settle(name);
@@ -409,8 +412,8 @@ impl State {
         self.changing -= 1;
         let alone = self.changing == 0 && self.changed == began;
         self.changed = heard.now;
-        self.attr = None;
         let kept = self.lease.grant(heard.ticket, (granted, heard.now), heard.standing) && alone;
+        self.attr = attr.filter(|_| kept);
         // A change whose outcome is not known may have made a name that is not among those that are.
         self.names.complete &= kept && names.len() == touched.len();
         for (name, fid) in names {

@@ -85,7 +85,7 @@ impl Core {
         let answer = self.call(&Request::Lookup { parent, name: name.to_vec() }).await;
         let heard = self.hear(ticket);
         match answer {
-            Ok(Reply::Entry { entry, parent_lease }) => {
+            Ok(Reply::Entry { entry, parent_lease, .. }) => {
                 let seen = self.see(heard, &entry);
                 let kept = directory.state().saw_name(heard, parent_lease, (name, entry.attr.fid));
                 Ok(Looked::Found(Seen { name_valid: self.name_valid_if(kept, parent), ..seen }))
@@ -119,7 +119,7 @@ impl Core {
         let heard = self.hear(ticket);
         let mut made = None;
         let (fid, granted) = match &answer {
-            Ok(Reply::Entry { entry, parent_lease }) => {
+            Ok(Reply::Entry { entry, parent_lease, parent }) => {
                 // A further name of an inode changes it, a new inode has no older answers.
                 let inode = self.inode(entry.attr.fid);
                 let mut state = inode.state();
@@ -128,14 +128,14 @@ impl Core {
                     state.is_new_directory();
                 }
                 made = Some((self.seen(state.overlay(entry.attr), fresh), None));
-                (Some(entry.attr.fid), *parent_lease)
+                (Some(entry.attr.fid), (*parent_lease, *parent))
             }
-            Ok(Reply::Opened { view, open: Some(open), parent_lease, .. }) => {
+            Ok(Reply::Opened { view, open: Some(open), parent_lease, parent, .. }) => {
                 let opened = self.opened(heard, (view, *open), &request);
                 made = Some((opened.seen, Some(opened)));
-                (Some(view.entry.attr.fid), *parent_lease)
+                (Some(view.entry.attr.fid), (*parent_lease, *parent))
             }
-            Ok(_) | Err(_) => (None, LeaseKind::None),
+            Ok(_) | Err(_) => (None, (LeaseKind::None, None)),
         };
         let names = fid.map(|fid| (name, Some(fid)));
         let kept = directory.state().end_change((began, &[name]), heard, (granted, names.as_slice()));
@@ -161,11 +161,11 @@ impl Core {
         let answer = self.call(&Request::Remove { parent, name: name.to_vec(), kind }).await;
         let heard = self.hear(ticket);
         let granted = match &answer {
-            Ok(Reply::Removed { parent_lease, .. }) => *parent_lease,
-            Ok(_) | Err(_) => LeaseKind::None,
+            Ok(Reply::Removed { parent_lease, parent, .. }) => (*parent_lease, *parent),
+            Ok(_) | Err(_) => (LeaseKind::None, None),
         };
         let gone = [(name, None)];
-        let outcome: &[Meaning<'_>] = if granted == LeaseKind::None { &[] } else { &gone };
+        let outcome: &[Meaning<'_>] = if granted.0 == LeaseKind::None { &[] } else { &gone };
         directory.state().end_change((began, &[name]), heard, (granted, outcome));
         let Reply::Removed { attr, .. } = answer? else { return Err(Fault::Io) };
         let inode = self.inode(attr.fid);
@@ -202,8 +202,8 @@ impl Core {
         let answer = self.call(&request).await;
         let heard = self.hear(ticket);
         // What the names mean now is asked when it is needed: a rename over a hard link of itself changes nothing.
-        target.state().end_change((began_target, &[&to.1]), heard, (LeaseKind::None, &[]));
-        source.state().end_change((began, &[&from.1]), heard, (LeaseKind::None, &[]));
+        target.state().end_change((began_target, &[&to.1]), heard, ((LeaseKind::None, None), &[]));
+        source.state().end_change((began, &[&from.1]), heard, ((LeaseKind::None, None), &[]));
         for fid in replaced.into_iter().chain([moved]) {
             self.inode(fid).state().changed_here(heard, None);
         }

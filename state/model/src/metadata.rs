@@ -312,6 +312,8 @@ pub enum Reply {
     Entry {
         entry: Entry,
         parent_lease: LeaseKind,
+        /// The directory after a change of it.
+        parent: Option<Attr>,
     },
     Entries {
         entries: Vec<DirectoryEntry>,
@@ -329,12 +331,16 @@ pub enum Reply {
         view: FileView,
         open: Option<OpenId>,
         parent_lease: LeaseKind,
+        /// The directory after a change of it.
+        parent: Option<Attr>,
         created: bool,
     },
     /// The inode that lost a name, as it is now; `link_count` 0 when it is gone.
     Removed {
         attr: Attr,
         parent_lease: LeaseKind,
+        /// The directory after a change of it.
+        parent: Option<Attr>,
     },
     Bytes {
         bytes: Vec<u8>,

@@ -42,7 +42,11 @@ impl Target {
 
     pub(super) fn get_attr(&mut self, caller: &Caller, fid: Fid) -> Step<Reply> {
         let (inode, lease) = self.see(caller, fid)?;
-        Ok(Reply::Entry { entry: Entry { attr: inode.attr(fid), lease }, parent_lease: LeaseKind::None })
+        Ok(Reply::Entry {
+            entry: Entry { attr: inode.attr(fid), lease },
+            parent_lease: LeaseKind::None,
+            parent: None,
+        })
     }
 
     pub(super) fn set_attr(&mut self, caller: &Caller, fid: Fid, change: &AttrChange) -> Step<Reply> {
@@ -70,7 +74,7 @@ impl Target {
             self.export_inode(fid, &inode)?;
         }
         let entry = Entry { attr: inode.attr(fid), lease: self.grant_read(caller, fid) };
-        Ok(Reply::Entry { entry, parent_lease: LeaseKind::None })
+        Ok(Reply::Entry { entry, parent_lease: LeaseKind::None, parent: None })
     }
 
     fn change_attributes(&self, inode: &mut Inode, change: &AttrChange) {

@@ -3,7 +3,7 @@
 //! Renaming is `rename`, listing is `directory`.
 //! Invariant: a directory's link count is 2 plus its directories, any other inode's is the number of its names.
 
-use lustre_model::attr::{FileKind, Owner};
+use lustre_model::attr::{Attr, FileKind, Owner};
 use lustre_model::fault::Fault;
 use lustre_model::fid::Fid;
 
@@ -47,10 +47,11 @@ impl Target {
                 view: view(fid, &inode, lease),
                 open: None,
                 parent_lease,
+                parent: None,
                 created: false,
             });
         }
-        Ok(Reply::Entry { entry: Entry { attr: inode.attr(fid), lease }, parent_lease })
+        Ok(Reply::Entry { entry: Entry { attr: inode.attr(fid), lease }, parent_lease, parent: None })
     }
 
     pub(super) fn create(&mut self, caller: &Caller, request: &Request) -> Step<Reply> {
@@ -72,8 +73,8 @@ impl Target {
         }
         self.claim(caller, *parent, Claim::Change)?;
         let creation = Creation { parent: *parent, name, mode: *mode, owner: *owner, inode };
-        let (fid, created) = self.make(&creation, directory)?;
-        self.created(caller, (fid, &created), &creation)
+        let (fid, created, parent) = self.make(&creation, directory)?;
+        self.created(caller, (fid, &created), (&creation, parent))
     }
 
     fn open_existing(&mut self, caller: &Caller, parent: Fid, fid: Fid, mode: OpenMode) -> Step<Reply> {
@@ -88,10 +89,11 @@ impl Target {
         }
         let (view, open) = self.open_view(caller, fid, mode)?;
         let parent_lease = self.grant_read(caller, parent);
-        Ok(Reply::Opened { view, open: Some(open), parent_lease, created: false })
+        Ok(Reply::Opened { view, open: Some(open), parent_lease, parent: None, created: false })
     }
 
-    fn make(&mut self, creation: &Creation<'_>, mut directory: Inode) -> Step<(Fid, Inode)> {
+    /// Makes an inode and its name; returns it, and the directory as it is then.
+    fn make(&mut self, creation: &Creation<'_>, mut directory: Inode) -> Step<(Fid, Inode, Attr)> {
         let fid = self.new_fid();
         let mut inode = self.new_inode(fid, creation, &directory)?;
         self.add_name((fid, &mut inode), creation.parent, creation.name)?;
@@ -104,7 +106,7 @@ impl Target {
         self.put_inode(fid, &inode)?;
         self.counters.inodes += 1;
         self.export_name(creation.parent, creation.name, &inode)?;
-        Ok((fid, inode))
+        Ok((fid, inode, directory.attr(creation.parent)))
     }
 
     fn new_inode(&mut self, fid: Fid, creation: &Creation<'_>, directory: &Inode) -> Step<Inode> {
@@ -140,15 +142,15 @@ impl Target {
         &mut self,
         caller: &Caller,
         (fid, inode): (Fid, &Inode),
-        creation: &Creation<'_>,
+        (creation, parent): (&Creation<'_>, Attr),
     ) -> Step<Reply> {
-        let parent_lease = self.grant_read(caller, creation.parent);
+        let (parent_lease, parent) = (self.grant_read(caller, creation.parent), Some(parent));
         let NewInode::Regular { open: Some(mode) } = creation.inode else {
             let lease = self.grant_read(caller, fid);
-            return Ok(Reply::Entry { entry: Entry { attr: inode.attr(fid), lease }, parent_lease });
+            return Ok(Reply::Entry { entry: Entry { attr: inode.attr(fid), lease }, parent_lease, parent });
         };
         let (view, open) = self.register_open(caller, (fid, inode), *mode)?;
-        Ok(Reply::Opened { view, open: Some(open), parent_lease, created: true })
+        Ok(Reply::Opened { view, open: Some(open), parent_lease, parent, created: true })
     }
 
     pub(super) fn link(&mut self, caller: &Caller, fid: Fid, (parent, name): (Fid, &[u8])) -> Step<Reply> {
@@ -179,7 +181,8 @@ impl Target {
         self.put_inode(fid, &inode)?;
         self.export_name(parent, name, &inode)?;
         let entry = Entry { attr: inode.attr(fid), lease: self.grant_read(caller, fid) };
-        Ok(Reply::Entry { entry, parent_lease: self.grant_read(caller, parent) })
+        let parent_lease = self.grant_read(caller, parent);
+        Ok(Reply::Entry { entry, parent_lease, parent: Some(directory.attr(parent)) })
     }
 
     pub(super) fn remove(
@@ -211,7 +214,8 @@ impl Target {
         if attr.link_count == 0 {
             self.lower_writer(caller.session, fid, LeaseKind::None)?;
         }
-        Ok(Reply::Removed { attr, parent_lease: self.grant_read(caller, parent) })
+        let parent_lease = self.grant_read(caller, parent);
+        Ok(Reply::Removed { attr, parent_lease, parent: Some(directory.attr(parent)) })
     }
 
     /// Refuses to remove a directory that has entries, or that a link needs.

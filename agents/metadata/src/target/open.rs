@@ -27,7 +27,13 @@ impl Target {
             }
         }
         let (view, open) = self.open_view(caller, fid, mode)?;
-        Ok(Reply::Opened { view, open: Some(open), parent_lease: LeaseKind::None, created: false })
+        Ok(Reply::Opened {
+            view,
+            open: Some(open),
+            parent_lease: LeaseKind::None,
+            parent: None,
+            created: false,
+        })
     }
 
     /// Opens a regular file that exists.
@@ -159,7 +165,7 @@ impl Target {
             return Ok(viewed(fid, &inode, lease));
         }
         let entry = Entry { attr: inode.attr(fid), lease };
-        Ok(Reply::Entry { entry, parent_lease: LeaseKind::None })
+        Ok(Reply::Entry { entry, parent_lease: LeaseKind::None, parent: None })
     }
 }
 
@@ -175,5 +181,11 @@ pub(super) fn view(fid: Fid, inode: &Inode, lease: LeaseKind) -> FileView {
 
 /// The reply to a request on a file that opens nothing.
 pub(super) fn viewed(fid: Fid, inode: &Inode, lease: LeaseKind) -> Reply {
-    Reply::Opened { view: view(fid, inode, lease), open: None, parent_lease: LeaseKind::None, created: false }
+    Reply::Opened {
+        view: view(fid, inode, lease),
+        open: None,
+        parent_lease: LeaseKind::None,
+        parent: None,
+        created: false,
+    }
 }

@@ -293,7 +293,7 @@ fn without_leases(answer: Answer) -> Answer {
     let mut answer = answer;
     if let Ok(reply) = &mut answer {
         match reply {
-            Reply::Entry { entry, parent_lease } => {
+            Reply::Entry { entry, parent_lease, .. } => {
                 entry.lease = LeaseKind::None;
                 *parent_lease = LeaseKind::None;
             }

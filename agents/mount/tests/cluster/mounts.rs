@@ -418,6 +418,32 @@ fn many_lookups_in_one_directory_become_few_requests_and_stay_coherent() {
 }
 
 #[test]
+fn names_that_come_and_go_cost_one_request_each() {
+    const FILES: u64 = 200;
+    on_two_mounts(|pair| {
+        let dir = pair.a.join("dir");
+        fs_err::create_dir(&dir).unwrap();
+        let made = fs_err::metadata(&dir).unwrap();
+        let before = pair.cluster.requests();
+        for number in 0..FILES {
+            fs_err::write(dir.join(number.to_string()), "").unwrap();
+        }
+        for number in 0..FILES {
+            fs_err::remove_file(dir.join(number.to_string())).unwrap();
+        }
+        fs_err::create_dir(dir.join("below")).unwrap();
+        // A create and a removal each, and the closes, which are told together.
+        let asked = pair.cluster.requests() - before;
+        assert!(asked < FILES * 2 + FILES / 2, "{asked} requests");
+        for side in [&pair.a, &pair.b] {
+            let now = fs_err::metadata(side.join("dir")).unwrap();
+            assert!(now.modified().unwrap() > made.modified().unwrap());
+            assert_eq!(now.nlink(), 3);
+        }
+    });
+}
+
+#[test]
 fn truncation_and_extension_follow_at_once() {
     on_two_mounts(|pair| {
         let (a, b) = (pair.a.join("t"), pair.b.join("t"));
