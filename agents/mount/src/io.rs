@@ -101,7 +101,9 @@ impl Core {
                 self.hydrate(&file.inode, generous(missing, readable.size)).await?;
                 continue;
             }
-            let Some(generation) = readable.generation else {
+            // Nothing is left to read ahead of who reads all at once, and small files are mostly read so.
+            let whole = range.start == 0 && range.end == readable.size;
+            let Some(generation) = readable.generation.filter(|_| !whole) else {
                 return self.targets.read(&readable.view.layout, range).await;
             };
             let ahead = file.ahead().plan(self, range.clone(), (&readable, generation));
