@@ -12,3 +12,5 @@
 mod client;
 mod host;
 mod mounts;
+mod pair;
+mod unasked;

@@ -1,80 +1,16 @@
-//! Two mounts of one cluster, through the kernel: each sees at once what the other did.
+//! Each of two mounts sees at once what the other did.
 //!
-//! Skipped, and said so, where FUSE cannot be used.
-//! Invariant: a mount that does not answer in time is aborted, so that the test fails instead of hanging.
+//! Invariant: no test sleeps for something to become visible.
 
 use std::ffi::OsStr;
 use std::io::{Read, Seek, SeekFrom, Write};
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc;
 use std::time::Duration;
 
-use lustre_mount::{Access, mount};
-
-use crate::host::Cluster;
-
-/// How long one test may take before its mounts are aborted.
-const WATCHDOG: Duration = Duration::from_secs(60);
-
-/// Two mounts.
-struct Pair {
-    a: PathBuf,
-    b: PathBuf,
-    cluster: Cluster,
-}
-
-fn abort(device: u64) {
-    let path = format!("/sys/fs/fuse/connections/{}/abort", device & 0xff | (device >> 12) & !0xff);
-    eprintln!("aborting {path}: {:?}", fs_err::write(&path, "1"));
-}
-
-/// Runs `body` on two mounts, with a watchdog.
-fn on_two_mounts(body: impl FnOnce(&Pair) + Send + 'static) {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(3).enable_all().build().unwrap();
-    let folder = tempfile::tempdir().unwrap();
-    let (a, b) = (folder.path().join("a"), folder.path().join("b"));
-    let cluster = runtime.block_on(Cluster::start());
-    let mut mounts = Vec::new();
-    for path in [&a, &b] {
-        fs_err::create_dir(path).unwrap();
-        let client = runtime.block_on(cluster.client());
-        let _guard = runtime.enter();
-        match mount(client, path, "demo", Access::ReadWrite) {
-            Ok(mounted) => mounts.push(mounted),
-            Err(error) => return eprintln!("skipped: {error}"),
-        }
-    }
-    let pair = Pair { a, b, cluster };
-    let (done, ended) = mpsc::channel();
-    let testing = std::thread::spawn(move || {
-        body(&pair);
-        done.send(()).unwrap();
-        pair
-    });
-    let in_time = !matches!(ended.recv_timeout(WATCHDOG), Err(mpsc::RecvTimeoutError::Timeout));
-    if !in_time {
-        let mountinfo = fs_err::read_to_string("/proc/self/mountinfo").unwrap();
-        let ours = mountinfo.lines().filter(|line| line.contains(folder.path().to_str().unwrap()));
-        for line in ours {
-            let device = line.split(' ').nth(2).unwrap();
-            let minor: u64 = device.split(':').nth(1).unwrap().parse().unwrap();
-            abort(minor);
-        }
-    }
-    let result = testing.join();
-    for mounted in mounts {
-        mounted.unmounter().unmount().unwrap();
-        runtime.block_on(mounted.wait()).unwrap();
-    }
-    assert!(in_time, "the mounts hung");
-    if let Err(panic) = result {
-        std::panic::resume_unwind(panic);
-    }
-    runtime.shutdown_timeout(Duration::from_secs(1));
-}
+use crate::pair::{names, on_two_mounts};
 
 fn pattern(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
@@ -92,15 +28,6 @@ fn pattern(seed: u64, length: usize) -> Vec<u8> {
 fn run(command: &mut Command) {
     let output = command.output().unwrap();
     assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
-fn names(path: &Path) -> Vec<String> {
-    let mut names: Vec<String> = fs_err::read_dir(path)
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-        .collect();
-    names.sort();
-    names
 }
 
 #[test]
@@ -287,159 +214,6 @@ fn an_unlinked_file_lives_until_its_last_close() {
             std::thread::sleep(Duration::from_millis(20));
         }
         panic!("{} objects are left", pair.cluster.objects.count());
-    });
-}
-
-#[test]
-fn a_file_that_is_written_anew_shows_its_bytes_before_its_writer_closes_it() {
-    on_two_mounts(|pair| {
-        let path = pair.a.join("file");
-        fs_err::write(&path, [1; 5000]).unwrap();
-        // Closes are told a little later; here it shall be known to have been closed.
-        std::thread::sleep(Duration::from_millis(100));
-        let mut reader = fs_err::File::open(pair.b.join("file")).unwrap();
-        let mut seen = [0; 5000];
-        reader.read_exact(&mut seen).unwrap();
-        // Closed once, so that its writer holds less than it did; shared, so that opening gives no write lease.
-        let mut writer = fs_err::OpenOptions::new().write(true).truncate(true).open(&path).unwrap();
-        for round in 2..20_u8 {
-            writer.rewind().unwrap();
-            writer.write_all(&[round; 5000]).unwrap();
-            reader.rewind().unwrap();
-            reader.read_exact(&mut seen).unwrap();
-            assert_eq!(seen, [round; 5000], "round {round}");
-            assert_eq!(fs_err::metadata(pair.b.join("file")).unwrap().len(), 5000);
-        }
-    });
-}
-
-#[test]
-fn a_lease_that_came_with_attributes_brings_no_old_layout_back() {
-    on_two_mounts(|pair| {
-        let path = pair.a.join("file");
-        fs_err::write(&path, b"first").unwrap();
-        let reader = fs_err::File::open(pair.b.join("file")).unwrap();
-        let mut seen = [0; 5];
-        reader.file().read_exact_at(&mut seen, 0).unwrap();
-        // Far behind the first component, whose objects were all there was when the reader opened the file.
-        let far = 40 << 20;
-        let writer = fs_err::OpenOptions::new().write(true).open(&path).unwrap();
-        writer.file().write_all_at(b"later", far).unwrap();
-        assert_eq!(fs_err::metadata(pair.b.join("file")).unwrap().len(), far + 5);
-        reader.file().read_exact_at(&mut seen, far).unwrap();
-        assert_eq!(&seen, b"later");
-    });
-}
-
-#[test]
-fn what_was_opened_without_asking_outlives_its_name() {
-    on_two_mounts(|pair| {
-        for (remover, round) in [(&pair.a, 0), (&pair.b, 1), (&pair.a, 2), (&pair.b, 3)] {
-            let name = format!("file{round}");
-            let reader = pair.b.join(&name);
-            fs_err::write(pair.a.join(&name), format!("content {round}")).unwrap();
-            assert_eq!(fs_err::read_to_string(&reader).unwrap(), format!("content {round}"));
-            // Its lease is held from the read before.
-            let mut file = fs_err::File::open(&reader).unwrap();
-            if round < 2 {
-                fs_err::remove_file(remover.join(&name)).unwrap();
-            } else {
-                fs_err::write(remover.join("other"), "other").unwrap();
-                fs_err::rename(remover.join("other"), remover.join(&name)).unwrap();
-            }
-            let mut text = String::new();
-            file.read_to_string(&mut text).unwrap();
-            assert_eq!(text, format!("content {round}"));
-            assert_eq!(file.metadata().unwrap().nlink(), 0);
-            drop(file);
-            drop(fs_err::remove_file(&reader));
-        }
-        for _ in 0..200 {
-            if pair.cluster.objects.count() == 0 {
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        panic!("{} objects are left", pair.cluster.objects.count());
-    });
-}
-
-#[test]
-fn a_directory_that_was_made_here_shows_what_is_made_there() {
-    on_two_mounts(|pair| {
-        for round in 0..20 {
-            let (here, there) = if round % 2 == 0 { (&pair.a, &pair.b) } else { (&pair.b, &pair.a) };
-            let name = format!("dir{round}");
-            fs_err::create_dir(here.join(&name)).unwrap();
-            assert!(!here.join(&name).join("x").exists());
-            fs_err::write(there.join(&name).join("x"), "x").unwrap();
-            assert!(here.join(&name).join("x").exists());
-            fs_err::write(here.join(&name).join("y"), "y").unwrap();
-            fs_err::rename(here.join(&name).join("y"), here.join(&name).join("z")).unwrap();
-            assert!(!here.join(&name).join("y").exists() && here.join(&name).join("z").exists());
-            fs_err::remove_file(there.join(&name).join("x")).unwrap();
-            assert!(!here.join(&name).join("x").exists());
-            assert_eq!(names(&here.join(&name)), ["z"]);
-        }
-    });
-}
-
-#[test]
-fn many_lookups_in_one_directory_become_few_requests_and_stay_coherent() {
-    const FILES: u64 = 300;
-    on_two_mounts(|pair| {
-        let (here, there) = (pair.a.join("dir"), pair.b.join("dir"));
-        fs_err::create_dir(&here).unwrap();
-        for number in 0..FILES {
-            fs_err::write(here.join(number.to_string()), vec![b'x'; usize::try_from(number).unwrap()])
-                .unwrap();
-        }
-        // Until its writer's closes are told, a file is left out.
-        std::thread::sleep(Duration::from_millis(100));
-        let before = pair.cluster.requests();
-        for number in 0..FILES {
-            assert_eq!(fs_err::metadata(there.join(number.to_string())).unwrap().len(), number);
-        }
-        let asked = pair.cluster.requests() - before;
-        assert!(asked < FILES / 2, "{asked} requests");
-        for number in 0..FILES {
-            let text = fs_err::read(there.join(number.to_string())).unwrap();
-            assert_eq!(text.len() as u64, number);
-        }
-        assert!(pair.cluster.requests() - before < FILES / 2, "opening asked too");
-        assert!(!there.join("new").exists());
-        fs_err::write(here.join("new"), "new").unwrap();
-        assert_eq!(fs_err::read_to_string(there.join("new")).unwrap(), "new");
-        fs_err::write(here.join("7"), "longer than before").unwrap();
-        assert_eq!(fs_err::read_to_string(there.join("7")).unwrap(), "longer than before");
-        fs_err::remove_file(here.join("8")).unwrap();
-        assert!(!there.join("8").exists());
-    });
-}
-
-#[test]
-fn names_that_come_and_go_cost_one_request_each() {
-    const FILES: u64 = 200;
-    on_two_mounts(|pair| {
-        let dir = pair.a.join("dir");
-        fs_err::create_dir(&dir).unwrap();
-        let made = fs_err::metadata(&dir).unwrap();
-        let before = pair.cluster.requests();
-        for number in 0..FILES {
-            fs_err::write(dir.join(number.to_string()), "").unwrap();
-        }
-        for number in 0..FILES {
-            fs_err::remove_file(dir.join(number.to_string())).unwrap();
-        }
-        fs_err::create_dir(dir.join("below")).unwrap();
-        // A create and a removal each, and the closes, which are told together.
-        let asked = pair.cluster.requests() - before;
-        assert!(asked < FILES * 2 + FILES / 2, "{asked} requests");
-        for side in [&pair.a, &pair.b] {
-            let now = fs_err::metadata(side.join("dir")).unwrap();
-            assert!(now.modified().unwrap() > made.modified().unwrap());
-            assert_eq!(now.nlink(), 3);
-        }
     });
 }
 
