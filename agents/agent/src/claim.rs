@@ -209,7 +209,7 @@ pub(crate) fn erase(dir: &ProcessDir, spec: &ProcessSpec) -> Result<(), ClaimErr
     }
     for folder in dir.made_folders()?.iter().rev() {
         match fs_err::remove_dir(folder) {
-            Ok(()) => durable::sync_parent(folder)?,
+            Ok(()) => settle_removal(folder)?,
             Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::DirectoryNotEmpty) => {}
             Err(error) => return Err(error.into()),
         }
@@ -235,6 +235,15 @@ fn belongs(path: &Path, spec: &ProcessSpec) -> bool {
         }
 }
 
+/// Makes the removal of a folder durable. Its parent may be gone too: another process's removal that came after it, or waits
+/// for nothing but this, takes the folders that both were made in.
+fn settle_removal(path: &Path) -> io::Result<()> {
+    match durable::sync_parent(path) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
+        settled => settled,
+    }
+}
+
 fn delete(path: &Path) -> io::Result<()> {
     let found = match fs_err::symlink_metadata(path) {
         Ok(found) => found,
@@ -243,7 +252,7 @@ fn delete(path: &Path) -> io::Result<()> {
     };
     if found.is_dir() {
         fs_err::remove_dir_all(path)?;
-        durable::sync_parent(path)
+        settle_removal(path)
     } else {
         durable::remove(path)
     }
@@ -311,6 +320,31 @@ mod tests {
         assert!(base.join("1").exists());
         erase(&two, &second).unwrap();
         assert!(!root.path().join("srv").exists());
+    }
+
+    #[test]
+    fn targets_that_go_at_the_same_time_do_not_trip_over_each_other() {
+        const TARGETS: u16 = 8;
+        let root = tempfile::tempdir().unwrap();
+        for round in 0..40 {
+            let base = root.path().join(format!("srv{round}/ost"));
+            let targets: Vec<(ProcessDir, ProcessSpec)> = (0..TARGETS)
+                .map(|index| {
+                    let dir = process(root.path(), &format!("p{round}-{index}"));
+                    let spec = object(&base.join(index.to_string()), index);
+                    claim(&dir, &spec).unwrap();
+                    (dir, spec)
+                })
+                .collect();
+            std::thread::scope(|scope| {
+                let erasing: Vec<_> =
+                    targets.iter().map(|(dir, spec)| scope.spawn(|| erase(dir, spec))).collect();
+                for erased in erasing {
+                    erased.join().unwrap().unwrap();
+                }
+            });
+            assert!(!base.parent().unwrap().exists(), "round {round}");
+        }
     }
 
     #[test]
