@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lustre_metadata::{Config, Target, TargetError};
+use lustre_model::attr::Owner;
 use lustre_model::control::ProcessSpec;
 use lustre_wire::{Identity, WireError, server};
 use rustix::fs::{FlockOperation, flock};
@@ -125,7 +126,9 @@ pub fn run(dir: &ProcessDir) -> Result<(), MetadataTargetError> {
             dir.creates(&own)?;
         }
     }
-    let config = Config { fs_name: target.fs_name.clone(), default_layout, lease_ms: LEASE_MS };
+    let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+    let fs_name = target.fs_name.clone();
+    let config = Config { fs_name, default_layout, lease_ms: LEASE_MS, owner: Owner { uid, gid } };
     // One thread may wait for the disk while it drives the target; another must look after the sockets.
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = cores.max(THREADS_MIN);

@@ -37,7 +37,7 @@ mod xattr;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use lustre_model::attr::Timestamp;
+use lustre_model::attr::{Owner, Timestamp};
 use lustre_model::fid::Fid;
 use lustre_model::id::{ClientId, FsName};
 use lustre_model::layout::{LayoutTemplate, OstIndex, Stripe};
@@ -66,6 +66,9 @@ pub struct Config {
     pub default_layout: LayoutTemplate,
     /// How long a session lives without a sign of its client.
     pub lease_ms: u32,
+    /// Whose the root is, directories of links, and what an import brings without an owner. Root's where the target runs as
+    /// root; elsewhere nobody but its own user could ever change them.
+    pub owner: Owner,
 }
 
 /// A point in time: the wall clock for timestamps, a clock that never jumps for timeouts.

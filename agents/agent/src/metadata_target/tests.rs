@@ -140,7 +140,12 @@ fn opened(path: &Path, identity: Identity, listener: TcpListener) -> Opened {
     let component =
         ComponentTemplate { end: END_OF_FILE, stripe_size: STRIPE_SIZE_DEFAULT, stripe_count, pool: None };
     let default_layout = LayoutTemplate { components: vec![component] };
-    let config = Config { fs_name: "scratch".parse().unwrap(), default_layout, lease_ms: 10_000 };
+    let config = Config {
+        fs_name: "scratch".parse().unwrap(),
+        default_layout,
+        lease_ms: 10_000,
+        owner: Owner { uid: 0, gid: 0 },
+    };
     Opened { config, path: path.to_owned(), identity, listener }
 }
 

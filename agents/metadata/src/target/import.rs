@@ -5,7 +5,6 @@
 
 use std::collections::BTreeMap;
 
-use lustre_model::attr::Owner;
 use lustre_model::fault::Fault;
 use lustre_model::fid::Fid;
 use lustre_model::hsm::{ImportEntry, ImportRefusal, LinkId, LinkState, RefusalReason};
@@ -265,7 +264,7 @@ impl Target {
         self.claim(caller, parent, Claim::Change)?;
         let mut directory = self.directory(parent)?;
         let fid = self.new_fid();
-        let mut inode = blank_inode(0o755, Owner { uid: 0, gid: 0 }, entry.last_modified);
+        let mut inode = blank_inode(0o755, self.config.owner, entry.last_modified);
         inode.ctime = self.now.wall;
         inode.unidentified = true;
         inode.body =

@@ -76,8 +76,7 @@ impl Target {
     }
 
     fn make_file_system(&mut self, name_key: Vec<u8>, name: &str) -> Result<(), TargetError> {
-        let owner = lustre_model::attr::Owner { uid: 0, gid: 0 };
-        let mut root = super::names::blank_inode(0o755, owner, self.now.wall);
+        let mut root = super::names::blank_inode(0o755, self.config.owner, self.now.wall);
         root.kind = lustre_model::attr::FileKind::Directory;
         root.link_count = 2;
         root.body = crate::inode::Body::Directory(crate::inode::Directory { default: None, entries: 0 });

@@ -5,7 +5,6 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use lustre_model::attr::Owner;
 use lustre_model::fault::Fault;
 use lustre_model::fid::Fid;
 use lustre_model::hsm::{FailedExport, ImportRefusal, Link, LinkId, LinkState, LinkStatus, RefusalReason};
@@ -168,7 +167,7 @@ impl Target {
         self.claim(caller, parent, Claim::Change)?;
         let mut directory = self.directory(parent)?;
         let fid = self.new_fid();
-        let mut inode = blank_inode(0o755, Owner { uid: 0, gid: 0 }, self.now.wall);
+        let mut inode = blank_inode(0o755, self.config.owner, self.now.wall);
         inode.kind = lustre_model::attr::FileKind::Directory;
         inode.link_count = 2;
         let default = directory.directory().and_then(|directory| directory.default.clone());

@@ -27,6 +27,9 @@ use lustre_model::object::ObjectStat;
 /// How long a session lives without a word.
 pub const LEASE_MS: u32 = 10_000;
 
+/// Who runs the target.
+pub const OWNER: Owner = Owner { uid: 7, gid: 8 };
+
 /// A store that can lose its newest batches.
 #[derive(Clone, Default)]
 pub struct CrashStore(Arc<Mutex<Stored>>);
@@ -142,8 +145,12 @@ impl Cluster {
     }
 
     fn open(&mut self) {
-        let config =
-            Config { fs_name: "scratch".parse().unwrap(), default_layout: striped(2), lease_ms: LEASE_MS };
+        let config = Config {
+            fs_name: "scratch".parse().unwrap(),
+            default_layout: striped(2),
+            lease_ms: LEASE_MS,
+            owner: OWNER,
+        };
         let target = Target::open(config, Box::new(self.store.clone()), Box::new(self.log.clone()), self.now);
         self.target = Some(target.unwrap());
         self.commit();

@@ -12,7 +12,7 @@ use lustre_model::metadata::{
     ByteRange, LeaseKind, NewInode, OpenId, OpenMode, RemoveKind, Reply, Request, WriteUpdate, XattrMode,
 };
 
-use crate::cluster::{Cluster, LEASE_MS, close, entry, opened, striped};
+use crate::cluster::{Cluster, LEASE_MS, OWNER, close, entry, opened, striped};
 use lustre_metadata::Work;
 
 fn resize(size: u64) -> AttrChange {
@@ -36,6 +36,13 @@ fn an_unlinked_file_lives_until_its_last_close_and_then_its_objects_go() {
     cluster.ask(1, close(fid, other, None)).unwrap();
     assert_eq!(cluster.ask(1, Request::GetAttr { fid }), Err(Fault::Stale));
     assert!(cluster.objects.is_empty());
+}
+
+#[test]
+fn the_root_belongs_to_who_runs_the_target() {
+    let mut cluster = Cluster::new(1, 1);
+    let root = cluster.attr(0, Fid::ROOT);
+    assert_eq!((root.uid, root.gid, root.mode), (OWNER.uid, OWNER.gid, 0o755));
 }
 
 #[test]

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::cluster::{Cluster, entry, opened};
+use crate::cluster::{Cluster, OWNER, entry, opened};
 use lustre_metadata::{ConnectionId, Input, RequestToken, Rights};
 use lustre_model::attr::{AttrChange, FileKind, Timestamp};
 use lustre_model::fault::Fault;
@@ -340,8 +340,8 @@ fn no_owner_is_shown_before_it_is_known() {
     let f = entries.iter().find(|entry| entry.name == b"f").unwrap().entry.attr;
     assert_eq!(
         (f.mode, f.uid, f.gid, f.mtime.seconds),
-        (0o755, 0, 0, 1000),
-        "what FSx gives objects without metadata"
+        (0o755, OWNER.uid, OWNER.gid, 1000),
+        "mode 755 and the target's own user, which is root as with FSx where it runs as root"
     );
 }
 

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use lustre_metadata::log::MemoryLog;
 use lustre_metadata::store::MemoryStore;
 use lustre_metadata::{Config, ConnectionId, Input, Moment, Output, RequestToken, Rights, Target, Work};
-use lustre_model::attr::Timestamp;
+use lustre_model::attr::{Owner, Timestamp};
 use lustre_model::fault::Fault;
 use lustre_model::id::ClientId;
 use lustre_model::layout::{
@@ -76,7 +76,12 @@ impl Cluster {
                 component(END_OF_FILE, StripeCount::All),
             ],
         };
-        let config = Config { fs_name: "demo".parse().unwrap(), default_layout, lease_ms: LEASE_MS };
+        let config = Config {
+            fs_name: "demo".parse().unwrap(),
+            default_layout,
+            lease_ms: LEASE_MS,
+            owner: Owner { uid: 0, gid: 0 },
+        };
         let (inputs, receiver) = channel();
         let service = Arc::new(MetadataService { inputs: inputs.clone(), desk: Arc::default() });
         let desk = Arc::clone(&service.desk);
