@@ -5,7 +5,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use lustre_model::control::{self, AgentSettings};
@@ -158,6 +158,7 @@ async fn serve(dir: &Path, program: PathBuf, repository: RepositoryProbe) -> Res
     let listener = TcpListener::bind(&address)
         .await
         .map_err(|source| DaemonError::Listen { address: address.clone(), source })?;
+    let listener = keep_listening(listener)?;
     let supervisor = Arc::new(Supervisor::open(dir.join("processes"), program)?);
     supervisor.finish_removals().await;
     let stop = CancellationToken::new();
@@ -176,6 +177,15 @@ async fn serve(dir: &Path, program: PathBuf, repository: RepositoryProbe) -> Res
     durable::remove(&dir.join("agent.pid"))?;
     info!("the agent ends");
     Ok(())
+}
+
+/// Keeps an address taken until this process has ended: who waits for the agent to go sees that by its address.
+fn keep_listening(listener: TcpListener) -> Result<TcpListener, DaemonError> {
+    static UNTIL_EXIT: OnceLock<std::net::TcpListener> = OnceLock::new();
+    let listener = listener.into_std()?;
+    // A process runs one agent.
+    drop(UNTIL_EXIT.set(listener.try_clone()?));
+    Ok(TcpListener::from_std(listener)?)
 }
 
 /// Starts the agent of a folder in the background, and returns when it listens. One that differs in program, settings or
