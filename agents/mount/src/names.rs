@@ -84,24 +84,22 @@ impl Core {
         let ticket = self.session.ticket();
         let answer = self.call(&Request::Lookup { parent, name: name.to_vec() }).await;
         let heard = self.hear(ticket);
-        match answer {
+        let (seen, fid, parent_lease) = match answer {
             Ok(Reply::Entry { entry, parent_lease, .. }) => {
-                let seen = self.see(heard, &entry);
-                let kept = directory.state().saw_name(heard, parent_lease, (name, entry.attr.fid));
-                Ok(Looked::Found(Seen { name_valid: self.name_valid_if(kept, parent), ..seen }))
+                (self.see(heard, &entry), entry.attr.fid, parent_lease)
             }
             Ok(Reply::Opened { view, parent_lease, .. }) => {
-                let seen = self.see_view(heard, &view);
-                let kept = directory.state().saw_name(heard, parent_lease, (name, view.entry.attr.fid));
-                Ok(Looked::Found(Seen { name_valid: self.name_valid_if(kept, parent), ..seen }))
+                (self.see_view(heard, &view), view.entry.attr.fid, parent_lease)
             }
-            Ok(_) => Err(Fault::Io),
+            Ok(_) => return Err(Fault::Io),
             Err(Fault::NotFound) => {
                 let kept = directory.state().missed_name(heard, name);
-                Ok(Looked::Absent(self.name_valid_if(kept, parent)))
+                return Ok(Looked::Absent(self.name_valid_if(kept, parent)));
             }
-            Err(fault) => Err(fault),
-        }
+            Err(fault) => return Err(fault),
+        };
+        let kept = directory.state().saw_name(heard, parent_lease, (name, fid));
+        Ok(Looked::Found(Seen { name_valid: self.name_valid_if(kept, parent), ..seen }))
     }
 
     /// Carries out a request that gives `name` in `parent` a meaning: `Create` or `Link`.

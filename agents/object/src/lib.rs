@@ -27,4 +27,4 @@ pub use disk::{Disk, DiskFile};
 pub use error::{Refusal, StoreError};
 pub use geometry::{BLOCK, CHUNK, OBJECT_SIZE_MAX};
 pub use name::{FileName, Folder};
-pub use store::{ObjectStore, Options, Space};
+pub use store::{Behind, ObjectStore, Options, Space};

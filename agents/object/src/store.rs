@@ -65,6 +65,16 @@ pub struct Space {
     pub objects: u64,
 }
 
+/// How much of an object was written and not synced.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Behind {
+    /// It may wait.
+    Little,
+    /// So much, said once, that it should be synced beside further writes: who waits for the whole of it in the end then waits
+    /// for little, and the disk is busy while bytes still come.
+    Much,
+}
+
 /// Objects in a folder.
 pub struct ObjectStore<D: Disk> {
     disk: D,
@@ -142,30 +152,30 @@ impl<D: Disk> ObjectStore<D> {
     }
 
     /// Writes bytes at `offset`; the object comes into being and grows as needed.
-    pub fn write(&self, id: ObjectId, offset: u64, data: &[u8], now: Timestamp) -> Result<(), StoreError> {
+    pub fn write(
+        &self,
+        id: ObjectId,
+        offset: u64,
+        data: &[u8],
+        now: Timestamp,
+    ) -> Result<Behind, StoreError> {
         let end = ends_within(offset, data.len() as u64)?;
         if data.is_empty() {
-            return Ok(());
+            return Ok(Behind::Little);
         }
         let object = self.cache.get(id);
         let prepared = self.prepare(&object, offset, data);
-        let first = self.try_write(&object, (offset, end), (data, &prepared), now);
-        object.behind.fetch_add(data.len() as u64, Ordering::Relaxed);
-        match first {
+        match self.try_write(&object, (offset, end), (data, &prepared), now) {
             Err(error) if error.refusal() == Refusal::NoSpace => {
                 // Space of older versions and of removed names is given back by a checkpoint.
                 self.checkpoint()?;
-                self.try_write(&object, (offset, end), (data, &prepared), now)
+                self.try_write(&object, (offset, end), (data, &prepared), now)?;
             }
-            first => first,
+            first => first?,
         }
-    }
-
-    /// Says, once, that so much of an object was written since the last time that it should be synced beside further writes:
-    /// who waits for the whole of it in the end then waits for little, and the disk is busy while bytes still come.
-    pub fn is_behind(&self, id: ObjectId) -> bool {
-        let behind = &self.cache.get(id).behind;
-        behind.load(Ordering::Relaxed) >= BEHIND_MAX && behind.swap(0, Ordering::Relaxed) >= BEHIND_MAX
+        let behind = object.behind.fetch_add(data.len() as u64, Ordering::Relaxed) + data.len() as u64;
+        let is_much = behind >= BEHIND_MAX && object.behind.swap(0, Ordering::Relaxed) >= BEHIND_MAX;
+        Ok(if is_much { Behind::Much } else { Behind::Little })
     }
 
     /// Sets the size. Bytes behind it are gone, and are zeros when the object grows again.

@@ -77,8 +77,14 @@ impl HostDisk {
         }
     }
 
+    /// Opens a file so that reading it changes nothing on the disk, where the file is ours.
     fn open_with(&self, name: FileName, flags: OFlags) -> Result<HostFile, Errno> {
-        let descriptor = rustix::fs::openat(self.folder(name.folder()), name.base(), flags, FILE_MODE)?;
+        let folder = self.folder(name.folder());
+        let open = |flags| rustix::fs::openat(folder, name.base(), flags, FILE_MODE);
+        let descriptor = match open(flags | OFlags::NOATIME) {
+            Err(Errno::PERM) => open(flags)?,
+            opened => opened?,
+        };
         Ok(HostFile { root: Arc::clone(&self.path), name, descriptor })
     }
 

@@ -13,7 +13,7 @@ use lustre_model::attr::Timestamp;
 use lustre_model::fault::Fault;
 use lustre_model::layout::ObjectId;
 use lustre_model::object::{Reply, Request, TRANSFER_MAX};
-use lustre_object::{Disk, ObjectStore, StoreError};
+use lustre_object::{Behind, Disk, ObjectStore, StoreError};
 use lustre_wire::server::{Peer, Responder, Service};
 use lustre_wire::{Object, Role};
 use tracing::{debug, error, info};
@@ -29,6 +29,20 @@ pub(super) struct ObjectService<D: Disk> {
     pool: Arc<Pool>,
     reaper: Arc<Reaper>,
     sessions: RwLock<HashMap<u64, Session>>,
+}
+
+/// What came of a request.
+struct Outcome {
+    reply: Reply,
+    bytes: Bytes,
+    /// The object that should be synced beside further writes.
+    behind: Option<ObjectId>,
+}
+
+impl From<Reply> for Outcome {
+    fn from(reply: Reply) -> Self {
+        Self { reply, bytes: Bytes::new(), behind: None }
+    }
 }
 
 /// What jobs on other threads share.
@@ -121,25 +135,14 @@ impl<D: Disk> Service<Object> for ObjectService<D> {
             | Request::Space => Kind::Move,
             Request::Destroy { objects } => return self.destroy(objects.clone(), responder),
         };
-        let written = match &request {
-            Request::Write { object, .. } => Some(*object),
-            Request::Connect { .. }
-            | Request::Read { .. }
-            | Request::Truncate { .. }
-            | Request::Punch { .. }
-            | Request::Sync { .. }
-            | Request::Fence { .. }
-            | Request::Destroy { .. }
-            | Request::Stat { .. }
-            | Request::Space => None,
-        };
         let (core, pool) = (Arc::clone(&self.core), Arc::clone(&self.pool));
         self.pool.give(kind, move || {
-            match core.act(session, request, bulk) {
-                Ok((reply, bytes)) => responder.send(Ok(reply), bytes),
-                Err(fault) => responder.send(Err(fault), Bytes::new()),
-            }
-            if let Some(object) = written.filter(|object| core.store.is_behind(*object)) {
+            let (answer, bytes, behind) = match core.act(session, request, bulk) {
+                Ok(Outcome { reply, bytes, behind }) => (Ok(reply), bytes, behind),
+                Err(fault) => (Err(fault), Bytes::new(), None),
+            };
+            responder.send(answer, bytes);
+            if let Some(object) = behind {
                 pool.give(Kind::Sync, move || core.sync_early(object));
             }
         });
@@ -147,9 +150,9 @@ impl<D: Disk> Service<Object> for ObjectService<D> {
 }
 
 impl<D: Disk> Core<D> {
-    fn act(&self, session: Session, request: Request, bulk: Bytes) -> Result<(Reply, Bytes), Fault> {
+    fn act(&self, session: Session, request: Request, bulk: Bytes) -> Result<Outcome, Fault> {
         let store = &self.store;
-        let done = |()| (Reply::Done, Bytes::new());
+        let done = |()| Outcome::from(Reply::Done);
         match request {
             // Both are served before anything else.
             Request::Connect { .. } | Request::Destroy { .. } => Ok(done(())),
@@ -159,14 +162,17 @@ impl<D: Disk> Core<D> {
                 self.fences.check(session)?;
                 let bytes =
                     store.read(object, offset, length).map_err(|error| fault("read", object, &error))?;
-                Ok((Reply::Read, bytes))
+                Ok(Outcome { bytes, ..Reply::Read.into() })
             }
             Request::Write { object, offset } => {
                 within_transfer(bulk.len() as u64)?;
                 let _passage = self.fences.pass(session)?;
                 let written = store.write(object, offset, &bulk, now());
-                written.map_err(|error| fault("write", object, &error))?;
-                Ok((Reply::Written, Bytes::new()))
+                let behind = match written.map_err(|error| fault("write", object, &error))? {
+                    Behind::Much => Some(object),
+                    Behind::Little => None,
+                };
+                Ok(Outcome { behind, ..Reply::Written.into() })
             }
             Request::Truncate { object, size } => {
                 let _passage = self.fences.pass(session)?;
@@ -188,12 +194,12 @@ impl<D: Disk> Core<D> {
                 self.fences.check(session)?;
                 let stat = |object: &ObjectId| store.stat(*object).map_err(|e| fault("stat", *object, &e));
                 let stats = objects.iter().map(stat).collect::<Result<_, Fault>>()?;
-                Ok((Reply::Stats { stats }, Bytes::new()))
+                Ok(Reply::Stats { stats }.into())
             }
             Request::Space => {
                 let space = store.space().map_err(|error| fault_of("space", &error))?;
                 let (capacity, used, objects) = (space.capacity, space.used, space.objects);
-                Ok((Reply::Space { capacity, used, objects }, Bytes::new()))
+                Ok(Reply::Space { capacity, used, objects }.into())
             }
         }
     }

@@ -26,7 +26,7 @@ fn a_full_target_refuses_at_write_and_never_exceeds_its_capacity() {
         let mut written = 0;
         let refused = loop {
             match store.write(object(1), written, &noise(CHUNK), NOW) {
-                Ok(()) => written += CHUNK,
+                Ok(_) => written += CHUNK,
                 Err(error) => break error,
             }
             assert!(disk.stored() <= capacity && written < 2 * capacity);
@@ -63,7 +63,7 @@ fn a_full_disk_refuses_at_write_and_keeps_what_was_there() {
         let mut size = 3 * CHUNK;
         let refused = loop {
             match store.write(object(1), size, &noise(9000), NOW) {
-                Ok(()) => size += 9000,
+                Ok(_) => size += 9000,
                 Err(error) => break error,
             }
         };

@@ -391,7 +391,9 @@ fn versions_written_during_a_sync_take_nothing_from_what_it_made_durable() {
             write(1);
             let (late, during) = (Arc::clone(&store), 2..2 + writes);
             disk.after_sync(move || {
-                during.for_each(|number| late.write(id(0), 0, &content(3000, number + 1), NOW).unwrap());
+                during.for_each(|number| {
+                    late.write(id(0), 0, &content(3000, number + 1), NOW).unwrap();
+                });
             });
             store.sync(&[id(0)]).unwrap();
             disk.lose_power(seed, Tearing::WholePages);
