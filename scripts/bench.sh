@@ -10,8 +10,7 @@ case "$tools" in /*) export PASSTHROUGH_HP="$tools/passthrough_hp" ;; esac
 
 if [ ! -x "$PASSTHROUGH_HP" ]; then
     # passthrough_hp is an example in Debian's fuse3 source package; no binary package has it.
-    scripts/setup.sh --yes g++=g++ pkg-config=pkg-config dpkg-source=dpkg-dev
-    [ -e /usr/include/fuse3/fuse.h ] || apt-get install -y --no-install-recommends libfuse3-dev
+    scripts/setup.sh --yes g++=g++ dpkg-source=dpkg-dev
     build=$(mktemp -d)
     trap 'rm -rf "$build"' EXIT
     mkdir -p "$build/lists/partial"
@@ -19,9 +18,16 @@ if [ ! -x "$PASSTHROUGH_HP" ]; then
     options=(-o "Dir::Etc::sourcelist=$build/src.sources" -o Dir::Etc::sourceparts=- -o "Dir::State::Lists=$build/lists"
         -o APT::Sandbox::User=root)
     (cd "$build" && apt-get "${options[@]}" update -qq && apt-get "${options[@]}" source -qq fuse3)
-    # shellcheck disable=SC2046
-    g++ -O2 -std=c++17 -DHAVE_UTIMENSAT -DHAVE_POSIX_FALLOCATE "$build"/fuse3-*/example/passthrough_hp.cc \
-        $(pkg-config fuse3 --cflags --libs) -o "$PASSTHROUGH_HP"
+    # Headers and a library to link with, only unpacked: nothing is installed for a program that we run once.
+    (cd "$build" && apt-get -o APT::Sandbox::User=root download -qq libfuse3-dev && dpkg -x libfuse3-dev_*.deb root)
+    library=$(find /lib /usr/lib -name 'libfuse3.so.3*' | head -n 1)
+    if [ -z "$library" ]; then
+        (cd "$build" && apt-get -o APT::Sandbox::User=root download -qq libfuse3-3 && dpkg -x libfuse3-3_*.deb root)
+        library=$(find "$build/root" -name 'libfuse3.so.3.*' | head -n 1)
+        cp "$library" "$tools/libfuse3.so.3"
+    fi
+    g++ -O2 -std=c++17 -D_FILE_OFFSET_BITS=64 -DHAVE_UTIMENSAT -DHAVE_POSIX_FALLOCATE -I"$build/root/usr/include/fuse3" \
+        "$build"/fuse3-*/example/passthrough_hp.cc "$library" -pthread -ldl "-Wl,-rpath,$(cd "$tools" && pwd)" -o "$PASSTHROUGH_HP"
 fi
 
 cargo bench --bench figures
