@@ -9,9 +9,12 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+pub use tools::{CompletionFlags, ManFlags, SchemaFlags, UnlockFlags};
 pub use variable::{Variable, VariableFlags};
 
 mod dashes;
+pub mod state;
+mod tools;
 mod variable;
 
 /// Most steps that run at once unless `-parallelism` says otherwise, as Terraform's.
@@ -50,13 +53,21 @@ pub enum Command {
     Show(ShowFlags),
     /// Show the outputs of the last apply.
     Output(OutputFlags),
-    /// Look into the state.
+    /// Look into the state, or change what it records.
     #[command(subcommand)]
-    State(StateCommand),
+    State(state::StateCommand),
+    /// Give back a lock on the state that nobody holds any more.
+    ForceUnlock(UnlockFlags),
+    /// Show which blocks and attributes there are.
+    Schema(SchemaFlags),
     /// Show how targets, processes, links and mounts are now.
     Status(StatusFlags),
     /// What lfs does, on a mounted file system.
     Fs(crate::command::fs::FsArgs),
+    /// Print what a shell needs to complete commands and flags.
+    Completion(CompletionFlags),
+    /// Write manual pages into a folder.
+    Man(ManFlags),
     /// Show the version.
     Version(VersionFlags),
 }
@@ -190,24 +201,6 @@ pub struct OutputFlags {
     /// Print a string, number or bool as it is, without quotes or newline.
     #[arg(long, requires = "name", conflicts_with = "json")]
     pub raw: bool,
-}
-
-/// What may be asked of the state.
-#[derive(Debug, Subcommand)]
-pub enum StateCommand {
-    /// List the addresses in the state.
-    List {
-        /// Only these, or what lies below them.
-        addresses: Vec<String>,
-    },
-    /// Show one resource.
-    Show {
-        /// Its address.
-        address: String,
-        /// How to print.
-        #[command(flatten)]
-        view: ViewFlags,
-    },
 }
 
 /// Flags of `status`.

@@ -5,18 +5,22 @@
 
 use std::process::ExitCode;
 
-use crate::cli::{Cli, Command, StateCommand};
+use crate::cli::state::StateCommand;
+use crate::cli::{Cli, Command};
 use crate::exit::{Failure, Success};
 use crate::terminal::Terminal;
 use crate::view;
 use crate::view::stream::Stream;
 
 mod apply;
+mod completion;
+mod force_unlock;
 pub mod fs;
 mod interrupt;
 mod output;
 mod plan;
 mod recorded;
+mod schema;
 mod show;
 mod spec;
 mod state;
@@ -75,10 +79,14 @@ fn shape(command: &Command) -> (Shape, bool) {
         Command::Destroy(flags) => (stream(flags.view.json), flags.view.no_color),
         Command::Show(flags) => (Shape::Words, flags.view.no_color),
         Command::Output(flags) => (Shape::Words, flags.view.no_color),
-        Command::State(StateCommand::List { .. }) => (Shape::Words, false),
         Command::State(StateCommand::Show { view, .. }) => (Shape::Words, view.no_color),
+        Command::Schema(flags) => (Shape::Words, flags.view.no_color),
         Command::Status(flags) => (Shape::Words, flags.view.no_color),
-        Command::Fs(_) => (Shape::Words, false),
+        Command::State(_)
+        | Command::ForceUnlock(_)
+        | Command::Completion(_)
+        | Command::Man(_)
+        | Command::Fs(_) => (Shape::Words, false),
         Command::Version(flags) => (Shape::Words, flags.view.no_color),
     }
 }
@@ -96,8 +104,11 @@ fn dispatch(command: Command, terminal: Terminal) -> Result<Success, Failure> {
         Command::Destroy(flags) => apply::destroy(&flags, terminal),
         Command::Show(flags) => show::run(&flags, terminal),
         Command::Output(flags) => output::run(&flags, terminal),
-        Command::State(StateCommand::List { addresses }) => state::list(&addresses, terminal),
-        Command::State(StateCommand::Show { address, view }) => state::show(&address, view.json, terminal),
+        Command::State(command) => state::run(&command, terminal),
+        Command::ForceUnlock(flags) => force_unlock::run(&flags, terminal),
+        Command::Schema(flags) => schema::run(&flags, terminal),
+        Command::Completion(flags) => completion::run(&flags, terminal),
+        Command::Man(flags) => completion::man(&flags, terminal),
         Command::Status(flags) => status::run(&flags, terminal),
         Command::Fs(args) => Ok(fs::run(args, terminal).map(|()| Success::Done)?),
         Command::Version(flags) => version::run(&flags, terminal),

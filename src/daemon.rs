@@ -14,6 +14,7 @@ use lustre_agent::daemon::Started;
 use tracing_subscriber::EnvFilter;
 
 use self::repository_probe::repository_probe;
+use crate::exit::chain;
 
 mod mount;
 mod mover;
@@ -133,16 +134,4 @@ fn log_to_stderr() {
         .with_writer(std::io::stderr)
         .with_ansi(std::io::stderr().is_terminal())
         .init();
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(source) = cause {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        cause = source.source();
-    }
-    text
 }

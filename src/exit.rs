@@ -191,7 +191,7 @@ impl Failure {
             Self::Stale(_) | Self::Apply(ApplyError::Stale { .. } | ApplyError::Foreign) => "plan again",
             Self::Apply(ApplyError::Journal { .. }) => "make room or repair the disk, then apply again",
             Self::Lock(LockError::Held { .. } | LockError::HeldByUnnamed) => {
-                "wait for it, or say -lock-timeout=5m to wait here"
+                "wait for it, or say -lock-timeout=5m to wait here; the lock ends with the process that holds it"
             }
             Self::PlanFile { .. } => "make it with `lustre plan -out=FILE`",
             Self::NoOutput { .. } => "`lustre output` lists them; an output exists once it was applied",
@@ -210,6 +210,18 @@ impl Failure {
         };
         Some(hint.to_owned())
     }
+}
+
+/// Returns an error with its causes, in one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(source) = cause {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        cause = source.source();
+    }
+    text
 }
 
 fn steps_failed(failed: usize, skipped: usize) -> String {

@@ -8,6 +8,7 @@ pub mod diagnostic;
 pub mod failure;
 pub mod fs;
 pub mod plan;
+pub mod schema;
 pub mod status;
 pub mod stream;
 pub mod styled;

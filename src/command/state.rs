@@ -1,16 +1,37 @@
-//! `lustre state list|show`: what the state records.
+//! `lustre state …`: what the state records, and changes of it that touch no host.
+//!
+//! Invariant: whatever changes a state holds its lock, and leaves the state as it was in `<state>.backup` first.
+
+use std::path::PathBuf;
 
 use lustre_model::address::Address;
 use lustre_plan::render::Styled;
 
-use super::{recorded, spec};
+use super::recorded::{self, Recorded};
+use super::spec;
+use crate::cli::state::StateCommand;
 use crate::exit::{Failure, Success};
 use crate::terminal::Terminal;
 use crate::view::{styled, values};
 
+mod rename;
+mod transfer;
+
+/// Carries out a command on the state.
+pub fn run(command: &StateCommand, terminal: Terminal) -> Result<Success, Failure> {
+    match command {
+        StateCommand::List { addresses } => list(addresses, terminal),
+        StateCommand::Show { address, view } => show(address, view.json, terminal),
+        StateCommand::Mv(flags) => rename::run(flags, terminal),
+        StateCommand::Rm(flags) => rename::forget(flags, terminal),
+        StateCommand::Pull => transfer::pull(terminal),
+        StateCommand::Push(flags) => transfer::push(flags, terminal),
+    }
+}
+
 /// Prints the addresses, or those that these cover.
-pub fn list(wanted: &[String], terminal: Terminal) -> Result<Success, Failure> {
-    let wanted = wanted.iter().map(|text| parse(text)).collect::<Result<Vec<Address>, Failure>>()?;
+fn list(wanted: &[String], terminal: Terminal) -> Result<Success, Failure> {
+    let wanted = parse_all(wanted)?;
     let recorded = recorded::read(spec::state_path()?)?;
     for address in recorded.world.objects.keys() {
         if wanted.is_empty() || wanted.iter().any(|wanted| wanted.covers(address)) {
@@ -21,7 +42,7 @@ pub fn list(wanted: &[String], terminal: Terminal) -> Result<Success, Failure> {
 }
 
 /// Prints one object.
-pub fn show(wanted: &str, json: bool, terminal: Terminal) -> Result<Success, Failure> {
+fn show(wanted: &str, json: bool, terminal: Terminal) -> Result<Success, Failure> {
     let address = parse(wanted)?;
     let recorded = recorded::read(spec::state_path()?)?;
     let missing = || Failure::NoObject { address: wanted.to_owned() };
@@ -36,9 +57,22 @@ pub fn show(wanted: &str, json: bool, terminal: Terminal) -> Result<Success, Fai
     Ok(Success::Done)
 }
 
+fn parse_all(texts: &[String]) -> Result<Vec<Address>, Failure> {
+    texts.iter().map(|text| parse(text)).collect()
+}
+
 fn parse(text: &str) -> Result<Address, Failure> {
     text.parse().map_err(|source: lustre_model::address::AddressError| Failure::Said {
         cause: source.to_string(),
         hint: Some("`lustre state list` lists the addresses".to_owned()),
     })
+}
+
+/// Keeps a copy of a state beside it, in the form that `state push` takes, and returns where.
+fn back_up(recorded: &Recorded) -> Result<PathBuf, Failure> {
+    let mut name = recorded.path.as_os_str().to_owned();
+    name.push(".backup");
+    let path = PathBuf::from(name);
+    lustre_store::save(&lustre_store::Folder, &path, &recorded.world, recorded.token)?;
+    Ok(path)
 }

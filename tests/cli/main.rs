@@ -3,6 +3,7 @@
 //! No agent, no mount, no network; those are the stories'.
 //! Invariant: a test sees only its own folder and an environment without `LUSTRE_*`.
 
+mod about;
 mod bad_input;
 mod crash;
 mod folder;
@@ -11,5 +12,6 @@ mod json;
 mod locks;
 mod outputs;
 mod saved_plans;
+mod state_changes;
 mod values;
 mod variables;

@@ -27,7 +27,7 @@ mod steps;
 
 pub use build::{Options, SpecText, plan};
 pub use resolve::{Resolver, resolve};
-pub use spec::parse_size;
+pub use spec::{AttributeOutline, BlockOutline, NestedOutline, outline, parse_size};
 
 /// The block types of resources, for `lustre_language::Program::load`.
 pub const KINDS: [&str; 6] = ["host", "cluster", "bucket", "data_repository_association", "mount", "value"];

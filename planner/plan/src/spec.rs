@@ -11,6 +11,7 @@ use lustre_model::address::Address;
 use lustre_model::diagnostic::{Diagnostic, Diagnostics};
 use lustre_model::resource::{Attributes, Kind};
 
+mod about;
 mod association;
 mod bucket;
 mod capacity;
@@ -18,11 +19,13 @@ mod cluster;
 mod host;
 mod layout;
 mod mount;
+mod outline;
 mod reader;
 mod value;
 
 pub use self::capacity::parse_size;
 pub use self::cluster::{Storage, TargetSize};
+pub use self::outline::{AttributeOutline, BlockOutline, NestedOutline, outline};
 pub use self::reader::Evaluation;
 use self::reader::Reader;
 
@@ -47,24 +50,25 @@ pub fn decode(
 ) -> Option<Spec> {
     let before = errors(found);
     let mut reader = Reader::new((address, kind.name()), (body, evaluation), decoded, found);
-    let mut storage = None;
-    let attributes = match kind {
-        Kind::Host => host::decode(&mut reader),
-        Kind::Cluster => {
-            let (attributes, read) = cluster::decode(&mut reader);
-            storage = read;
-            attributes
-        }
-        Kind::Bucket => bucket::decode(&mut reader),
-        Kind::DataRepositoryAssociation => association::decode(&mut reader),
-        Kind::Mount => mount::decode(&mut reader),
-        Kind::Value => value::decode(&mut reader),
-        Kind::Target => Attributes::new(),
-    };
+    let (attributes, storage) = read(kind, &mut reader);
     reader.finish();
     let lacks_storage = kind == Kind::Cluster && storage.is_none();
     let good = evaluation == Evaluation::Complete && errors(found) == before && !lacks_storage;
     good.then_some(Spec { attributes, storage })
+}
+
+/// Reads a body by its kind.
+fn read(kind: Kind, reader: &mut Reader<'_>) -> (Attributes, Option<Storage>) {
+    let attributes = match kind {
+        Kind::Host => host::decode(reader),
+        Kind::Cluster => return cluster::decode(reader),
+        Kind::Bucket => bucket::decode(reader),
+        Kind::DataRepositoryAssociation => association::decode(reader),
+        Kind::Mount => mount::decode(reader),
+        Kind::Value => value::decode(reader),
+        Kind::Target => Attributes::new(),
+    };
+    (attributes, None)
 }
 
 fn errors(found: &Diagnostics) -> usize {

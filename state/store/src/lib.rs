@@ -22,4 +22,5 @@ mod snapshot;
 pub use disk::{Disk, DiskFile, Folder};
 pub use error::{Damage, LockError, StoreError};
 pub use local::{LocalJournal, Recovered, Recovery, journal_path, open, read};
-pub use lock::{Holder, Lock, lock, newest_token};
+pub use lock::{Holder, Lock, holder, lock, newest_token};
+pub use snapshot::{Snapshot, decode, encode, save};

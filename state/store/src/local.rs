@@ -203,6 +203,24 @@ impl LocalJournal {
         Ok(())
     }
 
+    /// Puts another world in the place of this one; durable when it returns.
+    pub fn replace(&self, world: World) -> Result<(), StoreError> {
+        let mut inner = self.inner();
+        if inner.writer != Writer::Free {
+            return Err(StoreError::Poisoned);
+        }
+        if inner.file.is_some() {
+            // A journal that is left beside another world's snapshot could not be told from a damaged state.
+            self.fold(&mut inner)?;
+        }
+        let bytes = snapshot::encode(&world, self.lock.token())?;
+        snapshot::write(self.disk.as_ref(), &self.path, &bytes)?;
+        inner.snapshot_bytes = bytes.len();
+        inner.durable = world.serial;
+        inner.world = Arc::new(world);
+        Ok(())
+    }
+
     fn inner(&self) -> MutexGuard<'_, Inner> {
         // A panic elsewhere leaves `writer` as it was; a half-done write leaves it busy, which `commit` never does.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)

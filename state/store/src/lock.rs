@@ -107,6 +107,24 @@ pub fn newest_token(state: &Path) -> Result<u64, LockError> {
     }
 }
 
+/// Returns who holds the lock on a state at this moment; none when nobody does.
+pub fn holder(state: &Path) -> Result<Option<(u64, Holder)>, LockError> {
+    let io = |source| LockError::Io { source };
+    let file = match fs_err::File::open(lock_path(state)) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(source) => return Err(io(source)),
+    };
+    match flock(&file, FlockOperation::NonBlockingLockShared) {
+        Ok(()) => Ok(None),
+        Err(rustix::io::Errno::WOULDBLOCK) => {
+            let slot = newest(&file).map_err(io)?.ok_or(LockError::HeldByUnnamed)?;
+            Ok(Some((slot.token, slot.holder)))
+        }
+        Err(errno) => Err(io(errno.into())),
+    }
+}
+
 impl Lock {
     /// Returns the fencing token.
     pub fn token(&self) -> u64 {

@@ -131,6 +131,11 @@ pub fn write(disk: &dyn Disk, path: &Path, bytes: &[u8]) -> Result<(), StoreErro
     disk.sync_folder(path).map_err(io)
 }
 
+/// Keeps a world in a file of its own, as [`encode`] has it; durable when it returns.
+pub fn save(disk: &dyn Disk, path: &Path, world: &World, token: u64) -> Result<(), StoreError> {
+    write(disk, path, &encode(world, token)?)
+}
+
 /// Where a snapshot is written before it is put in place.
 pub fn beside(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();

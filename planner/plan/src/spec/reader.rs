@@ -13,6 +13,7 @@ use lustre_model::types::Type;
 use lustre_model::value::Value;
 
 use super::Decoded;
+use super::outline::{AttributeOutline, BlockOutline};
 
 /// Whether an attribute or block has to be there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +46,8 @@ pub struct Reader<'a> {
     blocks: BTreeSet<&'static str>,
     /// Names that are refused: a reason was given.
     refused: BTreeSet<&'static str>,
+    /// Present when nothing is read but what would be: what was asked for, and an empty block for every nested one.
+    sketch: Option<(BlockOutline, &'a Block)>,
 }
 
 impl<'a> Reader<'a> {
@@ -56,7 +59,24 @@ impl<'a> Reader<'a> {
         found: &'a mut Diagnostics,
     ) -> Self {
         let (names, blocks, refused) = (BTreeSet::new(), BTreeSet::new(), BTreeSet::new());
-        Self { address, what, body, evaluation, decoded, found, names, blocks, refused }
+        Self { address, what, body, evaluation, decoded, found, names, blocks, refused, sketch: None }
+    }
+
+    /// Notes from now on what is asked for; `block` is an empty one that stands for every nested block.
+    pub fn sketching(mut self, block: &'a Block) -> Self {
+        self.sketch = Some((BlockOutline::default(), block));
+        self
+    }
+
+    /// Returns what was asked for since [`Reader::sketching`].
+    pub fn sketched(self) -> BlockOutline {
+        self.sketch.map(|(outline, _)| outline).unwrap_or_default()
+    }
+
+    fn note(&mut self, name: &'static str, refine: impl FnOnce(&mut AttributeOutline)) {
+        if let Some((outline, _)) = &mut self.sketch {
+            refine(outline.attributes.entry(name).or_default());
+        }
     }
 
     /// Returns the address of the resource that the body belongs to.
@@ -67,6 +87,9 @@ impl<'a> Reader<'a> {
     /// Refuses an attribute or block of that name, with the reason.
     pub fn refuse(&mut self, name: &'static str, reason: &str) {
         self.refused.insert(name);
+        if let Some((outline, _)) = &mut self.sketch {
+            outline.refused.insert(name, reason.to_owned());
+        }
         let attribute = self.body.attributes.get(name).map(|attribute| attribute.name_span);
         let blocks = self.body.blocks.iter().filter(|block| block.kind == name).map(|block| block.span);
         for span in attribute.into_iter().chain(blocks).collect::<Vec<_>>() {
@@ -78,6 +101,7 @@ impl<'a> Reader<'a> {
     /// Returns an attribute that is there and not null, without converting it.
     pub fn attribute(&mut self, name: &'static str, need: Need) -> Option<&'a Attribute> {
         self.names.insert(name);
+        self.note(name, |attribute| attribute.required |= need == Need::Required);
         let attribute = self.body.attributes.get(name).filter(|attribute| !attribute.value.is_null());
         if attribute.is_none() && need == Need::Required {
             let span = self.body.attributes.get(name).map_or(self.body.span, |attribute| attribute.span);
@@ -89,6 +113,7 @@ impl<'a> Reader<'a> {
 
     /// Returns an attribute as a value of that type, perhaps unknown, with its place.
     pub fn typed(&mut self, name: &'static str, wanted: &Type, need: Need) -> Option<(Value, Span)> {
+        self.note(name, |attribute| attribute.kind = wanted.clone());
         let attribute = self.attribute(name, need)?;
         match attribute.value.convert(wanted) {
             Ok(value) => Some((value, attribute.span)),
@@ -108,6 +133,7 @@ impl<'a> Reader<'a> {
         need: Need,
         check: impl Fn(&str) -> Result<(), String>,
     ) -> Option<Value> {
+        self.note(name, |attribute| attribute.kind = Type::String);
         let (value, span) = self.typed(name, &Type::String, need)?;
         match value.as_str().map(check) {
             Some(Err(reason)) => self.invalid(name, &value, (&reason, span)),
@@ -118,6 +144,10 @@ impl<'a> Reader<'a> {
     /// Returns one of some words as a value, the first when nothing is given; others are refused with their reason.
     pub fn word(&mut self, name: &'static str, words: &[&str], refused: &[(&str, &str)]) -> Option<Value> {
         let default = words.first().copied().unwrap_or_default();
+        self.note(name, |attribute| {
+            attribute.kind = Type::String;
+            attribute.words = words.iter().map(|word| (*word).to_owned()).collect();
+        });
         if self.attribute(name, Need::Optional).is_none() {
             return Some(Value::from(default));
         }
@@ -142,6 +172,7 @@ impl<'a> Reader<'a> {
         need: Need,
         range: std::ops::RangeInclusive<i64>,
     ) -> Option<Value> {
+        self.note(name, |attribute| attribute.range = Some((*range.start(), *range.end())));
         let (value, span) = self.typed(name, &Type::Number, need)?;
         let Some(number) = value.as_number() else { return Some(value) };
         if number.to_i64().is_some_and(|number| range.contains(&number)) {
@@ -153,6 +184,7 @@ impl<'a> Reader<'a> {
 
     /// Returns a truth value, with a default.
     pub fn flag(&mut self, name: &'static str, default: bool) -> Option<Value> {
+        self.note(name, |attribute| attribute.kind = Type::Bool);
         if self.attribute(name, Need::Optional).is_none() {
             return Some(Value::from(default));
         }
@@ -161,6 +193,7 @@ impl<'a> Reader<'a> {
 
     /// Returns the resource that an attribute names: one object of that kind.
     pub fn reference(&mut self, name: &'static str, kind: Kind) -> Option<(Address, &'a Attributes)> {
+        self.note(name, |attribute| attribute.reference = Some(kind));
         let attribute = self.attribute(name, Need::Required)?;
         self.resource(name, kind, (&attribute.value, attribute.span))
     }
@@ -205,12 +238,19 @@ impl<'a> Reader<'a> {
     /// Returns all blocks of a name.
     pub fn blocks(&mut self, name: &'static str) -> Vec<&'a Block> {
         self.blocks.insert(name);
+        if let Some((outline, block)) = &mut self.sketch {
+            outline.blocks.entry(name).or_default();
+            return vec![*block];
+        }
         self.body.blocks.iter().filter(|block| block.kind == name).collect()
     }
 
     /// Returns the one block of a name.
     pub fn block(&mut self, name: &'static str, need: Need) -> Option<&'a Block> {
         let blocks = self.blocks(name);
+        if let Some((outline, _)) = &mut self.sketch {
+            outline.blocks.entry(name).or_default().required = need == Need::Required;
+        }
         if blocks.is_empty() && need == Need::Required {
             let summary = format!("a {} needs a `{name}` block", self.what);
             self.push(Diagnostic::error("E0803", summary).at(self.body.span));
@@ -227,14 +267,26 @@ impl<'a> Reader<'a> {
     /// Reads a nested body with its own names.
     pub fn nested<T>(&mut self, what: &str, block: &Block, read: impl FnOnce(&mut Reader<'_>) -> T) -> T {
         let evaluation = self.evaluation;
+        let empty = self.sketch.as_ref().map(|(_, empty)| *empty);
         let mut reader =
             Reader::new((self.address, what), (&block.body, evaluation), self.decoded, self.found);
+        if let Some(empty) = empty {
+            reader = reader.sketching(empty);
+        }
         for label in &block.labels {
             let summary = format!("a {what} has no label");
             reader.push(Diagnostic::error("E0802", summary).at(label.span));
         }
         let outcome = read(&mut reader);
-        reader.finish();
+        match empty {
+            Some(_) => {
+                let inside = reader.sketched();
+                if let Some((outline, _)) = &mut self.sketch {
+                    outline.nest(what, inside);
+                }
+            }
+            None => reader.finish(),
+        }
         outcome
     }
 

@@ -1,0 +1,87 @@
+//! `lustre state pull` and `push`: the state as a file, out and in.
+//!
+//! The file is a snapshot as the store keeps it, checksum included; `state/store/README.md` has its format.
+//! Invariant: a push never puts an older or a foreign state in place unless it was told to.
+
+use std::io::Read as _;
+
+use lustre_model::recorded::World;
+
+use super::back_up;
+use crate::cli::state::PushFlags;
+use crate::command::recorded;
+use crate::command::spec;
+use crate::exit::{Failure, Success};
+use crate::terminal::Terminal;
+
+/// Largest state that is taken.
+const STATE_BYTES_MAX: u64 = 4 << 30;
+
+/// Prints the state as it is stored.
+pub fn pull(terminal: Terminal) -> Result<Success, Failure> {
+    let recorded = recorded::read(spec::state_path()?)?;
+    if recorded.world.lineage.0.is_empty() {
+        terminal.tell("There is no state yet.");
+        return Ok(Success::Done);
+    }
+    let bytes = lustre_store::encode(&recorded.world, recorded.token)?;
+    terminal.say_raw(&String::from_utf8_lossy(&bytes));
+    Ok(Success::Done)
+}
+
+/// Puts a pulled state in the place of the recorded one.
+pub fn push(flags: &PushFlags, terminal: Terminal) -> Result<Success, Failure> {
+    let mut bytes = Vec::new();
+    if flags.file.as_os_str() == "-" {
+        std::io::stdin().lock().take(STATE_BYTES_MAX).read_to_end(&mut bytes)?;
+    } else {
+        fs_err::File::open(&flags.file)?.take(STATE_BYTES_MAX).read_to_end(&mut bytes)?;
+    }
+    let pushed = lustre_store::decode(&flags.file, &bytes)?.world;
+    let recorded = recorded::lock(spec::state_path()?, "state push", flags.lock.lock_timeout)?;
+    if *recorded.world == pushed {
+        terminal.tell("The state is that already.");
+        return Ok(Success::Done);
+    }
+    if !flags.force {
+        check(&recorded.world, &pushed)?;
+    }
+    let existed = !recorded.world.lineage.0.is_empty();
+    let backup = if existed { Some(back_up(&recorded)?) } else { None };
+    let journal = recorded.open("state push")?;
+    journal.replace(pushed)?;
+    if let Some(backup) = backup {
+        terminal.tell(&format!("The state as it was is in {}.", backup.display()));
+    }
+    Ok(Success::Done)
+}
+
+/// Refuses what would lose what is recorded.
+fn check(recorded: &World, pushed: &World) -> Result<(), Failure> {
+    let refused = |cause: String| Failure::Said {
+        cause,
+        hint: Some("pull again and change that, or say -force when this loss is wanted".to_owned()),
+    };
+    if recorded.lineage.0.is_empty() {
+        return Ok(());
+    }
+    if recorded.lineage != pushed.lineage {
+        return Err(refused(format!(
+            "the file is the state {}, and the recorded one is {}",
+            pushed.lineage, recorded.lineage
+        )));
+    }
+    if pushed.serial < recorded.serial {
+        return Err(refused(format!(
+            "the file has serial {}, and the recorded state has gone on to {}",
+            pushed.serial, recorded.serial
+        )));
+    }
+    if pushed.serial == recorded.serial {
+        return Err(refused(format!(
+            "the file differs from the recorded state, and both have serial {}",
+            pushed.serial
+        )));
+    }
+    Ok(())
+}
