@@ -1,9 +1,11 @@
-//! The present, as text for people and machines.
+//! The present, as text for people and machines, and as a number for the language.
 //!
 //! Not for measuring; durations come from monotonic clocks.
 //! Invariant: times are UTC in RFC 3339, to the second or finer.
 
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use lustre_language::Moment;
 
 /// Returns the present: `2026-11-21T01:30:00Z`.
 pub fn now() -> String {
@@ -12,6 +14,12 @@ pub fn now() -> String {
     let second = since.as_secs() % 86_400;
     let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// Returns the present as functions of the language are told it.
+pub fn moment() -> Moment {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Moment(i64::try_from(since.as_secs()).unwrap_or(i64::MAX))
 }
 
 /// Returns year, month and day of a number of days since 1970-01-01, in the Gregorian calendar.

@@ -7,7 +7,9 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use lustre_language::{World, WorldError};
+use lustre_language::{Applying, Entry, EntryKind, Moment, World, WorldError};
+
+use crate::clock;
 
 /// Ends of names that are not part of a spec.
 const NOT_SPEC: &[&str] = &[".vars.hcl", ".test.hcl"];
@@ -20,6 +22,9 @@ const AUTO_VARS: &str = ".auto.vars.hcl";
 
 /// Largest text that is read.
 const TEXT_MAX: u64 = 64 << 20;
+
+/// Most entries of a folder that are listed.
+const ENTRIES_MAX: usize = 100_000;
 
 /// A file's name and its text.
 pub type Text = (String, String);
@@ -68,13 +73,29 @@ pub fn text(path: &Path) -> io::Result<String> {
 #[derive(Debug, Clone)]
 pub struct Folder {
     root: PathBuf,
+    planned_at: Moment,
 }
 
 impl Folder {
-    /// Takes relative paths from here.
+    /// Takes relative paths from here; the plan's time is now.
     pub fn new(root: PathBuf) -> Self {
-        Self { root }
+        Self { root, planned_at: clock::moment() }
     }
+}
+
+/// Says what an entry of a folder counts as; `inside` is the folder without symbolic links.
+fn entry_kind(path: &Path, inside: &Path) -> io::Result<Option<EntryKind>> {
+    let found = fs::symlink_metadata(path)?;
+    if found.is_dir() {
+        return Ok(Some(EntryKind::Folder));
+    }
+    let is_file = if found.is_symlink() {
+        // A link that leads nowhere, or out of the folder, is as good as not there.
+        fs::canonicalize(path).is_ok_and(|target| target.starts_with(inside) && target.is_file())
+    } else {
+        found.is_file()
+    };
+    Ok(is_file.then_some(EntryKind::File))
 }
 
 fn refused(error: &io::Error) -> WorldError {
@@ -93,10 +114,37 @@ impl World for Folder {
 
     fn file_exists(&self, path: &str) -> Result<bool, WorldError> {
         match fs::metadata(self.root.join(path)) {
-            Ok(found) => Ok(found.is_file()),
+            Ok(found) if found.is_file() => Ok(true),
+            Ok(_) => Err(WorldError::NotRegular),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(refused(&error)),
         }
+    }
+
+    fn list_folder(&self, path: &str) -> Result<Vec<Entry>, WorldError> {
+        let folder = self.root.join(path);
+        let inside = fs::canonicalize(&folder).map_err(|error| refused(&error))?;
+        let mut entries = Vec::new();
+        for entry in fs::read_dir(&folder).map_err(|error| refused(&error))? {
+            let entry = entry.map_err(|error| refused(&error))?;
+            let kind = entry_kind(&entry.path(), &inside).map_err(|error| refused(&error))?;
+            // A name that is not UTF-8 cannot be written in a spec.
+            let name = entry.file_name().into_string().ok();
+            entries.extend(name.zip(kind).map(|(name, kind)| Entry { name, kind }));
+            if entries.len() > ENTRIES_MAX {
+                return Err(WorldError::TooMany { limit: ENTRIES_MAX });
+            }
+        }
+        entries.sort();
+        Ok(entries)
+    }
+
+    fn planned_at(&self) -> Option<Moment> {
+        Some(self.planned_at)
+    }
+
+    fn applying(&self) -> Option<Applying> {
+        None
     }
 
     fn working_folder(&self) -> String {

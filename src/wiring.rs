@@ -15,6 +15,7 @@ use lustre_model::recorded::World;
 use lustre_model::value::Value;
 use lustre_plan::{Options, Resolver, SpecText};
 
+use crate::clock;
 use crate::command::{Recorded, Spec, runtime};
 use crate::exit::Failure;
 
@@ -86,7 +87,7 @@ fn planned(
 
 /// Returns what makes the plan's unknown values known.
 pub fn resolve(plan: &Plan) -> Arc<dyn Resolve> {
-    Arc::new(Resolver::new(plan.clone()))
+    Arc::new(Resolver::new(plan.clone()).began(clock::moment()))
 }
 
 /// Returns the agent's binary that is put on hosts.

@@ -5,7 +5,7 @@
 //! Not here: what blocks mean.
 //! Invariant: a result is sensitive if anything it was computed from is, and unknown rather than wrong.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use lustre_model::diagnostic::{Diagnostic, Diagnostics, Span};
 use lustre_model::types::Type;
@@ -59,6 +59,10 @@ pub(crate) struct Context<'a> {
     steps: usize,
     /// How many templates are being rendered within each other.
     templates: usize,
+    /// The calls in which templates are being rendered, outermost first.
+    template_path: Vec<Span>,
+    /// How often each call drew at random.
+    draws: HashMap<(u32, u32), u64>,
 }
 
 impl<'a> Context<'a> {
@@ -73,6 +77,8 @@ impl<'a> Context<'a> {
             quiet: 0,
             steps: 0,
             templates: 0,
+            template_path: Vec::new(),
+            draws: HashMap::new(),
         }
     }
 

@@ -4,26 +4,33 @@
 //! `?` may be left out, `...` may be repeated. An argument of type `any` may be null; others may not.
 //! Differences: text is counted in Unicode scalar values, not in grapheme clusters; regular expressions are the `regex`
 //! crate's, which is RE2's syntax but for a few escapes.
-//! Invariant: a function is pure; files come through [`World`](crate::world::World).
+//! Invariant: a function is pure; files, the clock and randomness come through [`World`](crate::world::World).
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::LazyLock;
 
 use lustre_model::types::Type;
 use lustre_model::value::{Number, Value};
 
-use crate::world::World;
+use crate::world::{Applying, World};
 
 mod arithmetic;
+mod charset;
 mod collection;
 mod conversion;
+mod digest;
 mod encoding;
 mod file;
 mod format;
+mod glob;
 mod network;
 mod pattern;
+mod rsa;
 mod set;
 mod text;
+mod time;
+mod yaml;
 
 /// Most elements of a collection that a function makes.
 pub(crate) const ELEMENTS_MAX: usize = 1_000_000;
@@ -51,6 +58,9 @@ pub(crate) type Read = Result<(Value, Option<String>), Refusal>;
 /// A function that reads files.
 pub(crate) type Reader = fn(&dyn World, &[Value]) -> Read;
 
+/// Random bytes for one call.
+pub(crate) type Draw = [u8; 32];
+
 /// How a function is run.
 #[derive(Debug, Clone, Copy)]
 pub(crate) enum Run {
@@ -62,6 +72,8 @@ pub(crate) enum Run {
     Raw(fn(&[Value]) -> Yield),
     /// On wholly known values, with files; the first argument is the path.
     World(Reader),
+    /// On wholly known values, while a plan is carried out; unknown before.
+    Later(fn(&Applying, &Draw, &[Value]) -> Yield),
     /// `try`
     Try,
     /// `can`
@@ -81,16 +93,22 @@ pub(crate) struct Row(
 );
 
 /// All functions, by family.
-pub(crate) static FAMILIES: [&[Row]; 9] = [
+pub(crate) static FAMILIES: [&[Row]; 15] = [
     arithmetic::ROWS,
+    charset::ROWS,
     collection::ROWS,
     conversion::ROWS,
+    digest::ROWS,
     encoding::ROWS,
     file::ROWS,
     format::ROWS,
+    glob::ROWS,
     network::ROWS,
+    rsa::ROWS,
     set::ROWS,
     text::ROWS,
+    time::ROWS,
+    yaml::ROWS,
 ];
 
 /// A function.
@@ -254,14 +272,30 @@ pub(crate) fn count(arguments: &[Value], position: usize) -> Result<usize, Refus
     }
 }
 
+/// Puts the home folder in the place of a leading `~`.
+pub(crate) fn home_expanded<'a>(world: &dyn World, path: &'a str) -> Cow<'a, str> {
+    let rest = path.strip_prefix('~').filter(|rest| rest.is_empty() || rest.starts_with('/'));
+    match (rest, world.home_folder()) {
+        (Some(rest), Some(home)) => format!("{home}{rest}").into(),
+        (Some(_), None) | (None, _) => path.into(),
+    }
+}
+
+/// Reads a file, with the hash of its bytes.
+pub(crate) fn read_bytes(world: &dyn World, path: &str) -> Result<(Vec<u8>, String), Refusal> {
+    use sha2::Digest as _;
+    match world.read_file(&home_expanded(world, path)) {
+        Ok(bytes) => {
+            let hash = hex::encode(sha2::Sha256::digest(&bytes));
+            Ok((bytes, hash))
+        }
+        Err(error) => refuse(0, format!("{path:?} cannot be read: {error}")),
+    }
+}
+
 /// Reads a file as text, with the hash of its bytes.
 pub(crate) fn read_text(world: &dyn World, path: &str) -> Result<(String, String), Refusal> {
-    use sha2::Digest as _;
-    let bytes = match world.read_file(path) {
-        Ok(bytes) => bytes,
-        Err(error) => return refuse(0, format!("{path:?} cannot be read: {error}")),
-    };
-    let hash = hex::encode(sha2::Sha256::digest(&bytes));
+    let (bytes, hash) = read_bytes(world, path)?;
     match String::from_utf8(bytes) {
         Ok(text) => Ok((text, hash)),
         Err(_) => refuse(0, format!("{path:?} is not UTF-8 text; `filebase64` reads any bytes")),

@@ -54,7 +54,7 @@
 //! `E06` variables, outputs and conditions, `E07` instances.
 //!
 //! Not here: which attributes a resource has, the graph, the state, files (they come through [`World`]). Not built yet:
-//! modules, `data`, `check`, `moved`, `removed`, `import`, `provider`; dates, YAML, bcrypt and UUIDs among the functions.
+//! modules, `data`, `check`, `moved`, `removed`, `import`, `provider`.
 //! Invariant: no text makes anything here panic, hang, or use memory without bound.
 
 mod body;
@@ -76,4 +76,4 @@ pub use crate::program::{Local, Output, Program, Reference, Resource, Settings, 
 pub use crate::scope::{Instance, Scope};
 pub use crate::suggest::{did_you_mean, nearest};
 pub use crate::syntax::Expr;
-pub use crate::world::{EmptyWorld, World, WorldError};
+pub use crate::world::{Applying, EmptyWorld, Entry, EntryKind, Moment, World, WorldError};

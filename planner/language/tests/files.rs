@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use lustre_language::{Input, Program, Scope, World, WorldError};
+use lustre_language::{Applying, Entry, EntryKind, Input, Moment, Program, Scope, World, WorldError};
 
 /// A world of files in memory.
 struct Folder(BTreeMap<&'static str, &'static [u8]>);
@@ -14,6 +14,19 @@ impl World for Folder {
 
     fn file_exists(&self, path: &str) -> Result<bool, WorldError> {
         Ok(self.0.contains_key(path))
+    }
+
+    fn list_folder(&self, path: &str) -> Result<Vec<Entry>, WorldError> {
+        let all = self.0.keys().filter(|_| path == ".");
+        Ok(all.map(|name| Entry { name: (*name).to_owned(), kind: EntryKind::File }).collect())
+    }
+
+    fn planned_at(&self) -> Option<Moment> {
+        None
+    }
+
+    fn applying(&self) -> Option<Applying> {
+        None
     }
 
     fn working_folder(&self) -> String {

@@ -1,7 +1,45 @@
 //! Every function's documented example, and cases that the examples do not show.
 
-use lustre_language::{EmptyWorld, Program, Scope, functions};
+use lustre_language::{Applying, Entry, EntryKind, Moment, Program, Scope, World, WorldError, functions};
 use lustre_model::value::Value;
+
+/// A folder with one file, in the middle of an apply.
+struct Applied;
+
+impl World for Applied {
+    fn read_file(&self, path: &str) -> Result<Vec<u8>, WorldError> {
+        if path == "hello.txt" { Ok(b"hello".to_vec()) } else { Err(WorldError::NotFound) }
+    }
+
+    fn file_exists(&self, path: &str) -> Result<bool, WorldError> {
+        Ok(path == "hello.txt")
+    }
+
+    fn list_folder(&self, path: &str) -> Result<Vec<Entry>, WorldError> {
+        let entry = |name: &str, kind| Entry { name: name.to_owned(), kind };
+        match path {
+            "." => Ok(vec![entry("hello.txt", EntryKind::File), entry("sub", EntryKind::Folder)]),
+            "./sub" => Ok(vec![entry("a.txt", EntryKind::File), entry("b", EntryKind::File)]),
+            _ => Err(WorldError::NotFound),
+        }
+    }
+
+    fn planned_at(&self) -> Option<Moment> {
+        Some(Moment(1_767_323_045))
+    }
+
+    fn applying(&self) -> Option<Applying> {
+        Some(Applying { began: Moment(1_767_323_100), seed: [7; 32] })
+    }
+
+    fn working_folder(&self) -> String {
+        "/".into()
+    }
+
+    fn home_folder(&self) -> Option<String> {
+        Some("/home/ops".into())
+    }
+}
 
 /// Evaluates an expression; an error is its summary and detail.
 fn evaluate(text: &str) -> Result<Value, String> {
@@ -11,7 +49,7 @@ fn evaluate(text: &str) -> Result<Value, String> {
         all.join(" | ")
     };
     let expression = program.parse_expression(text).map_err(told)?;
-    let scope = Scope::new(&program, &EmptyWorld, &[]);
+    let scope = Scope::new(&program, &Applied, &[]);
     scope.evaluate_expression(&expression).ok_or_else(|| told(scope.take_diagnostics()))
 }
 
@@ -106,6 +144,62 @@ const AGREEMENTS: &[(&str, &str)] = &[
         "templatestring(\"%%{ for x in xs ~}\\n$${x},\\n%%{ endfor ~}\\nend\", { xs = [1, 2] })",
         "\"1,\\n2,\\nend\"",
     ),
+    ("fileset(\".\", \"**/*.txt\")", r#"["hello.txt","sub/a.txt"]"#),
+    ("fileset(\".\", \"**\")", r#"["hello.txt","sub/a.txt","sub/b"]"#),
+    ("fileset(\"sub\", \"*\")", "[]"),
+    ("fileset(\"gone\", \"*\")", "[]"),
+    ("fileset(\".\", \"sub/[^a]\")", r#"["sub/b"]"#),
+    ("fileexists(\"~/x\")", "false"),
+    ("basename(\"\")", "\".\""),
+    // Times.
+    (
+        "formatdate(\"'o''clock' YY M D h H aa ZZZZ ZZZZZ Z\", \"2006-01-02T15:04:05.5-07:30\")",
+        r#""o'clock 06 1 2 15 3 pm -0730 -07:30 -07:30""#,
+    ),
+    (
+        "formatdate(\"EEE, DD MMM YYYY hh:mm:ss ZZZ\", \"1900-03-01T00:00:00Z\")",
+        "\"Thu, 01 Mar 1900 00:00:00 UTC\"",
+    ),
+    ("timeadd(\"2024-02-28T23:00:00+01:00\", \"24h30m1.5s\")", "\"2024-02-29T23:30:01+01:00\""),
+    ("timeadd(\"2024-03-01T00:00:00Z\", \"-1ns\")", "\"2024-02-29T23:59:59Z\""),
+    ("timecmp(\"2024-01-01T00:00:00Z\", \"2024-01-01T00:00:00.1Z\")", "-1"),
+    ("timecmp(timestamp(), plantimestamp())", "1"),
+    // Digests and randomness.
+    ("[for i in range(2) : uuid()][0] == [for i in range(2) : uuid()][1]", "false"),
+    ("length(distinct([for i in range(20) : uuid()]))", "20"),
+    (
+        "uuidv5(\"6ba7b810-9dad-11d1-80b4-00c04fd430c8\", \"tada\")",
+        "\"faa898db-9b9d-5b75-86a9-149e7bb8e3b8\"",
+    ),
+    // Other encodings.
+    ("textencodebase64(\"é\", \"windows-1252\")", "\"6Q==\""),
+    ("textdecodebase64(\"YQBiAA==\", \"utf-16le\")", "\"ab\""),
+    ("urldecode(\"a%00+%C3%BC\")", "\"a\\u0000 ü\""),
+    // YAML.
+    (
+        "yamlencode([[], {}, [[1]], {a = [{b = 1, c = null}]}, true])",
+        r#""- []\n- {}\n- - - 1\n- \"a\":\n  - \"b\": 1\n    \"c\": null\n- true\n""#,
+    ),
+    (
+        "yamlencode({a = \"x\\ny\", b = \"\\n\", c = \" x\\n\\n\", d = \"x \\ny\", e = \"\\t\\\"\\u0001\"})",
+        r#""\"a\": |-\n  x\n  y\n\"b\": |2+\n\n\"c\": |2+\n   x\n\n\"d\": \"x \\ny\"\n\"e\": \"\\t\\\"\\x01\"\n""#,
+    ),
+    ("yamlencode(5)", "\"5\\n...\\n\""),
+    (
+        "yamldecode(\"[yes, No, 0x10, 0o17, +1, 1e2, .5, ~, '1', 1_0, !!int 1_0, !!str 1, 2001-1-2, 2001-01-02 03:04:05]\")",
+        r#"[true,false,16,15,1,100,0.5,null,"1","1_0",10,"1","2001-01-02T00:00:00Z","2001-01-02T03:04:05Z"]"#,
+    ),
+    (
+        "yamldecode(\"a: &x {b: 1}\\nc:\\n  <<: [*x, {d: 2}]\\n  e: 3\\n\")",
+        r#"{"a":{"b":1},"c":{"b":1,"d":2,"e":3}}"#,
+    ),
+    ("yamldecode(\"|-\\n  a\\n  b\")", "\"a\\nb\""),
+    ("yamldecode(\"true: 1\\n2: x\\na: 1\\na: 2\")", r#"{"2":"x","a":2,"true":1}"#),
+    ("yamldecode(\"---\")", "null"),
+    (
+        "yamldecode(yamlencode({a = [\"yes\", \"1\", null, 1.5, \"a\\n\", {}]}))",
+        r#"{"a":["yes","1",null,1.5,"a\n",{}]}"#,
+    ),
     // Types and marks.
     ("tobool(null)", "null"),
     ("try(1 / 0, tonumber(\"x\"), \"last\")", "\"last\""),
@@ -156,6 +250,81 @@ fn functions_refuse_with_the_argument_and_the_reason() {
         (
             "cidrsubnet(\"10.0.0.0/30\", 4, 0)",
             "unsuitable argument `number` of `cidrsubnet`: 10.0.0.0/30 has no such prefix.",
+        ),
+        (
+            "formatdate(\"YYY\", \"2001-01-01T00:00:00Z\")",
+            "unsuitable argument `format` of `formatdate`: invalid date format verb \"YYY\": year must either be \"YY\" or \"YYYY\".",
+        ),
+        (
+            "formatdate(\"\", \"2017-02-31T00:00:00Z\")",
+            "unsuitable argument `time` of `formatdate`: not a valid RFC3339 timestamp: day out of range.",
+        ),
+        (
+            "formatdate(\"\", \"2017-01-02T00\")",
+            "unsuitable argument `time` of `formatdate`: not a valid RFC3339 timestamp: end of string where \":\" is expected.",
+        ),
+        (
+            "formatdate(\"\", \"2017-01-02 00:00:00Z\")",
+            "unsuitable argument `time` of `formatdate`: not a valid RFC3339 timestamp: missing required time introducer 'T'.",
+        ),
+        (
+            "formatdate(\"'a\", \"2017-01-02T00:00:00+24:00\")",
+            "unsuitable argument `time` of `formatdate`: not a valid RFC3339 timestamp: cannot use \"+24:00\" as UTC offset.",
+        ),
+        (
+            "formatdate(\"'a\", timestamp())",
+            "unsuitable argument `format` of `formatdate`: unterminated literal '.",
+        ),
+        (
+            "timeadd(\"2017-01-02T00:00:00Z\", \"1d\")",
+            "unsuitable argument `duration` of `timeadd`: \"1d\" is no duration, as `1h30m` is.",
+        ),
+        ("timeadd(\"9999-12-31T23:59:59Z\", \"1s\")", "!"),
+        (
+            "bcrypt(\"x\", 31)",
+            "unsuitable argument `cost` of `bcrypt`: a cost is at most 16; each one more doubles the time.",
+        ),
+        (
+            "uuidv5(\"x\", \"y\")",
+            "unsuitable argument `namespace` of `uuidv5`: it is neither `dns`, `url`, `oid`, `x500` nor a UUID.",
+        ),
+        (
+            "textencodebase64(\"ж\", \"windows-1252\")",
+            "unsuitable argument `text` of `textencodebase64`: it contains letters that cannot be represented in windows-1252.",
+        ),
+        (
+            "textencodebase64(\"a\", \"nope\")",
+            "unsuitable argument `encoding` of `textencodebase64`: \"nope\" is not a known IANA encoding name or alias.",
+        ),
+        (
+            "base64gunzip(\"aGVsbG8=\")",
+            "unsuitable argument `text` of `base64gunzip`: what it encodes is not gzip.",
+        ),
+        (
+            "urldecode(\"%zz\")",
+            "unsuitable argument `text` of `urldecode`: a `%` is not followed by two hexadecimal digits.",
+        ),
+        (
+            "fileset(\".\", \"../*\")",
+            "unsuitable argument `pattern` of `fileset`: a pattern stays inside its folder; name another folder in the first argument.",
+        ),
+        ("fileset(\".\", \"[\")", "unsuitable argument `pattern` of `fileset`: a `[` is not closed."),
+        (
+            "yamldecode(\"a: 1\\n---\\nb: 2\")",
+            "unsuitable argument `text` of `yamldecode`: it is not YAML: only a single document is allowed.",
+        ),
+        (
+            "yamldecode(\"\")",
+            "unsuitable argument `text` of `yamldecode`: it is not YAML: there is no document.",
+        ),
+        ("yamldecode(\"[1\")", "!"),
+        (
+            "yamldecode(\"a: &x [*x]\")",
+            "unsuitable argument `text` of `yamldecode`: it is not YAML: on line 1, an anchor is referred to from inside its own definition.",
+        ),
+        (
+            "yamldecode(\"!!set {a: 1}\")",
+            "unsuitable argument `text` of `yamldecode`: it is not YAML: on line 1, a collection cannot be read as tag:yaml.org,2002:!set.",
         ),
         ("sum([])", "unsuitable argument `list` of `sum`: it has no elements."),
         ("coalesce(null, \"\")", "`coalesce` failed: No value is neither null nor empty."),

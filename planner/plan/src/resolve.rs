@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lustre_language::{Given, Input, Origin, Program, Resource, Scope};
+use lustre_language::{Given, Input, Moment, Origin, Program, Resource, Scope};
 use lustre_model::address::Address;
 use lustre_model::diagnostic::Diagnostics;
 use lustre_model::journal::{Resolve, ResolveError};
@@ -30,6 +30,7 @@ pub struct Resolver {
     inputs: Vec<Input>,
     /// Places of changes in the plan.
     places: BTreeMap<Address, usize>,
+    began: Option<Moment>,
 }
 
 /// Returns what a step's object is to become, all known but what apply computes, given what is recorded now.
@@ -56,7 +57,14 @@ impl Resolver {
         let inputs = spec.variables.iter().map(input).collect();
         let changes = plan.changes().iter().enumerate();
         let places = changes.map(|(place, change)| (change.address.clone(), place)).collect();
-        Self { plan, program, inputs, places }
+        Self { plan, program, inputs, places, began: None }
+    }
+
+    /// Says when the apply began, which makes `timestamp`, `uuid` and `bcrypt` known.
+    #[must_use]
+    pub fn began(mut self, at: Moment) -> Self {
+        self.began = Some(at);
+        self
     }
 
     /// Evaluates the block of a step again.
@@ -69,7 +77,7 @@ impl Resolver {
         let resource = self.program.resource(&whole.kind, &whole.name);
         let resource = resource.ok_or_else(|| failed(&Diagnostics::new()))?;
         let kind = Kind::from_name(&whole.kind).ok_or_else(|| failed(&Diagnostics::new()))?;
-        let telling = Telling(&self.plan.parts().spec.world);
+        let telling = Telling::new(&self.plan, self.began);
         let mut scope = Scope::new(&self.program, &telling, &self.inputs);
         let decoded = self.prepare(&mut scope, resource, world);
         let mut instances = scope.expand(resource).into_iter();
@@ -224,7 +232,7 @@ impl Resolve for Resolver {
     }
 
     fn outputs(&self, world: &World) -> Result<BTreeMap<String, Output>, ResolveError> {
-        let telling = Telling(&self.plan.parts().spec.world);
+        let telling = Telling::new(&self.plan, self.began);
         let mut scope = Scope::new(&self.program, &telling, &self.inputs);
         let all: BTreeSet<Address> = self.program.resources().map(Resource::address).collect();
         self.set(&mut scope, &all, world);

@@ -196,6 +196,13 @@ pub struct SealedWorld {
     pub files: BTreeMap<String, Option<String>>,
     /// Whether files are there, by the path that was asked for.
     pub exists: BTreeMap<String, bool>,
+    /// Entries of folders that were listed, and whether each is a folder, by the path that was asked for; `None` where
+    /// nothing could be listed.
+    #[serde(default)]
+    pub folders: BTreeMap<String, Option<BTreeMap<String, bool>>>,
+    /// When the plan was made, in seconds since 1970; `None` where no clock was given.
+    #[serde(default)]
+    pub planned_at: Option<i64>,
     /// The working folder.
     pub working_folder: String,
     /// The user's home folder.
@@ -211,7 +218,7 @@ pub struct SealedSpec {
     pub world: SealedWorld,
     /// Values of variables.
     pub variables: BTreeMap<String, Value>,
-    /// SHA-256 over all of the above, hex.
+    /// SHA-256 over the sources, the files that were read and the variables, hex.
     pub config_hash: String,
 }
 

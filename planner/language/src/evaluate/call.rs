@@ -7,13 +7,15 @@ use lustre_model::address::is_identifier;
 use lustre_model::diagnostic::{Diagnostic, Diagnostics, Sources};
 use lustre_model::types::Type;
 use lustre_model::value::Value;
+use sha2::Digest as _;
 
 use crate::evaluate::{Context, Failed, Outcome, TEXT_BYTES_MAX, Text};
-use crate::function::{self, Function, Refusal, Run};
+use crate::function::{self, Draw, Function, Refusal, Run};
 use crate::mention::{self, Mention};
 use crate::program;
 use crate::suggest::did_you_mean;
 use crate::syntax::{self, Call, Expr};
+use crate::world::Applying;
 
 /// Most templates rendered within each other.
 const TEMPLATES_MAX: usize = 16;
@@ -41,6 +43,7 @@ impl Context<'_> {
             | Run::Parts(_)
             | Run::Raw(_)
             | Run::World(_)
+            | Run::Later(_)
             | Run::TemplateFile
             | Run::TemplateText => {}
         }
@@ -137,6 +140,13 @@ impl Context<'_> {
         let value = match function.run {
             Run::Values(run) => run(&bare).map_err(|refusal| self.refusal(&refusal, call)),
             Run::World(run) => self.run_with_world(run, &bare, call),
+            Run::Later(run) => match self.world.applying() {
+                Some(applying) => {
+                    let draw = self.draw(&applying, call);
+                    run(&applying, &draw, &bare).map_err(|refusal| self.refusal(&refusal, call))
+                }
+                None => Ok(Value::unknown(function.result.clone())),
+            },
             Run::TemplateFile => self.template_file(&bare, call, whole),
             Run::TemplateText => match bare.first().and_then(Value::as_str) {
                 Some(text) => self.template_text("<template>", text, bare.get(1), whole),
@@ -157,6 +167,16 @@ impl Context<'_> {
             }
             Err(refusal) => Err(self.refusal(&refusal, call)),
         }
+    }
+
+    /// Draws bytes for a call: the same whenever this place is evaluated for this instance, others for each turn of a loop.
+    fn draw(&mut self, applying: &Applying, call: &Call) -> Draw {
+        let (source, start) = (call.name_span.source.0, call.name_span.start);
+        let turn = self.draws.entry((source, start)).or_default();
+        *turn += 1;
+        let instance = self.instance.map(|instance| instance.address.to_string());
+        let place = format!("{:?} {source} {start} {turn} {instance:?}", self.template_path);
+        sha2::Sha256::new().chain_update(applying.seed).chain_update(place).finalize().into()
     }
 
     fn refusal(&mut self, refusal: &Refusal, call: &Call) -> Failed {
@@ -226,6 +246,9 @@ impl Context<'_> {
         let mut inner = Context::new(self.world, None);
         inner.templates = self.templates + 1;
         inner.quiet = self.quiet;
+        inner.instance = self.instance;
+        inner.template_path = self.template_path.clone();
+        inner.template_path.push(whole.span);
         let mut sources = Sources::default();
         let id = sources.add(name, text);
         if inner.templates > TEMPLATES_MAX {

@@ -1,4 +1,4 @@
-//! Encodings and hashes: JSON, base64, CSV, URLs, digests.
+//! Encodings: JSON, base64, CSV, URLs.
 //!
 //! JSON is written as Terraform writes it: keys sorted, `<`, `>` and `&` escaped.
 //! Invariant: what decodes is plain data; nothing decoded is evaluated.
@@ -6,7 +6,6 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use lustre_model::value::Value;
-use sha2::Digest as _;
 
 use crate::function::{Row, Run, Yield, refuse, text};
 
@@ -48,40 +47,10 @@ pub(super) const ROWS: &[Row] = &[
         Run::Values(url_encode),
     ),
     Row(
-        "md5(text string) string",
-        "Yields the MD5 of a text in hexadecimal.",
-        ["md5(\"hello\")", "\"5d41402abc4b2a76b9719d911017c592\""],
-        Run::Values(md5),
-    ),
-    Row(
-        "sha1(text string) string",
-        "Yields the SHA-1 of a text in hexadecimal.",
-        ["sha1(\"hello\")", "\"aaf4c61ddcc5e8a2dabede0f3b482cd9aea9434d\""],
-        Run::Values(sha1),
-    ),
-    Row(
-        "sha256(text string) string",
-        "Yields the SHA-256 of a text in hexadecimal.",
-        ["sha256(\"hello\")", "\"2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824\""],
-        Run::Values(sha256),
-    ),
-    Row(
-        "sha512(text string) string",
-        "Yields the SHA-512 of a text in hexadecimal.",
-        ["substr(sha512(\"hello\"), 0, 16)", "\"9b71d224bd62f378\""],
-        Run::Values(sha512),
-    ),
-    Row(
-        "base64sha256(text string) string",
-        "Yields the SHA-256 of a text in base64.",
-        ["base64sha256(\"hello\")", "\"LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=\""],
-        Run::Values(base64_sha256),
-    ),
-    Row(
-        "base64sha512(text string) string",
-        "Yields the SHA-512 of a text in base64.",
-        ["length(base64sha512(\"hello\"))", "88"],
-        Run::Values(base64_sha512),
+        "urldecode(text string) string",
+        "Reads a text from a part of a URL's query.",
+        ["urldecode(\"a+b%2F%C3%BC\")", "\"a b/ü\""],
+        Run::Values(url_decode),
     ),
 ];
 
@@ -122,28 +91,26 @@ fn url_encode(arguments: &[Value]) -> Yield {
     Ok(result.into())
 }
 
-fn md5(arguments: &[Value]) -> Yield {
-    Ok(hex::encode(md5::Md5::digest(text(arguments, 0))).into())
-}
-
-fn sha1(arguments: &[Value]) -> Yield {
-    Ok(hex::encode(sha1::Sha1::digest(text(arguments, 0))).into())
-}
-
-fn sha256(arguments: &[Value]) -> Yield {
-    Ok(hex::encode(sha2::Sha256::digest(text(arguments, 0))).into())
-}
-
-fn sha512(arguments: &[Value]) -> Yield {
-    Ok(hex::encode(sha2::Sha512::digest(text(arguments, 0))).into())
-}
-
-fn base64_sha256(arguments: &[Value]) -> Yield {
-    Ok(STANDARD.encode(sha2::Sha256::digest(text(arguments, 0))).into())
-}
-
-fn base64_sha512(arguments: &[Value]) -> Yield {
-    Ok(STANDARD.encode(sha2::Sha512::digest(text(arguments, 0))).into())
+fn url_decode(arguments: &[Value]) -> Yield {
+    let mut bytes = Vec::new();
+    let mut rest = text(arguments, 0).as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        rest = after;
+        bytes.push(match first {
+            b'+' => b' ',
+            b'%' => {
+                let digits = after.get(..2).and_then(|digits| std::str::from_utf8(digits).ok());
+                let plain = digits.filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+                let Some(byte) = plain.and_then(|digits| u8::from_str_radix(digits, 16).ok()) else {
+                    return refuse(0, "a `%` is not followed by two hexadecimal digits");
+                };
+                rest = after.get(2..).unwrap_or_default();
+                byte
+            }
+            other => *other,
+        });
+    }
+    String::from_utf8(bytes).map(Value::from).or_else(|_| refuse(0, "what it encodes is not UTF-8 text"))
 }
 
 fn csv_decode(arguments: &[Value]) -> Yield {

@@ -5,29 +5,22 @@
 
 use base64::Engine as _;
 use lustre_model::value::Value;
-use sha2::Digest as _;
 
-use crate::function::{Read, Row, Run, Yield, read_text, refuse, text};
+use crate::function::{Read, Row, Run, Yield, home_expanded, read_bytes, read_text, refuse, text};
 use crate::world::World;
 
 pub(super) const ROWS: &[Row] = &[
     Row(
         "file(path string) string",
         "Reads a file as text.",
-        ["can(file(\"missing\"))", "false"],
+        ["file(\"hello.txt\")", "\"hello\""],
         Run::World(file),
     ),
     Row(
         "filebase64(path string) string",
         "Reads a file as base64.",
-        ["can(filebase64(\"missing\"))", "false"],
+        ["filebase64(\"hello.txt\")", "\"aGVsbG8=\""],
         Run::World(file_base64),
-    ),
-    Row(
-        "filesha256(path string) string",
-        "Yields the SHA-256 of a file in hexadecimal.",
-        ["can(filesha256(\"missing\"))", "false"],
-        Run::World(file_sha256),
     ),
     Row(
         "fileexists(path string) bool",
@@ -78,31 +71,15 @@ fn file(world: &dyn World, arguments: &[Value]) -> Read {
     Ok((content.into(), Some(hash)))
 }
 
-fn bytes(world: &dyn World, arguments: &[Value]) -> Result<(Vec<u8>, String), crate::function::Refusal> {
-    let path = text(arguments, 0);
-    match world.read_file(path) {
-        Ok(bytes) => {
-            let hash = hex::encode(sha2::Sha256::digest(&bytes));
-            Ok((bytes, hash))
-        }
-        Err(error) => refuse(0, format!("{path:?} cannot be read: {error}")),
-    }
-}
-
 fn file_base64(world: &dyn World, arguments: &[Value]) -> Read {
-    let (bytes, hash) = bytes(world, arguments)?;
+    let (bytes, hash) = read_bytes(world, text(arguments, 0))?;
     Ok((base64::engine::general_purpose::STANDARD.encode(bytes).into(), Some(hash)))
 }
 
-fn file_sha256(world: &dyn World, arguments: &[Value]) -> Read {
-    let (_, hash) = bytes(world, arguments)?;
-    Ok((hash.as_str().into(), Some(hash)))
-}
-
 fn exists(world: &dyn World, arguments: &[Value]) -> Read {
-    match world.file_exists(text(arguments, 0)) {
+    match world.file_exists(&home_expanded(world, text(arguments, 0))) {
         Ok(found) => Ok((found.into(), None)),
-        Err(error) => refuse(0, error.to_string()),
+        Err(error) => refuse(0, format!("{:?}: {error}", text(arguments, 0))),
     }
 }
 
@@ -114,13 +91,7 @@ fn absolute(world: &dyn World, arguments: &[Value]) -> Read {
 }
 
 fn expand(world: &dyn World, arguments: &[Value]) -> Read {
-    let path = text(arguments, 0);
-    let rest = path.strip_prefix('~').filter(|rest| rest.is_empty() || rest.starts_with('/'));
-    match (rest, world.home_folder()) {
-        (Some(rest), Some(home)) => Ok((format!("{home}{rest}").into(), None)),
-        (Some(_), None) => refuse(0, "the home folder is not known"),
-        (None, _) => Ok((path.into(), None)),
-    }
+    Ok((home_expanded(world, text(arguments, 0)).as_ref().into(), None))
 }
 
 /// Resolves `.`, `..` and doubled slashes of a path by its text.
@@ -149,7 +120,7 @@ fn basename(arguments: &[Value]) -> Yield {
     let path = text(arguments, 0);
     let bare = path.trim_end_matches('/');
     Ok(match (path.is_empty(), bare.is_empty()) {
-        (true, _) => "".into(),
+        (true, _) => ".".into(),
         (false, true) => "/".into(),
         (false, false) => bare.rsplit('/').next().unwrap_or(bare).into(),
     })
