@@ -129,6 +129,13 @@ impl<'a> Context<'a> {
         result
     }
 
+    /// Evaluates and keeps what is found wrong apart, so that it can be dropped.
+    fn tentatively<T>(&mut self, inside: impl FnOnce(&mut Self) -> T) -> (T, Diagnostics) {
+        let before = std::mem::take(&mut self.diagnostics);
+        let result = inside(self);
+        (result, std::mem::replace(&mut self.diagnostics, before))
+    }
+
     /// Evaluates with a name bound.
     fn with<T>(&mut self, names: Vec<(String, Value)>, inside: impl FnOnce(&mut Self) -> T) -> T {
         let before = self.bound.len();
@@ -228,34 +235,57 @@ impl<'a> Context<'a> {
 
     fn conditional(&mut self, whole: &Expr, [condition, then, otherwise]: [&Expr; 3]) -> Outcome {
         let condition = self.condition(condition, "the condition")?;
+        // The branch that is not taken gives only its type and its mark; what is wrong in it does not matter.
         let (then, otherwise) = match condition.as_bool() {
-            // The branch that is not taken gives only its type; what is wrong in it does not matter.
             Some(true) => {
                 (self.expression(then)?, self.quietly(|context| context.expression(otherwise)).ok())
             }
             Some(false) => {
                 (self.expression(otherwise)?, self.quietly(|context| context.expression(then)).ok())
             }
-            None => {
-                let branches = [self.expression(then), self.expression(otherwise)];
-                let [then, otherwise] = branches;
-                (then?, Some(otherwise?))
-            }
+            None => return self.undecided(whole, &condition, [then, otherwise]),
         };
-        let types = [then.type_of(), otherwise.as_ref().map_or(Type::Any, Value::type_of)];
-        let Some(common) = unify(&types) else {
+        let otherwise = otherwise.unwrap_or(Value::unknown(Type::Any));
+        let common = self.common_result(whole, [&then, &otherwise])?;
+        let converted = self.convert(&then, &common, whole, "the result of a conditional")?;
+        Ok(converted.marked(condition.is_sensitive() || otherwise.is_sensitive()))
+    }
+
+    /// A conditional whose condition is not known: a branch that fails may not be the one.
+    fn undecided(&mut self, whole: &Expr, condition: &Value, branches: [&Expr; 2]) -> Outcome {
+        let [then, otherwise] = branches.map(|branch| {
+            self.quietly(|context| context.expression(branch)).unwrap_or(Value::unknown(Type::Any))
+        });
+        let common = self.common_result(whole, [&then, &otherwise])?;
+        let marked = condition.is_sensitive() || then.is_sensitive() || otherwise.is_sensitive();
+        if then.is_null() && otherwise.is_null() {
+            return Ok(Value::null(common).marked(marked));
+        }
+        let empty = |value: &Value| {
+            value.as_number().is_some() || value.parts().next().is_none() && value.as_str().is_none()
+        };
+        let (bare, other) = (then.unmarked(), otherwise.unmarked());
+        if bare == other && bare.is_definite() && bare.is_known() && empty(&bare) && bare.as_bool().is_none()
+        {
+            return Ok(bare.marked(marked));
+        }
+        let marked = marked || then.has_sensitive() || otherwise.has_sensitive();
+        let result = Value::unknown(common).marked(marked);
+        Ok(if then.is_definite() && otherwise.is_definite() { result.definite() } else { result })
+    }
+
+    /// The type of a conditional; any while one of its results may still have any.
+    fn common_result(&mut self, whole: &Expr, results: [&Value; 2]) -> Result<Type, Failed> {
+        if results.iter().any(|value| matches!(value.kind(), Kind::Unknown(Type::Any))) {
+            return Ok(Type::Any);
+        }
+        let types = results.map(Value::type_of);
+        unify(&types).ok_or_else(|| {
             let [a, b] = types.map(|kind| kind.friendly());
             let diagnostic = Diagnostic::error("E0405", "inconsistent result types of a conditional");
             let detail = format!("Both results must have one type, but one is {a} and the other {b}.");
-            return Err(self.report(diagnostic.detail(detail), whole));
-        };
-        let marked = condition.is_sensitive();
-        if !condition.is_known() {
-            let marked =
-                marked || then.has_sensitive() || otherwise.is_some_and(|value| value.has_sensitive());
-            return Ok(Value::unknown(common).marked(marked));
-        }
-        Ok(self.convert(&then, &common, whole, "the result of a conditional")?.marked(marked))
+            self.report(diagnostic.detail(detail), whole)
+        })
     }
 
     /// Evaluates a root name, or any other base, and the steps behind it.
@@ -277,7 +307,7 @@ impl<'a> Context<'a> {
     }
 
     /// Evaluates a template; one interpolation alone keeps the type of its value.
-    fn template(&mut self, parts: &[Part], whole: &Expr) -> Outcome {
+    pub(crate) fn template(&mut self, parts: &[Part], whole: &Expr) -> Outcome {
         if let [Part::Interpolation(inner)] = parts {
             return self.expression(inner);
         }
@@ -286,7 +316,7 @@ impl<'a> Context<'a> {
         Ok(text.into_value())
     }
 
-    pub(crate) fn render(&mut self, parts: &[Part], text: &mut Text, whole: &Expr) -> Result<(), Failed> {
+    fn render(&mut self, parts: &[Part], text: &mut Text, whole: &Expr) -> Result<(), Failed> {
         let mut result = Ok(());
         for part in parts {
             let rendered = match part {
@@ -363,7 +393,7 @@ impl Text {
     }
 
     pub(crate) fn into_value(self) -> Value {
-        let value = if self.unknown { Value::unknown(Type::String) } else { self.written.into() };
+        let value = if self.unknown { Value::unknown(Type::String).definite() } else { self.written.into() };
         value.marked(self.sensitive)
     }
 }

@@ -2,8 +2,16 @@
 //!
 //! Names, arguments and results are Terraform's. A signature reads `name(argument type, more? type, ...rest type) type`:
 //! `?` may be left out, `...` may be repeated. An argument of type `any` may be null; others may not.
-//! Differences: text is counted in Unicode scalar values, not in grapheme clusters; regular expressions are the `regex`
-//! crate's, which is RE2's syntax but for a few escapes.
+//! Texts that functions make are normalised to NFC, and letters are counted in grapheme clusters, as Terraform does.
+//!
+//! Remaining differences, each with a test in `tests/functions.rs`:
+//! - numbers are exact decimals and never infinite: `1 / 0` and `pow(10, 10000)` are errors;
+//! - the bytes that `base64gzip` yields are other ones, which unpack to the same text;
+//! - `bcrypt` refuses costs above 16, and every bound on sizes is an error that says so;
+//! - a pattern of `fileset` does not leave its folder, and no symbolic link is followed out of it;
+//! - a part of a list that is sensitive stays the only sensitive one in `flatten`, and so on;
+//! - `yamldecode` refuses infinite numbers.
+//!
 //! Invariant: a function is pure; files, the clock and randomness come through [`World`](crate::world::World).
 
 use std::borrow::Cow;
@@ -30,6 +38,7 @@ mod rsa;
 mod set;
 mod text;
 mod time;
+pub(crate) mod unknown;
 mod yaml;
 
 /// Most elements of a collection that a function makes.
@@ -162,9 +171,9 @@ pub fn functions() -> Vec<&'static Function> {
     all
 }
 
-/// Returns a function.
+/// Returns a function; `core::` in front of a name says that it is one of these.
 pub(crate) fn find(name: &str) -> Option<&'static Function> {
-    TABLE.get(name)
+    TABLE.get(name.strip_prefix("core::").unwrap_or(name))
 }
 
 impl Function {
@@ -197,7 +206,8 @@ impl Function {
 
     /// Whether a call may fit whose last argument stands for any number.
     pub(crate) fn accepts_spread(&self, given: usize) -> bool {
-        self.is_repeating() || given <= self.parameters.len()
+        // What is spread may be nothing.
+        self.is_repeating() || given <= self.parameters.len() + 1
     }
 
     /// Returns the parameter at a position; the last one repeats.

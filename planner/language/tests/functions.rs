@@ -80,7 +80,7 @@ const AGREEMENTS: &[(&str, &str)] = &[
     ("replace(\"ab\", \"/(a)(b)/\", \"$2$1\")", "\"ba\""),
     ("split(\",\", \"\")", "[\"\"]"),
     ("join(\", \", [])", "\"\""),
-    ("title(\"they're bill's\")", "\"They're Bill's\""),
+    ("title(\"they're a_b ǆx ßé\")", "\"They'Re A_b ǅx ßé\""),
     ("regex(\"[a-z]+\", \"53453453.345345aaabbbccc23454\")", "\"aaabbbccc\""),
     (
         "regex(\"(?P<scheme>[a-z]+)://(?P<host>[^/]+)\", \"https://a.b/c\")",

@@ -4,11 +4,14 @@
 //! may be sensitive, by itself or in a part. Numbers are decimals of any size ([`Number`]); text is kept as written.
 //! The value of a resource is an object that also says which resource it is ([`Value::resource`]), so that
 //! `cluster = cluster.scratch` names a dependency and not a mere copy of attributes.
+//! An unknown value may be known not to be null ([`Value::definite`]), which is a hint and makes no other value of it.
 //! Not here: operators and functions, which are the language's.
 //! Invariant: the elements of a list, set or map have the type that it declares, and a set is ordered and free of
 //! duplicates and of sensitive elements (the mark moves to the set).
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 
 use crate::address::Address;
@@ -25,10 +28,38 @@ pub use self::number::{Number, NumberError};
 pub use self::unify::unify;
 
 /// A value.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone)]
 pub struct Value {
     kind: Kind,
     sensitive: bool,
+    /// An unknown that will not be null. It is a hint: no part of what the value is, and not recorded.
+    definite: bool,
+}
+
+impl PartialEq for Value {
+    fn eq(&self, other: &Self) -> bool {
+        self.identity() == other.identity()
+    }
+}
+
+impl Eq for Value {}
+
+impl PartialOrd for Value {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Value {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.identity().cmp(&other.identity())
+    }
+}
+
+impl Hash for Value {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.identity().hash(state);
+    }
 }
 
 /// What a value is, apart from its mark.
@@ -58,7 +89,7 @@ pub enum Kind {
 
 impl From<Kind> for Value {
     fn from(kind: Kind) -> Self {
-        Self { kind, sensitive: false }
+        Self { kind, sensitive: false, definite: false }
     }
 }
 
@@ -138,7 +169,7 @@ impl Value {
         let items: BTreeSet<Self> = items.collect();
         let kind =
             if known { Kind::Set(element, Arc::new(items)) } else { Kind::Unknown(Type::set(element)) };
-        Self { kind, sensitive }
+        Self { kind, sensitive, definite: false }
     }
 
     /// Builds a map; the elements must have that type.
@@ -160,6 +191,22 @@ impl Value {
     /// Builds the object of a resource instance.
     pub fn resource_object(address: Address, attributes: BTreeMap<String, Self>) -> Self {
         Kind::Object(Arc::new(attributes), Some(Arc::new(address))).into()
+    }
+
+    fn identity(&self) -> (&Kind, bool) {
+        (&self.kind, self.sensitive)
+    }
+
+    /// Returns it, if it is unknown, as an unknown that will not be null.
+    #[must_use]
+    pub fn definite(mut self) -> Self {
+        self.definite = !self.is_known();
+        self
+    }
+
+    /// Returns whether it is not null, and will not turn out to be.
+    pub fn is_definite(&self) -> bool {
+        self.definite || (self.is_known() && !self.is_null())
     }
 
     /// Returns what it is.
@@ -229,6 +276,7 @@ impl Value {
         if !self.has_sensitive() {
             return self.clone();
         }
+        let definite = self.definite;
         let list = |items: &Arc<Vec<Self>>| Arc::new(items.iter().map(Self::unmarked).collect());
         let map = |items: &BTreeMap<String, Self>| {
             Arc::new(items.iter().map(|(name, value)| (name.clone(), value.unmarked())).collect())
@@ -243,7 +291,7 @@ impl Value {
             Kind::Tuple(items) => Kind::Tuple(list(items)),
             Kind::Object(attributes, resource) => Kind::Object(map(attributes), resource.clone()),
         };
-        kind.into()
+        Self { kind, sensitive: false, definite }
     }
 
     /// Returns the parts of a collection, tuple or object, in order; nothing for others.

@@ -7,7 +7,7 @@ use lustre_model::diagnostic::Diagnostic;
 use lustre_model::types::Type;
 use lustre_model::value::{Kind, Value};
 
-use crate::evaluate::{Context, Outcome};
+use crate::evaluate::{Context, Failed, Outcome};
 use crate::suggest::did_you_mean;
 use crate::syntax::{Expr, Step};
 
@@ -50,7 +50,7 @@ impl Context<'_> {
         }
     }
 
-    fn no_such_part(&mut self, value: &Value, name: &str, step: &Step, whole: &Expr) -> super::Failed {
+    fn no_such_part(&mut self, value: &Value, name: &str, step: &Step, whole: &Expr) -> Failed {
         let names: Vec<&str> =
             value.as_map().into_iter().flat_map(|items| items.keys()).map(String::as_str).collect();
         let kind = value.type_of().friendly();
@@ -73,7 +73,7 @@ impl Context<'_> {
         self.report_step(diagnostic, step, whole)
     }
 
-    fn report_step(&mut self, diagnostic: Diagnostic, step: &Step, whole: &Expr) -> super::Failed {
+    fn report_step(&mut self, diagnostic: Diagnostic, step: &Step, whole: &Expr) -> Failed {
         let at = Expr { kind: whole.kind.clone(), span: step.span() };
         self.report(diagnostic, &at)
     }
@@ -104,7 +104,7 @@ impl Context<'_> {
         }
     }
 
-    fn not_indexable(&mut self, value: &Value, step: &Step, whole: &Expr) -> super::Failed {
+    fn not_indexable(&mut self, value: &Value, step: &Step, whole: &Expr) -> Failed {
         let kind = value.type_of().friendly();
         let mut diagnostic =
             Diagnostic::error("E0423", "value has no elements by index").detail(format!("It is a {kind}."));
@@ -169,19 +169,60 @@ impl Context<'_> {
     }
 
     fn splat(&mut self, value: &Value, each: &[Step], whole: &Expr) -> Outcome {
+        let kind = value.type_of();
+        let sequence = matches!(kind, Type::List(_) | Type::Set(_) | Type::Tuple(_));
+        if value.is_null() && sequence {
+            let diagnostic = Diagnostic::error("E0425", "splat of a null sequence");
+            let diagnostic =
+                diagnostic.detail("`[*]` on null is an empty tuple only where no list is expected.");
+            return Err(self.report(diagnostic, whole));
+        }
         if value.is_null() {
             return Ok(Value::tuple(Vec::new()));
         }
-        if let Kind::Unknown(kind) = value.kind() {
-            let list = matches!(kind, Type::List(_) | Type::Set(_));
-            return Ok(Value::unknown(if list { Type::list(Type::Any) } else { Type::Any }));
+        if !value.is_known() && (sequence || kind == Type::Any) {
+            return self.unknown_splat(&kind, each, whole);
         }
-        let sequence = matches!(value.kind(), Kind::List(..) | Kind::Set(..) | Kind::Tuple(_));
+        // What is no sequence is the only element of one, unless it turns out to be null.
         let items: Vec<Value> = if sequence { value.parts().cloned().collect() } else { vec![value.clone()] };
         let results: Vec<Outcome> = items.into_iter().map(|item| self.steps(item, each, whole)).collect();
         let tuple = Value::tuple(results.into_iter().collect::<Result<_, _>>()?);
-        let list = matches!(value.kind(), Kind::List(..) | Kind::Set(..));
-        Ok(if list { tuple.convert(&Type::list(Type::Any)).unwrap_or(tuple) } else { tuple })
+        if !value.is_definite() {
+            return Ok(Value::unknown(Type::Any));
+        }
+        match &kind {
+            Type::List(element) | Type::Set(element) if tuple.parts().next().is_none() => {
+                let element = self.splat_type(element, each, whole)?;
+                Ok(Value::list(element, Vec::new()))
+            }
+            Type::List(_) | Type::Set(_) => Ok(tuple.convert(&Type::list(Type::Any)).unwrap_or(tuple)),
+            Type::Any
+            | Type::Bool
+            | Type::Number
+            | Type::String
+            | Type::Map(_)
+            | Type::Tuple(_)
+            | Type::Object(_) => Ok(tuple),
+        }
+    }
+
+    /// The type of what a splat makes of an element that is not known.
+    fn splat_type(&mut self, element: &Type, each: &[Step], whole: &Expr) -> Result<Type, Failed> {
+        Ok(self.steps(Value::unknown(element.clone()), each, whole)?.type_of())
+    }
+
+    fn unknown_splat(&mut self, kind: &Type, each: &[Step], whole: &Expr) -> Outcome {
+        let kind = match kind {
+            Type::List(element) | Type::Set(element) => Type::list(self.splat_type(element, each, whole)?),
+            Type::Tuple(elements) => {
+                let types = elements.iter().map(|element| self.splat_type(element, each, whole));
+                Type::Tuple(types.collect::<Result<_, _>>()?)
+            }
+            Type::Any | Type::Bool | Type::Number | Type::String | Type::Map(_) | Type::Object(_) => {
+                return Ok(Value::unknown(Type::Any));
+            }
+        };
+        Ok(Value::unknown(kind).definite())
     }
 }
 

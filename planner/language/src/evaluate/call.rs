@@ -6,10 +6,11 @@
 use lustre_model::address::is_identifier;
 use lustre_model::diagnostic::{Diagnostic, Diagnostics, Sources};
 use lustre_model::types::Type;
-use lustre_model::value::Value;
+use lustre_model::value::{Kind, Value};
 use sha2::Digest as _;
+use unicode_normalization::UnicodeNormalization as _;
 
-use crate::evaluate::{Context, Failed, Outcome, TEXT_BYTES_MAX, Text};
+use crate::evaluate::{Context, Failed, Outcome, TEXT_BYTES_MAX};
 use crate::function::{self, Draw, Function, Refusal, Run};
 use crate::mention::{self, Mention};
 use crate::program;
@@ -48,7 +49,7 @@ impl Context<'_> {
             | Run::TemplateText => {}
         }
         let arguments = self.arguments(call)?;
-        let Some(arguments) = arguments else { return Ok(Value::unknown(function.result.clone())) };
+        let Some(arguments) = arguments else { return Ok(unknown_result(function)) };
         if !function.accepts(arguments.len()) {
             return Err(self.bad_call(call));
         }
@@ -124,7 +125,7 @@ impl Context<'_> {
         if let Run::Parts(run) = function.run {
             let marked = arguments.iter().any(Value::is_sensitive);
             if !arguments.iter().all(Value::is_known) {
-                return Ok(Value::unknown(function.result.clone()).marked(marked));
+                return self.run_unknown(function, call, arguments);
             }
             let bare: Vec<Value> = arguments.iter().map(|value| value.kind().clone().into()).collect();
             return run(&bare)
@@ -134,7 +135,7 @@ impl Context<'_> {
         let marked = arguments.iter().any(Value::has_sensitive);
         let template = matches!(function.run, Run::TemplateFile | Run::TemplateText);
         if !template && !arguments.iter().all(Value::is_wholly_known) {
-            return Ok(Value::unknown(function.result.clone()).marked(marked));
+            return self.run_unknown(function, call, arguments);
         }
         let bare: Vec<Value> = arguments.iter().map(Value::unmarked).collect();
         let value = match function.run {
@@ -145,16 +146,23 @@ impl Context<'_> {
                     let draw = self.draw(&applying, call);
                     run(&applying, &draw, &bare).map_err(|refusal| self.refusal(&refusal, call))
                 }
-                None => Ok(Value::unknown(function.result.clone())),
+                None => Ok(unknown_result(function)),
             },
             Run::TemplateFile => self.template_file(&bare, call, whole),
             Run::TemplateText => match bare.first().and_then(Value::as_str) {
                 Some(text) => self.template_text("<template>", text, bare.get(1), whole),
-                None => Ok(Value::unknown(Type::String)),
+                None => Ok(Value::unknown(Type::String).definite()),
             },
             Run::Raw(_) | Run::Parts(_) | Run::Try | Run::Can => Err(Failed),
         };
-        value.map(|value| value.marked(marked))
+        value.map(|value| normalised(value).marked(marked))
+    }
+
+    fn run_unknown(&mut self, function: &Function, call: &Call, arguments: &[Value]) -> Outcome {
+        let marked = arguments.iter().any(Value::has_sensitive);
+        let bare: Vec<Value> = arguments.iter().map(Value::unmarked).collect();
+        let value = function::unknown::yielded(function, &bare);
+        value.map(|value| value.marked(marked)).map_err(|refusal| self.refusal(&refusal, call))
     }
 
     fn run_with_world(&mut self, run: function::Reader, arguments: &[Value], call: &Call) -> Outcome {
@@ -227,7 +235,7 @@ impl Context<'_> {
 
     fn template_file(&mut self, arguments: &[Value], call: &Call, whole: &Expr) -> Outcome {
         let Some(path) = arguments.first().and_then(Value::as_str).map(str::to_owned) else {
-            return Ok(Value::unknown(Type::String));
+            return Ok(Value::unknown(Type::String).definite());
         };
         let (text, hash) = match function::read_text(self.world, &path) {
             Ok(read) => read,
@@ -243,6 +251,13 @@ impl Context<'_> {
     fn template_text(&mut self, name: &str, text: &str, names: Option<&Value>, whole: &Expr) -> Outcome {
         let unknown = names.is_some_and(|names| !names.is_known());
         let names = names.and_then(Value::as_map).cloned().unwrap_or_default();
+        if let Some(name) = names.keys().find(|name| !is_identifier(name)) {
+            let detail = format!(
+                "{name:?} is no name: a name begins with a letter, then letters, digits, `_` or `-`."
+            );
+            let diagnostic = Diagnostic::error("E0510", "a template is given a value without a name");
+            return Err(self.report(diagnostic.detail(detail), whole));
+        }
         let mut inner = Context::new(self.world, None);
         inner.templates = self.templates + 1;
         inner.quiet = self.quiet;
@@ -258,7 +273,7 @@ impl Context<'_> {
             ));
         }
         if unknown {
-            return Ok(Value::unknown(Type::String));
+            return Ok(Value::unknown(Type::String).definite());
         }
         let parts = syntax::parse_template(&sources, id, &mut inner.diagnostics);
         let mut value = Err(Failed);
@@ -276,9 +291,8 @@ impl Context<'_> {
                 }
             }
             if !inner.diagnostics.has_errors() {
-                inner.bound = names.into_iter().filter(|(name, _)| is_identifier(name)).collect();
-                let mut rendered = Text::default();
-                value = inner.render(&parts, &mut rendered, whole).map(|()| rendered.into_value());
+                inner.bound = names.into_iter().collect();
+                value = inner.template(&parts, whole);
             }
         }
         self.adopt(inner.diagnostics, &sources, whole);
@@ -299,6 +313,33 @@ impl Context<'_> {
             diagnostic.related.clear();
             self.refuse(diagnostic);
         }
+    }
+}
+
+/// Unknown, but of the type that the signature says.
+fn unknown_result(function: &Function) -> Value {
+    let value = Value::unknown(function.result.clone());
+    if function.result == Type::Any { value } else { value.definite() }
+}
+
+/// Normalises the texts that a function made, as all text is.
+fn normalised(value: Value) -> Value {
+    let is_normal = |text: &str| text.is_ascii() || unicode_normalization::is_nfc(text);
+    match value.kind() {
+        Kind::String(text) if is_normal(text) => value,
+        Kind::String(text) => text.nfc().collect::<String>().into(),
+        Kind::Tuple(items) => Value::tuple(items.iter().cloned().map(normalised).collect()),
+        Kind::List(element, items) => {
+            Value::list(element.clone(), items.iter().cloned().map(normalised).collect())
+        }
+        Kind::Object(items, None) => {
+            let entry =
+                |(name, item): (&String, &Value)| (name.nfc().collect::<String>(), normalised(item.clone()));
+            Value::object(items.iter().map(entry))
+        }
+        Kind::Null(_) | Kind::Unknown(_) | Kind::Bool(_) | Kind::Number(_) => value,
+        // These are made of what the arguments hold.
+        Kind::Set(..) | Kind::Map(..) | Kind::Object(_, Some(_)) => value,
     }
 }
 

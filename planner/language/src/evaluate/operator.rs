@@ -7,7 +7,7 @@ use lustre_model::diagnostic::Diagnostic;
 use lustre_model::types::Type;
 use lustre_model::value::{Kind, Number, NumberError, Value};
 
-use crate::evaluate::{Context, Outcome};
+use crate::evaluate::{Context, Failed, Outcome};
 use crate::syntax::{Binary, Expr, Unary};
 
 impl Context<'_> {
@@ -21,9 +21,9 @@ impl Context<'_> {
             Kind::Number(number) => number.negate().into(),
             Kind::Bool(value) => Value::from(!value),
             Kind::Null(_) | Kind::Unknown(_) | Kind::String(_) | Kind::List(..) | Kind::Set(..) => {
-                Value::unknown(wanted)
+                Value::unknown(wanted).definite()
             }
-            Kind::Map(..) | Kind::Tuple(_) | Kind::Object(..) => Value::unknown(wanted),
+            Kind::Map(..) | Kind::Tuple(_) | Kind::Object(..) => Value::unknown(wanted).definite(),
         };
         Ok(result.marked(value.is_sensitive()))
     }
@@ -57,19 +57,32 @@ impl Context<'_> {
         }
     }
 
-    /// `&&` and `||`: the right side is not looked at when the left one decides.
-    fn logic(&mut self, [left, right]: [&Expr; 2], decisive: bool, what: &str) -> Outcome {
-        let left = self.operand(left, &Type::Bool, what)?;
-        if left.as_bool() == Some(decisive) {
-            return Ok(left);
+    /// `&&` and `||`: a side that decides makes what fails on the other one not matter, but not its type.
+    fn logic(&mut self, sides: [&Expr; 2], decisive: bool, what: &str) -> Outcome {
+        let [left, right] = sides.map(|side| self.tentatively(|context| context.expression(side)));
+        let mut values = Vec::new();
+        for ((value, _), side) in [&left, &right].into_iter().zip(sides) {
+            let value = value.clone().unwrap_or(Value::unknown(Type::Bool));
+            values.push(self.convert(&value, &Type::Bool, side, &format!("an operand of {what}")));
         }
-        let right = self.operand(right, &Type::Bool, what)?;
-        let marked = left.is_sensitive() || right.is_sensitive();
-        let result = match (left.as_bool(), right.as_bool()) {
-            (_, Some(value)) if value == decisive => value.into(),
-            (Some(_), Some(value)) => value.into(),
-            (None, _) | (_, None) => Value::unknown(Type::Bool),
-        };
+        let values = values.into_iter().collect::<Result<Vec<_>, Failed>>()?;
+        let marked = values.iter().any(Value::is_sensitive);
+        if values.iter().any(|value| value.as_bool() == Some(decisive)) {
+            return Ok(Value::from(decisive).marked(marked));
+        }
+        self.diagnostics.extend(left.1);
+        left.0?;
+        if let Some((_, side)) = values.iter().zip(sides).find(|(value, _)| value.is_null()) {
+            let diagnostic = Diagnostic::error("E0410", format!("an operand of {what} is null"));
+            return Err(self.report(diagnostic, side));
+        }
+        // With an unknown left side the right one may never count.
+        if values.first().is_some_and(Value::is_known) {
+            self.diagnostics.extend(right.1);
+            right.0?;
+        }
+        let known = values.iter().all(Value::is_known);
+        let result = if known { Value::from(!decisive) } else { Value::unknown(Type::Bool).definite() };
         Ok(result.marked(marked))
     }
 
@@ -78,12 +91,12 @@ impl Context<'_> {
         let [left, right] = sides;
         let (left, right) = (left?, right?);
         let marked = left.has_sensitive() || right.has_sensitive();
-        let result =
-            equal(&left, &right).map_or(Value::unknown(Type::Bool), |same| Value::from(same != negate));
+        let result = equal(&left, &right)
+            .map_or(Value::unknown(Type::Bool).definite(), |same| Value::from(same != negate));
         Ok(result.marked(marked))
     }
 
-    fn numbers(&mut self, [left, right]: [&Expr; 2], what: &str) -> Result<[Value; 2], super::Failed> {
+    fn numbers(&mut self, [left, right]: [&Expr; 2], what: &str) -> Result<[Value; 2], Failed> {
         let sides = [self.operand(left, &Type::Number, what), self.operand(right, &Type::Number, what)];
         let [left, right] = sides;
         Ok([left?, right?])
@@ -93,7 +106,7 @@ impl Context<'_> {
         let [left, right] = self.numbers(sides, what)?;
         let result = match (left.as_number(), right.as_number()) {
             (Some(a), Some(b)) => holds(a, b).into(),
-            (None, _) | (_, None) => Value::unknown(Type::Bool),
+            (None, _) | (_, None) => Value::unknown(Type::Bool).definite(),
         };
         Ok(result.marked(left.is_sensitive() || right.is_sensitive()))
     }
@@ -111,7 +124,7 @@ impl Context<'_> {
                 Ok(number) => number.into(),
                 Err(error) => return Err(self.report(Diagnostic::error("E0411", error.to_string()), whole)),
             },
-            (None, _) | (_, None) => Value::unknown(Type::Number),
+            (None, _) | (_, None) => Value::unknown(Type::Number).definite(),
         };
         Ok(result.marked(left.is_sensitive() || right.is_sensitive()))
     }
@@ -124,6 +137,8 @@ pub(crate) fn equal(left: &Value, right: &Value) -> Option<bool> {
         if pairs.contains(&Some(false)) { Some(false) } else { pairs.first().copied().unwrap_or(Some(true)) }
     };
     match (left.kind(), right.kind()) {
+        (Kind::Unknown(_), Kind::Null(_)) if left.is_definite() => Some(false),
+        (Kind::Null(_), Kind::Unknown(_)) if right.is_definite() => Some(false),
         (Kind::Unknown(_), _) | (_, Kind::Unknown(_)) => None,
         (Kind::Null(_), Kind::Null(_)) => Some(true),
         (Kind::Bool(a), Kind::Bool(b)) => Some(a == b),

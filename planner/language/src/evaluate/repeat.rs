@@ -28,7 +28,14 @@ impl Context<'_> {
                 self.report(diagnostic.detail("There is nothing to walk: the value is null."), collection)
             );
         }
-        if !value.is_known() {
+        let kind = value.type_of();
+        let walkable = match &kind {
+            Type::Any | Type::List(_) | Type::Set(_) | Type::Map(_) | Type::Tuple(_) | Type::Object(_) => {
+                true
+            }
+            Type::Bool | Type::Number | Type::String => false,
+        };
+        if !value.is_known() && walkable {
             return Ok(Walk { items: None, sensitive });
         }
         let Some(items) = elements(&value) else {

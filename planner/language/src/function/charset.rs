@@ -89,7 +89,10 @@ fn decode(arguments: &[Value]) -> Yield {
     let encoding = encoding(arguments)?;
     let Ok(bytes) = STANDARD.decode(text(arguments, 0)) else { return refuse(0, "it is not base64") };
     match encoding.decode_without_bom_handling_and_without_replacement(&bytes) {
-        Some(decoded) if !decoded.contains('\u{fffd}') => Ok(decoded.as_ref().into()),
+        // Bytes that a code page leaves open become control characters by the standard.
+        Some(decoded) if !decoded.contains(|letter| matches!(letter, '\u{fffd}' | '\u{80}'..='\u{9f}')) => {
+            Ok(decoded.as_ref().into())
+        }
         Some(_) | None => {
             refuse(0, format!("it contains symbols that are not defined for {}", encoding.name()))
         }

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use lustre_model::types::Type;
 use lustre_model::value::{Kind, Value, unify};
+use unicode_segmentation::UnicodeSegmentation as _;
 
 use crate::evaluate::{elements, equal};
 use crate::function::text::strings;
@@ -23,7 +24,7 @@ pub(super) const ROWS: &[Row] = &[
         Run::Parts(length),
     ),
     Row(
-        "keys(map any) list(string)",
+        "keys(map any) any",
         "Lists the keys in order.",
         ["keys({ b = 1, a = 2 })", "[\"a\", \"b\"]"],
         Run::Parts(keys),
@@ -200,7 +201,7 @@ fn alike(original: Option<&Value>, items: Vec<Value>) -> Value {
 fn length(arguments: &[Value]) -> Yield {
     let Some(value) = arguments.first() else { return refuse(0, "a value is required") };
     match value.kind() {
-        Kind::String(text) => Ok(text.chars().count().into()),
+        Kind::String(text) => Ok(text.graphemes(true).count().into()),
         Kind::List(..) | Kind::Set(..) | Kind::Map(..) | Kind::Tuple(_) | Kind::Object(..) => {
             Ok(value.parts().count().into())
         }
@@ -211,7 +212,9 @@ fn length(arguments: &[Value]) -> Yield {
 }
 
 fn keys(arguments: &[Value]) -> Yield {
-    Ok(Value::strings(mapping(arguments, 0)?.keys().map(String::as_str)))
+    let names: Vec<Value> = mapping(arguments, 0)?.keys().map(|name| name.as_str().into()).collect();
+    let is_map = arguments.first().is_some_and(|value| matches!(value.kind(), Kind::Map(..)));
+    Ok(if is_map { strings(names) } else { Value::tuple(names) })
 }
 
 fn values(arguments: &[Value]) -> Yield {
@@ -224,9 +227,17 @@ fn values(arguments: &[Value]) -> Yield {
 
 fn lookup(arguments: &[Value]) -> Yield {
     let key = text(arguments, 1);
-    match (mapping(arguments, 0)?.get(key), arguments.get(2)) {
+    let map = mapping(arguments, 0)?;
+    let default = match (arguments.first().map(Value::kind), arguments.get(2)) {
+        // The default is one more element of a map, of the type that all have.
+        (Some(Kind::Map(element, _)), Some(default)) => {
+            Some(default.convert(element).or_else(|error| refuse(2, error.to_string()))?)
+        }
+        (_, default) => default.cloned(),
+    };
+    match (map.get(key), default) {
         (Some(value), _) => Ok(value.clone()),
-        (None, Some(default)) => Ok(default.clone()),
+        (None, Some(default)) => Ok(default),
         (None, None) => refuse(1, format!("there is no key {key:?}, and no default")),
     }
 }
@@ -234,9 +245,15 @@ fn lookup(arguments: &[Value]) -> Yield {
 fn merge(arguments: &[Value]) -> Yield {
     let mut merged = BTreeMap::new();
     let mut kinds = Vec::new();
-    for (position, value) in arguments.iter().enumerate().filter(|(_, value)| !value.is_null()) {
-        merged
-            .extend(mapping(arguments, position)?.iter().map(|(name, value)| (name.clone(), value.clone())));
+    for (position, value) in arguments.iter().enumerate() {
+        match value.kind() {
+            Kind::Null(Type::Any) => continue,
+            Kind::Null(Type::Map(_) | Type::Object(_)) => {}
+            _ => {
+                let items = mapping(arguments, position)?;
+                merged.extend(items.iter().map(|(name, value)| (name.clone(), value.clone())));
+            }
+        }
         kinds.push(value.type_of());
     }
     kinds.dedup();
@@ -256,11 +273,14 @@ fn concat(arguments: &[Value]) -> Yield {
             return refuse(position, format!("a list has at most {ELEMENTS_MAX} elements"));
         }
     }
-    kinds.dedup();
-    Ok(match kinds.pop() {
-        Some(Type::List(element)) if kinds.is_empty() => Value::list(*element, items),
-        _ => Value::tuple(items),
-    })
+    // Tuples stay as they are; lists have one type together.
+    let all_lists = kinds.iter().all(|kind| matches!(kind, Type::List(_)));
+    let common = unify(&kinds).filter(|_| all_lists);
+    let tuple = Value::tuple(items);
+    match common {
+        Some(common) => tuple.convert(&common).or_else(|error| refuse(0, error.to_string())),
+        None => Ok(tuple),
+    }
 }
 
 fn position_of(arguments: &[Value]) -> Result<Option<usize>, Refusal> {
@@ -326,7 +346,10 @@ fn flatten(arguments: &[Value]) -> Yield {
 fn one(arguments: &[Value]) -> Yield {
     let mut items = sequence(arguments, 0)?;
     match items.len() {
-        0 => Ok(Value::null(Type::Any)),
+        0 => Ok(Value::null(match arguments.first().map(Value::kind) {
+            Some(Kind::List(element, _) | Kind::Set(element, _)) => element.clone(),
+            _ => Type::Any,
+        })),
         1 => items.pop().map_or_else(|| refuse(0, "it is empty"), Ok),
         many => refuse(0, format!("it has {many} elements, not one or none")),
     }
@@ -467,6 +490,15 @@ fn match_keys(arguments: &[Value]) -> Yield {
     if values.len() != keys.len() {
         return refuse(1, format!("there are {} values but {} keys", values.len(), keys.len()));
     }
+    let types: Vec<Type> = arguments.iter().skip(1).map(Value::type_of).collect();
+    let Some(common) = unify(&types) else {
+        return refuse(1, "keys and wanted keys must have the same type");
+    };
+    let converted = |position: usize| {
+        let list = arguments.get(position).and_then(|value| value.convert(&common).ok());
+        list.map(|list| list.parts().cloned().collect::<Vec<_>>())
+    };
+    let (keys, wanted) = (converted(1).unwrap_or(keys), converted(2).unwrap_or(wanted));
     let is_wanted = |key: &Value| wanted.iter().any(|wanted| equal(key, wanted) == Some(true));
     let matching = values.into_iter().zip(keys).filter(|(_, key)| is_wanted(key)).map(|(value, _)| value);
     Ok(alike(arguments.first(), matching.collect()))
@@ -476,6 +508,9 @@ fn transpose(arguments: &[Value]) -> Yield {
     let mut lists: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     let map = arguments.first().and_then(elements).unwrap_or_default();
     for (key, list) in map {
+        if list.is_null() {
+            return refuse(0, "an element is null");
+        }
         for item in list.parts() {
             let Some(name) = item.as_str() else { return refuse(0, "an element is null") };
             lists.entry(name.to_owned()).or_default().push(key.clone());

@@ -70,6 +70,12 @@ pub(super) const ROWS: &[Row] = &[
         Run::Raw(is_sensitive),
     ),
     Row(
+        "ephemeralasnull(value any) any",
+        "Yields a value with null for its ephemeral parts; values of a spec have none.",
+        ["ephemeralasnull({ a = 1 })", "{ a = 1 }"],
+        Run::Raw(ephemeral_as_null),
+    ),
+    Row(
         "type(value any) string",
         "Names the type of a value.",
         ["type([1, \"a\"])", "\"tuple([number, string])\""],
@@ -119,8 +125,14 @@ fn nonsensitive(arguments: &[Value]) -> Yield {
     Ok(first(arguments).kind().clone().into())
 }
 
+fn ephemeral_as_null(arguments: &[Value]) -> Yield {
+    Ok(first(arguments))
+}
+
 fn is_sensitive(arguments: &[Value]) -> Yield {
-    Ok(first(arguments).is_sensitive().into())
+    let value = first(arguments);
+    // What is not known yet may come out marked.
+    Ok(if value.is_known() { value.is_sensitive().into() } else { Value::unknown(Type::Bool).definite() })
 }
 
 fn type_name(arguments: &[Value]) -> Yield {

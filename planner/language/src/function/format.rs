@@ -8,6 +8,7 @@
 
 use lustre_model::types::Type;
 use lustre_model::value::{Kind, Number, Value};
+use unicode_segmentation::UnicodeSegmentation as _;
 
 use crate::function::{ELEMENTS_MAX, Refusal, Row, Run, Yield, refuse, text};
 
@@ -33,7 +34,7 @@ fn format(arguments: &[Value]) -> Yield {
     render(text(arguments, 0), arguments.get(1..).unwrap_or(&[])).map(Value::from)
 }
 
-fn format_list(arguments: &[Value]) -> Yield {
+pub(super) fn format_list(arguments: &[Value]) -> Yield {
     let values = arguments.get(1..).unwrap_or(&[]);
     let is_list = |value: &Value| matches!(value.kind(), Kind::List(..) | Kind::Set(..) | Kind::Tuple(_));
     let mut length = None;
@@ -53,6 +54,9 @@ fn format_list(arguments: &[Value]) -> Yield {
             .zip(values)
             .filter_map(|(column, value)| column.get(if is_list(value) { row } else { 0 }).cloned())
             .collect();
+        if !values.iter().all(Value::is_wholly_known) {
+            return Ok(Value::unknown(Type::String).definite());
+        }
         render(text(arguments, 0), &values).map(Value::from)
     });
     Ok(Value::list(Type::String, rows.collect::<Result<_, _>>()?))
@@ -164,7 +168,7 @@ fn write(verb: &Verb, value: &Value, position: usize) -> Result<String, Refusal>
         'e' | 'E' | 'f' | 'g' | 'G' => decimal(verb, value, position),
         's' | 'q' => {
             let full = converted(value, position)?;
-            let cut: String = full.chars().take(verb.precision.unwrap_or(usize::MAX)).collect();
+            let cut: String = full.graphemes(true).take(verb.precision.unwrap_or(usize::MAX)).collect();
             Ok(if verb.letter == 'q' { serde_json::Value::from(cut).to_string() } else { cut })
         }
         letter => refuse(0, format!("there is no verb `%{letter}`")),
@@ -275,7 +279,7 @@ fn general(number: &Number, precision: Option<usize>) -> String {
 }
 
 fn pad(verb: &Verb, written: String, value: &Value) -> String {
-    let missing = verb.width.saturating_sub(written.chars().count());
+    let missing = verb.width.saturating_sub(written.graphemes(true).count());
     if missing == 0 {
         return written;
     }

@@ -5,7 +5,7 @@
 //! ```
 //! Invariant: arithmetic is on 128-bit integers and never leaves the prefix.
 
-use core::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use lustre_model::value::Value;
 
@@ -37,7 +37,26 @@ pub(super) const ROWS: &[Row] = &[
         ["cidrsubnets(\"10.1.0.0/16\", 4, 4, 8)", "[\"10.1.0.0/20\", \"10.1.16.0/20\", \"10.1.32.0/24\"]"],
         Run::Values(subnets),
     ),
+    Row(
+        "cidrcontains(prefix string, address string) bool",
+        "Says whether an address or a prefix lies in a prefix.",
+        ["cidrcontains(\"192.168.2.0/20\", \"192.168.2.1\")", "true"],
+        Run::Values(contains),
+    ),
 ];
+
+/// Reads an address as a number, with the bits of its family. Zeros in front of a part of an IPv4 address are dropped.
+fn parse_address(text: &str) -> Option<(u128, u32)> {
+    if text.contains(':') {
+        return text.parse::<Ipv6Addr>().ok().map(|address| (u128::from(address), 128));
+    }
+    let parts = text.split('.').map(|part| {
+        let digits = !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+        part.parse::<u8>().ok().filter(|_| digits && part.len() <= 8)
+    });
+    let parts: [u8; 4] = parts.collect::<Option<Vec<u8>>>()?.try_into().ok()?;
+    Some((u128::from(u32::from_be_bytes(parts)), 32))
+}
 
 /// A prefix: its first address as a number, the bits of the family, the bits that are fixed.
 #[derive(Clone, Copy)]
@@ -50,12 +69,14 @@ struct Prefix {
 impl Prefix {
     fn parse(text: &str) -> Result<Self, Refusal> {
         let parsed = text.split_once('/').and_then(|(address, length)| {
-            let (base, family) = match address.parse::<IpAddr>().ok()? {
-                IpAddr::V4(address) => (u128::from(u32::from(address)), 32),
-                IpAddr::V6(address) => (u128::from(address), 128),
-            };
-            let length = length.parse::<u32>().ok().filter(|length| *length <= family)?;
-            Some(Self { base, family, length })
+            let digits = !length.is_empty() && length.bytes().all(|byte| byte.is_ascii_digit());
+            let length = length.parse::<u32>().ok().filter(|_| digits)?;
+            let (base, family) = parse_address(address)?;
+            // An IPv4 address in IPv6's clothes is one, with the rest of its length.
+            let mapped = address.contains(':') && base >> 32 == 0xffff && family == 128 && length >= 96;
+            let (base, family, length) =
+                if mapped { (base & u128::from(u32::MAX), 32, length - 96) } else { (base, family, length) };
+            (length <= family).then_some(Self { base, family, length })
         });
         let Some(mut prefix) = parsed else {
             return refuse(0, format!("{text:?} is no prefix, as 10.0.0.0/16 is"));
@@ -107,6 +128,18 @@ fn host(arguments: &[Value]) -> Yield {
         Some(host) => Ok(prefix.address(prefix.base | host).into()),
         None => refuse(1, "the prefix has not so many hosts"),
     }
+}
+
+fn contains(arguments: &[Value]) -> Yield {
+    let (outer, inner) = (Prefix::parse(text(arguments, 0))?, text(arguments, 1));
+    let inner = match parse_address(inner) {
+        Some((base, family)) => Prefix { base, family, length: family },
+        None => Prefix::parse(inner).or_else(|refusal| refuse(1, refusal.reason))?,
+    };
+    if outer.family != inner.family {
+        return refuse(1, "one is of IPv4 and the other of IPv6");
+    }
+    Ok((inner.length >= outer.length && inner.base & !outer.rest_mask() == outer.base).into())
 }
 
 fn netmask(arguments: &[Value]) -> Yield {

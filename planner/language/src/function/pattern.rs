@@ -1,6 +1,6 @@
 //! Regular expressions, with the `regex` crate: RE2's syntax, in linear time.
 //!
-//! Differences from Go's: `\C` is not known, `\pN` needs braces for long names, `$` is the end of the text only.
+//! Patterns are written as Go has them and translated ([`translate`]).
 //! Invariant: a pattern compiles within [`PATTERN_BYTES_MAX`] of memory or is refused.
 
 use lustre_model::types::Type;
@@ -10,11 +10,16 @@ use regex::{Captures, Regex, RegexBuilder};
 use crate::function::text::fits;
 use crate::function::{Refusal, Yield, refuse, text};
 
+mod translate;
+
 /// Most memory of a compiled pattern.
 const PATTERN_BYTES_MAX: usize = 4 << 20;
 
 fn compile(pattern: &str, argument: usize) -> Result<Regex, Refusal> {
-    let built = RegexBuilder::new(pattern).size_limit(PATTERN_BYTES_MAX).nest_limit(64).build();
+    let built = RegexBuilder::new(&translate::translated(pattern))
+        .size_limit(PATTERN_BYTES_MAX)
+        .nest_limit(64)
+        .build();
     built.or_else(|error| refuse(argument, format!("the pattern is not valid: {error}").replace('\n', " ")))
 }
 
@@ -37,6 +42,21 @@ fn yielded(regex: &Regex, captures: &Captures<'_>, argument: usize) -> Yield {
     Ok(Value::object(named.into_iter().map(|name| (name, group(captures.name(name))))))
 }
 
+/// The type of one match of a pattern that is known; none when it is not, or is wrong.
+pub(super) fn yielded_type(arguments: &[Value]) -> Option<Type> {
+    let regex = compile(arguments.first()?.as_str()?, 0).ok()?;
+    let names: Vec<Option<&str>> = regex.capture_names().skip(1).collect();
+    if names.is_empty() {
+        return Some(Type::String);
+    }
+    if names.iter().all(Option::is_none) {
+        return Some(Type::Tuple(vec![Type::String; names.len()]));
+    }
+    Some(Type::object(
+        names.into_iter().collect::<Option<Vec<_>>>()?.into_iter().map(|name| (name, Type::String)),
+    ))
+}
+
 pub(super) fn first(arguments: &[Value]) -> Yield {
     let regex = compile(text(arguments, 0), 0)?;
     match regex.captures(text(arguments, 1)) {
@@ -56,9 +76,9 @@ pub(super) fn all(arguments: &[Value]) -> Yield {
 pub(super) fn replace(pattern: &str, whole: &str, replacement: &str) -> Yield {
     let regex = compile(pattern, 1)?;
     let matches = regex.find_iter(whole).count();
-    // A group is part of the whole, so that each match adds at most both texts.
+    // A group is part of its match, and all matches together are part of the whole.
     let groups = replacement.matches('$').count();
     fits(2, replacement.len(), matches)?;
-    fits(2, whole.len(), if groups > 0 { groups.min(matches) } else { 0 })?;
+    fits(2, whole.len(), groups)?;
     Ok(regex.replace_all(whole, replacement).as_ref().into())
 }

@@ -4,7 +4,7 @@
 //! Invariant: the size of a product is checked before it is built.
 
 use lustre_model::types::Type;
-use lustre_model::value::{Kind, Value, unify};
+use lustre_model::value::{Value, unify};
 
 use crate::function::collection::sequence;
 use crate::function::{ELEMENTS_MAX, Refusal, Row, Run, Yield, refuse};
@@ -38,7 +38,7 @@ pub(super) const ROWS: &[Row] = &[
         "setproduct(...sets any) any",
         "Yields all combinations of elements.",
         ["setproduct([\"a\", \"b\"], [1, 2])", "[[\"a\", 1], [\"a\", 2], [\"b\", 1], [\"b\", 2]]"],
-        Run::Values(product),
+        Run::Parts(product),
     ),
 ];
 
@@ -81,6 +81,24 @@ fn difference(arguments: &[Value]) -> Yield {
     combine(arguments, |left, right| left ^ right)
 }
 
+/// The type of one combination; none when it cannot be said.
+pub(super) fn product_row(types: &[Type]) -> Option<Type> {
+    let elements = types.iter().map(|kind| match kind {
+        Type::List(element) | Type::Set(element) => Some(element.as_ref().clone()),
+        Type::Tuple(elements) => unify(elements),
+        Type::Any | Type::Bool | Type::Number | Type::String | Type::Map(_) | Type::Object(_) => None,
+    });
+    elements.collect::<Option<Vec<_>>>().map(Type::Tuple)
+}
+
+/// The product where one of the sets is empty.
+pub(super) fn empty_product(arguments: &[Value]) -> Value {
+    let types: Vec<Type> = arguments.iter().map(Value::type_of).collect();
+    let row = product_row(&types).unwrap_or(Type::Any);
+    let all_sets = types.iter().all(|kind| matches!(kind, Type::Set(_)));
+    if all_sets { Value::set(row, []) } else { Value::list(row, Vec::new()) }
+}
+
 fn product(arguments: &[Value]) -> Yield {
     if arguments.len() < 2 {
         return refuse(0, "two or more sets are required");
@@ -91,6 +109,9 @@ fn product(arguments: &[Value]) -> Yield {
     if size > ELEMENTS_MAX {
         return refuse(0, format!("there are more than {ELEMENTS_MAX} combinations"));
     }
+    if size == 0 {
+        return Ok(empty_product(arguments));
+    }
     let mut rows: Vec<Vec<Value>> = vec![Vec::new()];
     for list in &lists {
         rows = rows
@@ -99,7 +120,9 @@ fn product(arguments: &[Value]) -> Yield {
             .collect();
     }
     let tuple = Value::tuple(rows.into_iter().map(Value::tuple).collect());
-    let all_sets = arguments.iter().all(|value| matches!(value.kind(), Kind::Set(..)));
-    let wanted = if all_sets { Type::set(Type::Any) } else { Type::list(Type::Any) };
-    Ok(tuple.convert(&wanted).unwrap_or(tuple))
+    let types: Vec<Type> = arguments.iter().map(Value::type_of).collect();
+    let Some(row) = product_row(&types) else { return refuse(0, "all elements must have the same type") };
+    let all_sets = types.iter().all(|kind| matches!(kind, Type::Set(_)));
+    let wanted = if all_sets { Type::set(row) } else { Type::list(row) };
+    tuple.convert(&wanted).or_else(|error| refuse(0, error.to_string()))
 }

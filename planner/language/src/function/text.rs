@@ -1,10 +1,11 @@
 //! Functions on text.
 //!
-//! Letters are Unicode scalar values. Invariant: no result is larger than what the table's bound allows, checked before
+//! Letters are grapheme clusters where they are counted; case is mapped letter by letter, as Go does. Invariant: no result is larger than what the table's bound allows, checked before
 //! it is built where it could be many times its arguments.
 
 use lustre_model::types::Type;
 use lustre_model::value::Value;
+use unicode_segmentation::UnicodeSegmentation as _;
 
 use crate::evaluate::TEXT_BYTES_MAX;
 use crate::function::{Refusal, Row, Run, Yield, count, pattern, refuse, text, whole};
@@ -133,23 +134,60 @@ fn apply(arguments: &[Value], change: Text) -> Yield {
 }
 
 fn upper(arguments: &[Value]) -> Yield {
-    apply(arguments, str::to_uppercase)
+    apply(arguments, |text| text.chars().map(upper_letter).collect())
 }
 
 fn lower(arguments: &[Value]) -> Yield {
-    apply(arguments, str::to_lowercase)
+    apply(arguments, |text| text.chars().map(lower_letter).collect())
+}
+
+/// Upper case of one letter; letters that become several, such as `ß`, stay.
+fn upper_letter(letter: char) -> char {
+    let mut mapped = letter.to_uppercase();
+    match (mapped.next(), mapped.next()) {
+        (Some(single), None) => single,
+        _ => titled_greek(letter),
+    }
+}
+
+/// Greek letters with a iota below become one letter, which is that of titles.
+fn titled_greek(letter: char) -> char {
+    let moved = match letter {
+        '\u{1f80}'..='\u{1f87}' | '\u{1f90}'..='\u{1f97}' | '\u{1fa0}'..='\u{1fa7}' => u32::from(letter) + 8,
+        '\u{1fb3}' | '\u{1fc3}' | '\u{1ff3}' => u32::from(letter) + 9,
+        _ => return letter,
+    };
+    char::from_u32(moved).unwrap_or(letter)
+}
+
+fn lower_letter(letter: char) -> char {
+    // Only `İ` becomes several, of which the first is the letter.
+    letter.to_lowercase().next().unwrap_or(letter)
+}
+
+fn title_letter(letter: char) -> char {
+    match letter {
+        // Two letters in one have a form of their own in titles.
+        'Ǆ' | 'ǅ' | 'ǆ' => 'ǅ',
+        'Ǉ' | 'ǈ' | 'ǉ' => 'ǈ',
+        'Ǌ' | 'ǋ' | 'ǌ' => 'ǋ',
+        'Ǳ' | 'ǲ' | 'ǳ' => 'ǲ',
+        '\u{10d0}'..='\u{10ff}' => letter,
+        other => upper_letter(other),
+    }
 }
 
 fn title(arguments: &[Value]) -> Yield {
     let mut inside = false;
     let mut result = String::new();
     for letter in text(arguments, 0).chars() {
-        if inside {
-            result.push(letter);
-        } else {
-            result.extend(letter.to_uppercase());
-        }
-        inside = letter.is_alphanumeric() || letter == '_' || letter == '\'';
+        result.push(if inside { letter } else { title_letter(letter) });
+        // As Go has it, any other ASCII character separates words, and beyond ASCII only white space does.
+        inside = match letter {
+            '_' => true,
+            ascii if ascii.is_ascii() => ascii.is_ascii_alphanumeric(),
+            other => other.is_alphanumeric() || !other.is_whitespace(),
+        };
     }
     Ok(result.into())
 }
@@ -190,17 +228,17 @@ fn contains(arguments: &[Value]) -> Yield {
 }
 
 fn reverse(arguments: &[Value]) -> Yield {
-    apply(arguments, |text| text.chars().rev().collect())
+    apply(arguments, |text| text.graphemes(true).rev().collect())
 }
 
 fn substr(arguments: &[Value]) -> Yield {
-    let letters: Vec<char> = text(arguments, 0).chars().collect();
+    let letters: Vec<&str> = text(arguments, 0).graphemes(true).collect();
     let (offset, length) = (whole(arguments, 1)?, whole(arguments, 2)?);
     let total = i64::try_from(letters.len()).unwrap_or(i64::MAX);
     let start = if offset < 0 { total.saturating_add(offset).max(0) } else { offset.min(total) };
     let end = if length < 0 { total } else { start.saturating_add(length).min(total) };
     let range = usize::try_from(start).unwrap_or(0)..usize::try_from(end).unwrap_or(0);
-    Ok(letters.get(range).unwrap_or(&[]).iter().collect::<String>().into())
+    Ok(letters.get(range).unwrap_or(&[]).concat().into())
 }
 
 fn indent(arguments: &[Value]) -> Yield {

@@ -4,6 +4,7 @@
 //! accesses, and traversals with splats, are put into the shape that evaluates simply. No names are resolved.
 //! Invariant: every node's span lies in the file, also when only a piece of it was parsed.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use hcl_edit::Span as _;
@@ -13,6 +14,7 @@ use indexmap::IndexMap;
 use lustre_model::diagnostic::{Diagnostic, Diagnostics, SourceId, Span};
 use lustre_model::types::Type;
 use lustre_model::value::{Number, NumberError, Value};
+use unicode_normalization::UnicodeNormalization as _;
 
 use crate::syntax::template::{self, Shape};
 use crate::syntax::{
@@ -92,7 +94,7 @@ impl<'a> Lowering<'a> {
             Expression::Null(_) => ExprKind::Literal(Value::null(Type::Any)),
             Expression::Bool(value) => ExprKind::Literal((*value.value()).into()),
             Expression::Number(_) => self.number(span),
-            Expression::String(text) => ExprKind::Literal(text.value().as_str().into()),
+            Expression::String(text) => ExprKind::Literal(normalised(text.value().as_str()).as_ref().into()),
             Expression::Array(items) => {
                 ExprKind::Tuple(items.iter().map(|item| self.expression(item)).collect())
             }
@@ -200,6 +202,7 @@ impl<'a> Lowering<'a> {
         let mut rest = operators;
         while let Some((first, tail)) = rest.split_first() {
             rest = tail;
+            self.check_neighbours(first, tail.first());
             let step = match first {
                 TraversalOperator::GetAttr(name) => Step::Attribute(name.to_string(), self.span(name.span())),
                 TraversalOperator::Index(index) => Step::Index(self.expression(index)),
@@ -225,6 +228,21 @@ impl<'a> Lowering<'a> {
         steps
     }
 
+    /// HCL reads `.0.1` as a number, and no splat of attributes directly behind another one.
+    fn check_neighbours(&mut self, first: &TraversalOperator, next: Option<&&TraversalOperator>) {
+        let (span, hint) = match (first, next) {
+            (TraversalOperator::LegacyIndex(_), Some(TraversalOperator::LegacyIndex(index))) => {
+                (index.span(), "Write indexes in brackets: `[0][1]`.")
+            }
+            (TraversalOperator::AttrSplat(_), Some(TraversalOperator::AttrSplat(splat))) => {
+                (splat.span(), "Write `[*]`, which may stand behind another one.")
+            }
+            _ => return,
+        };
+        let diagnostic = Diagnostic::error("E0104", "invalid access").hint(hint);
+        self.diagnostics.push(diagnostic.at(self.span(span)));
+    }
+
     fn for_expression(&mut self, it: &expr::ForExpr) -> For {
         For {
             key_name: it.intro.key_var.as_ref().map(|name| name.to_string()),
@@ -235,6 +253,15 @@ impl<'a> Lowering<'a> {
             grouping: it.grouping,
             condition: it.cond.as_ref().map(|condition| self.expression(&condition.expr)),
         }
+    }
+}
+
+/// All text of a spec is normalised to NFC, as HCL does.
+pub(crate) fn normalised(text: &str) -> Cow<'_, str> {
+    if text.is_ascii() || unicode_normalization::is_nfc(text) {
+        text.into()
+    } else {
+        text.nfc().collect::<String>().into()
     }
 }
 

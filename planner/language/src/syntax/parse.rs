@@ -55,10 +55,13 @@ pub(crate) fn parse_expression(
     diagnostics: &mut Diagnostics,
 ) -> Option<Expr> {
     let text = sources.get(id).map_or("", |source| &source.text);
-    match hcl_edit::parser::parse_expr(text) {
-        Ok(parsed) => Some(Lowering::new(text, id, 0, diagnostics).expression(&parsed)),
+    // White space around an expression means nothing, also behind the end of a heredoc.
+    let bare = text.trim();
+    let start = text.len() - text.trim_start().len();
+    match hcl_edit::parser::parse_expr(bare) {
+        Ok(parsed) => Some(Lowering::new(text, id, start, diagnostics).expression(&parsed)),
         Err(error) => {
-            diagnostics.push(syntax_error(&error, text, id, 0));
+            diagnostics.push(syntax_error(&error, bare, id, start));
             None
         }
     }

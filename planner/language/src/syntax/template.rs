@@ -9,7 +9,7 @@
 use hcl_edit::Span as _;
 use hcl_edit::template::{Directive, Element, Strip, Template};
 
-use crate::syntax::lower::Lowering;
+use crate::syntax::lower::{Lowering, normalised};
 use crate::syntax::{Expr, Part, TemplateFor};
 
 /// How a template is written.
@@ -48,8 +48,13 @@ pub(crate) fn build(template: &Template, lowering: &mut Lowering<'_>, shape: Sha
         dedent(&mut flat);
     }
     strip(&mut flat);
+    let has_text = flat.iter().any(|element| matches!(element, Flat::Text(_)));
     let mut parts = Vec::new();
     collect(&mut flat.into_iter(), &mut parts);
+    // An interpolation is alone only where nothing was written around it, also nothing that `~` took away.
+    if has_text && matches!(parts.as_slice(), [Part::Interpolation(_)]) {
+        parts.push(Part::Literal(String::new()));
+    }
     parts
 }
 
@@ -202,5 +207,5 @@ fn push_text(parts: &mut Vec<Part>, text: String) {
         last.push_str(&text);
         return;
     }
-    parts.push(Part::Literal(text));
+    parts.push(Part::Literal(normalised(&text).into_owned()));
 }

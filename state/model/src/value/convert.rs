@@ -116,7 +116,8 @@ impl Value {
             Kind::Map(_, items) => self.mapping(items, None, wanted),
             Kind::Object(items, resource) => self.mapping(items, resource.clone(), wanted),
         };
-        Ok(converted?.marked(self.sensitive))
+        let converted = converted?.marked(self.sensitive);
+        Ok(if self.definite { converted.definite() } else { converted })
     }
 
     fn mismatch(&self, wanted: &Type) -> ConvertError {
@@ -142,11 +143,11 @@ impl Value {
     fn sequence(&self, items: &[Self], wanted: &Type) -> Converted {
         match wanted {
             Type::List(element) => {
-                let element = common(items, element)?;
+                let element = self.common(items, element)?;
                 Ok(Self::list(element.without_optional(), each(items, &element)?))
             }
             Type::Set(element) => {
-                let element = common(items, element)?;
+                let element = self.common(items, element)?;
                 Ok(Self::set(element.without_optional(), each(items, &element)?))
             }
             Type::Tuple(elements) if matches!(self.kind, Kind::Tuple(_)) => {
@@ -178,7 +179,7 @@ impl Value {
         match wanted {
             Type::Map(element) => {
                 let values: Vec<Self> = items.values().cloned().collect();
-                let element = common(&values, element)?;
+                let element = self.common(&values, element)?;
                 let converted = items.iter().map(|(name, item)| {
                     let value = item.convert(&element);
                     Ok((name.clone(), value.map_err(|error| error.inside(PathStep::Name(name.clone())))?))
@@ -207,6 +208,30 @@ impl Value {
             | Type::Tuple(_) => Err(self.mismatch(wanted)),
         }
     }
+
+    /// The element type of a collection: as wanted, or where that says `any`, what the elements have in common.
+    fn common(&self, items: &[Self], element: &Type) -> Result<Type, ConvertError> {
+        if !element.has_any() {
+            return Ok(element.clone());
+        }
+        let types: Result<Vec<Type>, ConvertError> = items
+            .iter()
+            .enumerate()
+            .map(|(at, item)| {
+                let converted = item.convert(element).map_err(|error| error.inside(PathStep::Index(at)))?;
+                Ok(converted.type_of())
+            })
+            .collect();
+        let types = types?;
+        if !types.is_empty() {
+            return unify(&types).ok_or_else(|| Mismatch::NoCommonType.into());
+        }
+        if let Kind::List(own, _) | Kind::Set(own, _) | Kind::Map(own, _) = &self.kind {
+            // Without elements, what it was a collection of stays.
+            return typed(own, element);
+        }
+        Ok(element.clone())
+    }
 }
 
 fn mismatch(found: &Type, wanted: &Type) -> ConvertError {
@@ -231,26 +256,6 @@ fn each(items: &[Value], element: &Type) -> Result<Vec<Value>, ConvertError> {
     items.iter().enumerate().map(convert).collect()
 }
 
-/// The element type of a collection: as wanted, or where that says `any`, what the elements have in common.
-fn common(items: &[Value], element: &Type) -> Result<Type, ConvertError> {
-    if !element.has_any() {
-        return Ok(element.clone());
-    }
-    let types: Result<Vec<Type>, ConvertError> = items
-        .iter()
-        .enumerate()
-        .map(|(at, item)| {
-            let converted = item.convert(element).map_err(|error| error.inside(PathStep::Index(at)))?;
-            Ok(converted.type_of())
-        })
-        .collect();
-    let types = types?;
-    if types.is_empty() {
-        return Ok(element.clone());
-    }
-    unify(&types).ok_or_else(|| Mismatch::NoCommonType.into())
-}
-
 fn attribute_value(found: Option<&Value>, attribute: &Attribute) -> Converted {
     match (found.filter(|value| !value.is_null()), &attribute.presence) {
         (Some(value), _) => value.convert(&attribute.kind),
@@ -267,10 +272,47 @@ fn typed(found: &Type, wanted: &Type) -> Result<Type, ConvertError> {
     if !converts(found, wanted) {
         return Err(mismatch(found, wanted));
     }
-    let keep = wanted.has_any()
-        && *found != Type::Any
-        && unify(&[found.clone(), wanted.without_optional()]).as_ref() == Some(found);
-    Ok(if keep { found.clone() } else { wanted.without_optional() })
+    Ok(resolved(found, &wanted.without_optional()))
+}
+
+/// The wanted type, with what `found` says in place of `any`.
+fn resolved(found: &Type, wanted: &Type) -> Type {
+    if !wanted.has_any() || *found == Type::Any {
+        return wanted.clone();
+    }
+    let element = |wanted: &Type| match found {
+        Type::List(own) | Type::Set(own) | Type::Map(own) => resolved(own, wanted),
+        Type::Tuple(items) => together(items.iter().map(|item| resolved(item, wanted)), wanted),
+        Type::Object(items) => together(items.values().map(|item| resolved(&item.kind, wanted)), wanted),
+        Type::Any | Type::Bool | Type::Number | Type::String => wanted.clone(),
+    };
+    match wanted {
+        Type::Any => found.clone(),
+        Type::List(wanted) => Type::list(element(wanted)),
+        Type::Set(wanted) => Type::set(element(wanted)),
+        Type::Map(wanted) => Type::map(element(wanted)),
+        Type::Object(attributes) => Type::object(attributes.iter().map(|(name, attribute)| {
+            let own = match found {
+                Type::Map(own) => own.as_ref(),
+                Type::Object(items) => items.get(name).map_or(&Type::Any, |item| &item.kind),
+                Type::Any | Type::Bool | Type::Number | Type::String => &Type::Any,
+                Type::List(_) | Type::Set(_) | Type::Tuple(_) => &Type::Any,
+            };
+            (name.as_str(), resolved(own, &attribute.kind))
+        })),
+        Type::Tuple(elements) => match found {
+            Type::Tuple(items) => Type::Tuple(
+                items.iter().zip(elements).map(|(item, element)| resolved(item, element)).collect(),
+            ),
+            Type::Any | Type::Bool | Type::Number | Type::String => wanted.clone(),
+            Type::List(_) | Type::Set(_) | Type::Map(_) | Type::Object(_) => wanted.clone(),
+        },
+        Type::Bool | Type::Number | Type::String => wanted.clone(),
+    }
+}
+
+fn together(types: impl Iterator<Item = Type>, wanted: &Type) -> Type {
+    unify(&types.collect::<Vec<_>>()).filter(|kind| *kind != Type::Any).unwrap_or(wanted.clone())
 }
 
 /// Returns whether some value of type `found` may convert to `wanted`.
@@ -294,7 +336,9 @@ fn converts(found: &Type, wanted: &Type) -> bool {
             attributes.values().all(|attribute| converts(&attribute.kind, element))
         }
         (Type::Map(element), Type::Object(attributes)) => {
-            attributes.values().all(|attribute| converts(element, &attribute.kind))
+            // A key that may be left out may not be there.
+            let fits = |attribute: &Attribute| converts(element, &attribute.kind);
+            attributes.values().all(|attribute| attribute.presence != Presence::Required || fits(attribute))
         }
         (Type::Object(a), Type::Object(b)) => b.iter().all(|(name, attribute)| match a.get(name) {
             Some(found) => converts(&found.kind, &attribute.kind),

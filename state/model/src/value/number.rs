@@ -92,10 +92,10 @@ impl Number {
         Self::checked(if exact { quotient } else { quotient.with_precision_round_to(QUOTIENT_DIGITS) })
     }
 
-    /// Returns the remainder, with the sign of `self`.
+    /// Returns the remainder, with the sign of `self`; of a division by zero all remains, as in HCL.
     pub fn remainder(&self, other: &Self) -> Result<Self, NumberError> {
         if other.0.is_zero() {
-            return Err(NumberError::DivisionByZero);
+            return Ok(self.clone());
         }
         Self::checked(&self.0 % &other.0)
     }
