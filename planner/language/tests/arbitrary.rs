@@ -1,6 +1,9 @@
 //! No text makes the language panic, hang or overflow the stack.
 
-use lustre_language::{EmptyWorld, Program, Scope};
+use std::io::Write as _;
+
+use base64::Engine as _;
+use lustre_language::{EmptyWorld, Given, Input, Origin, Program, Scope};
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_oneof, proptest};
 
 /// Loads and runs whatever it is.
@@ -205,4 +208,82 @@ fn values_that_double_do_not_explode() {
     assert!(program.outputs().all(|output| scope.output(output).is_none()));
     let codes: Vec<&str> = scope.take_diagnostics().iter().map(|it| it.code).collect();
     assert_eq!(codes, ["E0407", "E0401"]);
+}
+
+/// Evaluates an output with a text that is too large to write out; says whether it came to a value.
+fn evaluates(expression: &str, text: &str) -> bool {
+    let spec = format!("variable \"text\" {{}}\noutput \"o\" {{\n value = {expression}\n}}\n");
+    let (program, found) = Program::load([("main.hcl".to_owned(), spec)], &[]);
+    assert!(!found.has_errors(), "{expression}");
+    let input =
+        Input { name: "text".to_owned(), given: Given::Value(text.into()), origin: Origin::CommandLine };
+    let scope = Scope::new(&program, &EmptyWorld, &[input]);
+    let value = program.outputs().next().and_then(|output| scope.output(output));
+    value.is_some_and(|value| value.is_known())
+}
+
+#[test]
+fn patterns_take_bounded_time_and_memory() {
+    assert!(!evaluates("regex(\"(((a{1000}){1000}){1000}){1000}\", var.text)", "a"));
+    assert!(!evaluates("regex(\"(a*)*(a*)*(a*)*b\", var.text)", &"a".repeat(10_000)));
+    assert!(!evaluates("regex(var.text, \"a\")", &"(".repeat(100_000)));
+    assert!(!evaluates("regex(var.text, \"a\")", &"[".repeat(100_000)));
+    assert!(!evaluates("replace(var.text, \"/a*/\", \"$0$0$0$0$0$0$0$0\")", &"a".repeat(20 << 20)));
+    assert!(!evaluates("replace(var.text, \"\", var.text)", &"a".repeat(1 << 20)));
+    assert!(!evaluates("fileset(\".\", var.text)", &"{a,b}".repeat(1000)));
+    assert!(!evaluates("fileset(\".\", var.text)", &"**/".repeat(2000)));
+}
+
+#[test]
+fn decoded_texts_do_not_explode() {
+    let aliases: String =
+        (1..40).map(|level| format!("a{level}: &a{level} [*a{0}, *a{0}]\n", level - 1)).collect();
+    assert!(!evaluates("yamldecode(var.text)", &format!("a0: &a0 [x]\n{aliases}")));
+    let merges: String = (1..40)
+        .map(|level| format!("a{level}: &a{level} {{<<: *a{0}, k{level}: *a{0}}}\n", level - 1))
+        .collect();
+    assert!(!evaluates("jsonencode(yamldecode(var.text))", &format!("a0: &a0 {{x: 1}}\n{merges}")));
+    for text in [
+        "[".repeat(100_000),
+        "{a: ".repeat(100_000),
+        "- ".repeat(100_000),
+        (0..500).map(|depth| " ".repeat(depth) + "a:\n").collect(),
+        "? ".repeat(100_000),
+    ] {
+        assert!(!evaluates("yamldecode(var.text)", &text), "{:.20}", text);
+    }
+    assert!(!evaluates("jsondecode(var.text)", &"[".repeat(1_000_000)));
+    assert!(!evaluates("jsondecode(var.text)", "1e999999999999"));
+    assert!(evaluates("length(yamldecode(var.text))", &"- [1, 2]\n".repeat(20_000)));
+    assert!(evaluates("length(csvdecode(var.text))", &"a,b\n".repeat(100_000)));
+    assert!(!evaluates("templatestring(var.text, {})", &"%{ if true }".repeat(20_000)));
+}
+
+#[test]
+fn what_is_dear_is_refused_before_it_is_done() {
+    assert!(!evaluates("format(\"%9999999999d\", 1)", ""));
+    assert!(!evaluates("format(\"%.9999999999f\", 1)", ""));
+    assert!(!evaluates("indent(1e9, \"a\\nb\")", ""));
+    assert!(!evaluates("bcrypt(\"x\", 31)", ""));
+    assert!(!evaluates("pow(9, 1e9)", ""));
+    assert!(!evaluates("rsadecrypt(\"AA==\", var.text)", &"-----BEGIN RSA PRIVATE KEY-----".repeat(1000)));
+    assert!(!evaluates("timeadd(\"2000-01-01T00:00:00Z\", var.text)", &"9".repeat(100_000)));
+    assert!(!evaluates("timeadd(\"2000-01-01T00:00:00Z\", var.text)", &"1h".repeat(5_000_000)));
+    assert!(!evaluates("formatdate(var.text, \"2000-01-01T00:00:00Z\")", &"Y".repeat(1_000_000)));
+    assert!(!evaluates("setproduct([for i in range(1000) : i], [for i in range(1000) : i], [1, 2])", ""));
+    assert!(!evaluates("cidrsubnets(\"::/0\", [for i in range(1000) : 200]...)", ""));
+    let mut packed = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    (0..65).for_each(|_| packed.write_all(&[b'a'; 1 << 20]).expect("it is written"));
+    let packed = base64::engine::general_purpose::STANDARD.encode(packed.finish().expect("it is packed"));
+    assert!(!evaluates("base64gunzip(var.text)", &packed));
+}
+
+#[test]
+fn numbers_of_any_size_are_read_or_refused() {
+    let large = "9".repeat(4000);
+    run(&format!("locals {{\n a = {large}\n b = 1e{large}\n c = {large}.{large}\n}}\n"));
+    run(&format!("locals {{\n{}}}\n", " a = 1e400\n".repeat(100)));
+    for text in ["a = 1e", "a = 1e400e400", "a = ..1e400", "a = é1e400", "a = 1e+400 + 1e-400", "1e400"] {
+        run(text);
+    }
 }

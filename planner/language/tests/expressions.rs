@@ -65,6 +65,11 @@ fn arithmetic_is_exact_and_never_wraps() {
         ("-7 % 3", "-1"),
         ("7 / 2", "3.5"),
         ("- 5", "-5"),
+        ("-(-2.50)", "2.5"),
+        ("1e400 / 1e398", "100"),
+        ("1e400 == 10e399 && 2.5e+400 > 2e400 && -1e400 < 0", "true"),
+        ("1e5000", "!E0102 invalid number…"),
+        ("5 % 0.3", "0.2"),
         ("1 / 0", "!E0411 division by zero | "),
         ("1 % 0", "1"),
         ("9e307 * 9e307 * 10", "8100000000000000000000000000…"),
@@ -142,6 +147,7 @@ fn parts_are_reached_by_name_and_index() {
         ("local.nested.x.yy", "!E0421 no attribute `yy` | This object has no attribute of that name."),
         ("local.one.a", "!E0421 no attribute `a` | This number has no attribute of that name."),
         ("var.nothing.a", "!E0420 attribute of null | The value is null, so it has no attribute `a`."),
+        ("[[1]].0.0", "!E0104 invalid access | "),
         ("toset([1])[0]", "!E0423 value has no elements by index | It is a set of number."),
     ]);
 }
@@ -157,6 +163,8 @@ fn splats_walk_and_wrap() {
         ("[[{ x = 1 }]][*][*].x", "[[1]]"),
         ("local.one[*]", "[1]"),
         ("var.nothing[*]", "[]"),
+        ("[[1]].*.*", "!E0104 invalid access | "),
+        ("[[1], [2]][*][*]", "[[1],[2]]"),
         ("tolist([\"a\"])[*]", "{\"$list\":[\"string\",[\"a\"]]}"),
         ("host.here.list[*].x", "{\"$unknown\":\"any\"}"),
     ]);
@@ -194,6 +202,11 @@ fn templates_interpolate_branch_repeat_and_strip() {
         ("\"%{ if true }yes%{ else }no%{ endif }\"", "\"yes\""),
         ("\"%{ for n in var.names }<${n}>%{ endfor }\"", "\"<a><b>\""),
         ("\"a  ${~ 1 ~}  b\"", "\"a1b\""),
+        ("\" ${~ true ~} \"", "\"true\""),
+        ("\"%{ for i, n in var.names ~}  ${i}${n} %{~ endfor }\"", "\"0a1b\""),
+        ("\"%{ if false }x%{ endif }\"", "\"\""),
+        ("\"e\u{301}\" == \"é\"", "true"),
+        ("length(\"e\u{301}${1}\")", "2"),
         ("\"x${null}\"", "!E0408 null in a text | A null cannot be written into a text."),
         ("\"x${[1]}\"", "!E0403 unsuitable value for a text | string required, but it is tuple."),
         ("\"x${host.here.a}\"", "{\"$unknown\":\"string\"}"),
@@ -213,6 +226,9 @@ fn heredocs_keep_every_letter() {
         ("<<-EOT\n  %{ if true ~}\n    in\n  %{ endif ~}\n  out\n  EOT", "\"  in\\nout\\n\""),
         ("<<EOT\n$${x} \\n\nEOT", "\"${x} \\\\n\\n\""),
         ("<<EOT\nEOT", "\"\""),
+        ("\n\n<<EOT\nx\nEOT\n", "\"x\\n\""),
+        ("[\n  <<-EOT\n    x\n  y\n  EOT\n]\n", "[\"  x\\ny\\n\"]"),
+        ("upper(<<EOT\nx\nEOT\n)", "\"X\\n\""),
     ]);
 }
 
@@ -221,6 +237,9 @@ fn objects_and_tuples_take_names_and_computed_keys() {
     check(&[
         ("{a = 1, \"b c\" = 2, (\"d\") = 3, 4 = 5}", "{\"4\":5,\"a\":1,\"b c\":2,\"d\":3}"),
         ("{null = 1}", "{\"null\":1}"),
+        ("{a : 1, b = 2}", "{\"a\":1,\"b\":2}"),
+        ("{\n a = 1\n b = 2,\n}", "{\"a\":1,\"b\":2}"),
+        ("{\"${\"a\"}b\" = 1}", "{\"ab\":1}"),
         ("{(local.one) = 2}", "{\"1\":2}"),
         ("{local.one = 2}", "!E0103 ambiguous attribute key…"),
         ("{(host.here.x) = 2}", "{\"$unknown\":\"any\"}"),

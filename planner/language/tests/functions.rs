@@ -63,7 +63,7 @@ fn plain(text: &str) -> String {
 
 #[test]
 fn every_documented_example_yields_what_it_says() {
-    assert!(functions().len() > 90, "{}", functions().len());
+    assert!(functions().len() > 120, "{}", functions().len());
     for function in functions() {
         let [expression, expected] = function.example;
         assert!(expression.contains(function.name), "{expression}");
@@ -79,6 +79,17 @@ const AGREEMENTS: &[(&str, &str)] = &[
     ("replace(\"hello world\", \"/w.*d/\", \"everybody\")", "\"hello everybody\""),
     ("replace(\"ab\", \"/(a)(b)/\", \"$2$1\")", "\"ba\""),
     ("split(\",\", \"\")", "[\"\"]"),
+    ("upper(\"ßﬄᾳi\")", "\"ßﬄᾼI\""),
+    ("lower(\"İΑΣ\")", "\"iασ\""),
+    ("length(\"💃🏿\")", "1"),
+    ("substr(\"e\u{301}xy\", 0, 2)", "\"éx\""),
+    ("strrev(\"a💃🏿b\")", "\"b💃🏿a\""),
+    ("format(\"%3s|%-3s|%.1s\", \"💃🏿\", \"é\", \"💃🏿a\")", "\"  💃🏿|é  |💃🏿\""),
+    ("jsondecode(\"\\\"e\\\\u0301\\\"\") == \"é\"", "true"),
+    ("regexall(\"\\\\w+\", \"aéb\")", r#"["a","b"]"#),
+    ("core::upper(\"a\")", "\"A\""),
+    ("upper(\"a\", []...)", "\"A\""),
+    ("templatestring(\"$${x}\", { x = true })", "true"),
     ("join(\", \", [])", "\"\""),
     ("title(\"they're a_b ǆx ßé\")", "\"They'Re A_b ǅx ßé\""),
     ("regex(\"[a-z]+\", \"53453453.345345aaabbbccc23454\")", "\"aaabbbccc\""),
@@ -109,6 +120,17 @@ const AGREEMENTS: &[(&str, &str)] = &[
     ("range(10, 5, -2)", "[10,8,6]"),
     ("element([1, 2, 3], -1)", "3"),
     ("coalesce(1, \"a\")", "\"1\""),
+    ("lookup(tomap({a = 1}), \"b\", \"2\")", "2"),
+    ("type(keys({a = 1}))", "\"tuple([string])\""),
+    ("type(keys(tomap({a = 1})))", "\"list(string)\""),
+    ("type(merge(tomap({a = 1}), {b = 2}))", "\"object({a = number, b = number})\""),
+    ("type(concat(tolist([1]), tolist([\"a\"])))", "\"list(string)\""),
+    ("type(one(tolist([1])))", "\"number\""),
+    ("type(toset(tolist(toset([for v in [1] : v if false]))))", "\"set(any)\""),
+    ("type(setproduct(toset([1]), toset([])))", "\"set(tuple([number, any]))\""),
+    ("matchkeys([\"a\", \"b\", \"c\"], [1, 2, 3], [1, \"3\"])", r#"["a","c"]"#),
+    ("issensitive(setproduct([\"a\"], [sensitive(\"b\")]))", "false"),
+    ("issensitive(flatten([[sensitive(\"a\")], \"b\"]))", "false"),
     ("setproduct([\"a\"], [])", "[]"),
     ("setproduct([\"x\"], [\"a\", 1])", r#"[["x","a"],["x","1"]]"#),
     ("one([])", "null"),
@@ -136,6 +158,11 @@ const AGREEMENTS: &[(&str, &str)] = &[
         r#"["fd00:fd12:3456:7800::/72","fd00:fd12:3456:7800:100::/72"]"#,
     ),
     ("cidrhost(\"::/0\", 5)", "\"::5\""),
+    ("cidrhost(\"010.001.0.0/24\", 6)", "\"10.1.0.6\""),
+    ("cidrsubnet(\"::ffff:192.168.0.0/112\", 8, 6)", "\"192.168.6.0/24\""),
+    ("cidrcontains(\"fe80::/48\", \"fe81::1\")", "false"),
+    ("cidrcontains(\"10.0.0.0/8\", \"10.1.0.0/16\")", "true"),
+    ("cidrcontains(\"10.1.0.0/16\", \"10.0.0.0/8\")", "false"),
     // Files.
     ("dirname(\"/a\")", "\"/\""),
     ("dirname(\"a\")", "\".\""),
@@ -326,6 +353,25 @@ fn functions_refuse_with_the_argument_and_the_reason() {
             "yamldecode(\"!!set {a: 1}\")",
             "unsuitable argument `text` of `yamldecode`: it is not YAML: on line 1, a collection cannot be read as tag:yaml.org,2002:!set.",
         ),
+        // What is refused here and not by Terraform.
+        ("1 / 0", "division by zero: "),
+        ("yamldecode(\".inf\")", "!"),
+        ("merge({}, tostring(null))", "unsuitable argument `maps` of `merge`: a map or object is required."),
+        (
+            "lookup(tomap({a = 1}), \"a\", \"x\")",
+            "unsuitable argument `default` of `lookup`: a number is required.",
+        ),
+        ("transpose({a = null})", "unsuitable argument `map` of `transpose`: an element is null."),
+        (
+            "templatestring(\"x\", { \"1\" = 1 })",
+            "a template is given a value without a name: \"1\" is no name: a name begins with a letter, then letters, digits, `_` or `-`.",
+        ),
+        (
+            "cidrcontains(\"10.0.0.0/8\", \"::1\")",
+            "unsuitable argument `address` of `cidrcontains`: one is of IPv4 and the other of IPv6.",
+        ),
+        ("cidrhost(\"10.256.0.0/8\", 1)", "!"),
+        ("replace(\"a\", \"/(/\", \"b\")", "!"),
         ("sum([])", "unsuitable argument `list` of `sum`: it has no elements."),
         ("coalesce(null, \"\")", "`coalesce` failed: No value is neither null nor empty."),
         (

@@ -192,7 +192,10 @@ fn with_computed(kind: Kind, mut attributes: Attributes) -> Attributes {
         // `output` will be what `input` is: its type is known, and so is whether it must not be shown.
         let unknown = match input {
             None => Value::unknown(Type::Any),
-            Some(input) => Value::unknown(input.type_of()).marked(input.has_sensitive()),
+            Some(input) => {
+                let unknown = Value::unknown(input.type_of()).marked(input.has_sensitive());
+                if input.is_definite() { unknown.definite() } else { unknown }
+            }
         };
         attributes.insert((*name).to_owned(), unknown);
     }

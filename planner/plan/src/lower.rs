@@ -95,7 +95,7 @@ pub fn bucket(
     let listen = listen_on(&host, port, giving.decoded);
     let url = match listen.as_str() {
         Some(listen) => Value::from(format!("http://{listen}")),
-        None => Value::unknown(Type::String),
+        None => Value::unknown(Type::String).definite(),
     };
     giving.allotted.take(Kind::Bucket, &Attributes::from([("listen".to_owned(), listen.clone())]));
     attributes.insert("listen".to_owned(), listen);
@@ -195,7 +195,7 @@ fn target(
     };
     let path = match place.path.as_str() {
         Some(folder) => Value::from(format!("{folder}/{id}")),
-        None => Value::unknown(Type::String),
+        None => Value::unknown(Type::String).definite(),
     };
     let attributes = [
         ("cluster", Value::from(shared.cluster.to_string())),
@@ -237,13 +237,13 @@ fn listen_on(host: &Address, port: u16, decoded: &Decoded) -> Value {
         decoded.get(host).and_then(|(_, attributes)| attributes.get("address")).and_then(Value::as_str);
     match address {
         Some(address) => Value::from(format!("{address}:{port}")),
-        None => Value::unknown(Type::String),
+        None => Value::unknown(Type::String).definite(),
     }
 }
 
 /// What users and other resources read of a cluster.
 fn exports(attributes: &mut Attributes, host: &Address, listen: Option<Value>, decoded: &Decoded) {
-    let unknown = || Value::unknown(Type::String);
+    let unknown = || Value::unknown(Type::String).definite();
     let dns_name =
         decoded.get(host).and_then(|(_, host)| host.get("address")).cloned().unwrap_or_else(unknown);
     let listen = listen.unwrap_or_else(unknown);

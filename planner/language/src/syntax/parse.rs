@@ -1,9 +1,11 @@
-//! Parsing of files, with what hcl-edit lacks: a byte order mark, and more than one syntax error a run.
+//! Parsing of files, with what hcl-edit lacks: a byte order mark, numbers of any size, and more than one syntax error a
+//! run.
 //!
 //! When a file does not parse as a whole it is cut at the lines that begin a block in the first column, and each piece
 //! is parsed for itself: the good ones are kept, the bad ones give an error each.
 //! Invariant: a file with a syntax error yields at least one diagnostic, and spans are offsets in the file as given.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use lustre_model::diagnostic::{Diagnostic, Diagnostics, SourceId, Sources, Span};
@@ -13,6 +15,12 @@ use crate::syntax::{BodySyntax, Expr, Part, template};
 
 /// Longest text that is parsed.
 pub(crate) const SOURCE_BYTES_MAX: usize = 64 << 20;
+
+/// Longest number that is looked for around an error.
+const NUMBER_BYTES_MAX: usize = 8192;
+
+/// Most numbers beyond floating point in one text.
+const LARGE_NUMBERS_MAX: usize = 16;
 
 /// Parses a file; what is wrong is reported, what is good is returned.
 pub(crate) fn parse(sources: &Sources, id: SourceId, diagnostics: &mut Diagnostics) -> BodySyntax {
@@ -58,7 +66,7 @@ pub(crate) fn parse_expression(
     // White space around an expression means nothing, also behind the end of a heredoc.
     let bare = text.trim();
     let start = text.len() - text.trim_start().len();
-    match hcl_edit::parser::parse_expr(bare) {
+    match with_numbers(bare, hcl_edit::parser::parse_expr) {
         Ok(parsed) => Some(Lowering::new(text, id, start, diagnostics).expression(&parsed)),
         Err(error) => {
             diagnostics.push(syntax_error(&error, bare, id, start));
@@ -74,7 +82,7 @@ pub(crate) fn parse_template(
     diagnostics: &mut Diagnostics,
 ) -> Option<Vec<Part>> {
     let text = sources.get(id).map_or("", |source| &source.text);
-    match hcl_edit::parser::parse_template(text) {
+    match with_numbers(text, hcl_edit::parser::parse_template) {
         Ok(parsed) => {
             let mut lowering = Lowering::new(text, id, 0, diagnostics);
             Some(template::build(&parsed, &mut lowering, template::Shape::Plain))
@@ -92,7 +100,49 @@ fn piece(
     range: Range<usize>,
 ) -> Result<hcl_edit::structure::Body, Box<Diagnostic>> {
     let part = &text[range.clone()];
-    hcl_edit::parser::parse_body(part).map_err(|error| Box::new(syntax_error(&error, part, id, range.start)))
+    with_numbers(part, hcl_edit::parser::parse_body)
+        .map_err(|error| Box::new(syntax_error(&error, part, id, range.start)))
+}
+
+/// Parses with numbers of any size: hcl-edit stops within those that do not fit 64 bits of floating point. They are
+/// blanked out for it, byte for byte; the tree takes numbers from the text and not from hcl-edit.
+fn with_numbers<T>(
+    text: &str,
+    parse: impl Fn(&str) -> Result<T, hcl_edit::parser::Error>,
+) -> Result<T, hcl_edit::parser::Error> {
+    let mut result = parse(text);
+    let mut shown = Cow::Borrowed(text);
+    for _ in 0..LARGE_NUMBERS_MAX {
+        let Err(error) = &result else { break };
+        let Some(range) = large_number(&shown, error.location().offset()) else { break };
+        let digits = "0".repeat(range.len());
+        shown.to_mut().replace_range(range, &digits);
+        result = parse(&shown);
+    }
+    result
+}
+
+/// Finds the number around a place, if it is too large for floating point.
+fn large_number(text: &str, offset: usize) -> Option<Range<usize>> {
+    let bytes = text.as_bytes();
+    let signed = |at: usize| at > 0 && matches!(bytes[at - 1], b'e' | b'E');
+    let inside = |at: usize| match bytes[at] {
+        b'0'..=b'9' | b'.' | b'e' | b'E' => true,
+        b'+' | b'-' => signed(at),
+        _ => false,
+    };
+    let offset = offset.min(bytes.len());
+    let start =
+        (0..offset).rev().take(NUMBER_BYTES_MAX).take_while(|at| inside(*at)).last().unwrap_or(offset);
+    let end = (offset..bytes.len())
+        .take(NUMBER_BYTES_MAX)
+        .take_while(|at| inside(*at))
+        .last()
+        .map_or(offset, |at| at + 1);
+    let number = text.get(start..end)?;
+    let is_number = number.starts_with(|first: char| first.is_ascii_digit());
+    let large = is_number && number.parse::<f64>().is_ok_and(f64::is_infinite);
+    large.then_some(start..end)
 }
 
 fn syntax_error(error: &hcl_edit::parser::Error, text: &str, id: SourceId, base: usize) -> Diagnostic {

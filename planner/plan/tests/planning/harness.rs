@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use lustre_language::{EmptyWorld, Given, Input, Origin, Program};
+use lustre_language::{EmptyWorld, Given, Input, Moment, Origin, Program};
 use lustre_model::address::Address;
 use lustre_model::diagnostic::Diagnostics;
 use lustre_model::journal::{Event, Outcome, Resolve as _};
@@ -107,7 +107,7 @@ pub fn carry_out_moves(plan: &Plan, world: &mut World) {
 #[track_caller]
 pub fn carry_out(plan: &Plan, world: &World) -> World {
     let mut world = world.clone();
-    let resolver = Resolver::new(plan.clone());
+    let resolver = Resolver::new(plan.clone()).began(Moment(1_767_323_100));
     carry_out_moves(plan, &mut world);
     for step in plan.steps() {
         for dependency in &step.dependencies {

@@ -131,3 +131,54 @@ proptest! {
         prop_assert!(carry_out(&plan, &world).objects.is_empty());
     }
 }
+
+#[test]
+fn what_only_apply_knows_is_unknown_before_and_the_same_for_all_after() {
+    let text = r#"
+locals {
+  id = uuid()
+}
+value "a" {
+  input = local.id
+}
+value "b" {
+  input = [local.id, timestamp(), uuid()]
+}
+output "id" {
+  value = local.id
+}
+output "hash" {
+  value = bcrypt("secret", 4)
+}
+"#;
+    let plan = planned(text, &nothing());
+    assert!(
+        plan.changes().iter().all(|change| !change.after.as_ref().expect("made")["input"].is_wholly_known())
+    );
+    let world = carry_out(&plan, &nothing());
+    let input = |name: &str| world.objects[&address(name)].attributes["input"].clone();
+    let parts: Vec<Value> = input("value.b").parts().cloned().collect();
+    assert_eq!(parts[0], input("value.a"));
+    assert_eq!(parts[1], Value::from("2026-01-02T03:05:00Z"));
+    assert_ne!(parts[2], parts[0]);
+    assert_eq!(world.outputs["id"].value, parts[0]);
+    assert!(world.outputs["hash"].value.as_str().is_some_and(|hash| hash.starts_with("$2a$04$")));
+    // A plan that is carried on after a crash comes to the same, another plan does not.
+    let again = carry_out(&plan, &nothing());
+    assert_eq!(again.outputs["hash"], world.outputs["hash"]);
+    let later = carry_out(&planned(text, &world), &world);
+    assert_ne!(later.outputs["id"], world.outputs["id"]);
+}
+
+#[test]
+fn what_apply_computes_is_known_not_to_be_null() {
+    let text = r#"
+value "a" {
+  input = "x"
+}
+value "b" {
+  count = value.a.output != null ? 2 : 0
+}
+"#;
+    assert_eq!(planned(text, &nothing()).changes().len(), 3);
+}
