@@ -4,7 +4,8 @@ use std::io::Write as _;
 
 use base64::Engine as _;
 use lustre_language::{EmptyWorld, Given, Input, Origin, Program, Scope};
-use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_oneof, proptest};
+use lustre_model::value::Value;
+use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_assert, prop_oneof, proptest};
 
 /// Loads and runs whatever it is.
 fn run(text: &str) {
@@ -212,14 +213,138 @@ fn values_that_double_do_not_explode() {
 
 /// Evaluates an output with a text that is too large to write out; says whether it came to a value.
 fn evaluates(expression: &str, text: &str) -> bool {
+    output(expression, text).is_some_and(|value| value.is_known())
+}
+
+fn output(expression: &str, text: &str) -> Option<Value> {
     let spec = format!("variable \"text\" {{}}\noutput \"o\" {{\n value = {expression}\n}}\n");
     let (program, found) = Program::load([("main.hcl".to_owned(), spec)], &[]);
     assert!(!found.has_errors(), "{expression}");
     let input =
         Input { name: "text".to_owned(), given: Given::Value(text.into()), origin: Origin::CommandLine };
     let scope = Scope::new(&program, &EmptyWorld, &[input]);
-    let value = program.outputs().next().and_then(|output| scope.output(output));
-    value.is_some_and(|value| value.is_known())
+    program.outputs().next().and_then(|output| scope.output(output))
+}
+
+/// What YAML, times, patterns and formats are made of.
+const TEXT_PIECES: &[&str] = &[
+    "a",
+    "- ",
+    ": ",
+    "\n",
+    "  ",
+    "{",
+    "}",
+    "[",
+    "]",
+    ",",
+    "&x ",
+    "*x",
+    "!!str ",
+    "!",
+    "|",
+    ">",
+    "-",
+    "+",
+    "2",
+    "\n  ",
+    "\"",
+    "'",
+    "\\",
+    "<<",
+    "? ",
+    "---\n",
+    "...\n",
+    "%",
+    "#",
+    "\t",
+    "2001-01-02",
+    "T03:04:05",
+    ".5",
+    "Z",
+    "+01:00",
+    "YYYY",
+    "h",
+    "m",
+    "1e9",
+    "é",
+    "~",
+    "null",
+    "(",
+    ")",
+    "*",
+    "?",
+    "{1,9}",
+    "[^",
+    "\\w",
+    "\\Q",
+    "(?P<n>",
+    "$1",
+    "%s",
+    "%[2]v",
+    "%#5.3g",
+    "**/",
+    "\u{feff}",
+    "\r\n",
+];
+
+/// Functions of one text that read a language of their own.
+const READERS: &[&str] = &[
+    "yamldecode(T)",
+    "jsondecode(T)",
+    "csvdecode(T)",
+    "formatdate(T, \"2000-01-01T00:00:00Z\")",
+    "formatdate(\"YYYY\", T)",
+    "timeadd(\"2000-01-01T00:00:00Z\", T)",
+    "timecmp(T, T)",
+    "regexall(T, T)",
+    "replace(T, \"/${T}/\", T)",
+    "fileset(\".\", T)",
+    "format(T, 1, \"x\")",
+    "urldecode(T)",
+    "base64decode(T)",
+    "base64gunzip(base64encode(T))",
+    "rsadecrypt(\"AA==\", T)",
+    "textdecodebase64(base64encode(T), \"gbk\")",
+    "templatestring(T, {})",
+    "cidrsubnet(T, 1, 1)",
+    "parseint(T, 36)",
+    "uuidv5(T, T)",
+    "title(T)",
+    "strrev(T)",
+    "substr(T, 1, 2)",
+    "yamldecode(yamlencode({(T) = T}))",
+];
+
+fn text_soup() -> impl Strategy<Value = String> {
+    prop_oneof![
+        any::<String>(),
+        prop::collection::vec(prop::sample::select(TEXT_PIECES.to_vec()), 0..30)
+            .prop_map(|pieces| pieces.concat()),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1500, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_text_is_decoded_or_refused(text in text_soup(), reader in prop::sample::select(READERS.to_vec())) {
+        evaluates(&reader.replace('T', "var.text").replace("2000-01-01var.text00", "2000-01-01T00"), &text);
+    }
+
+    #[test]
+    fn what_is_encoded_decodes_to_the_same(text in text_soup()) {
+        let value = |expression: &str| output(expression, &text).and_then(|value| value.as_bool());
+        let normal = value("var.text == join(\"\", [var.text])") != Some(false);
+        for expression in [
+            "yamldecode(yamlencode([var.text, {k = var.text}])) == [var.text, {k = var.text}]",
+            "jsondecode(jsonencode([var.text])) == [var.text]",
+            "base64gunzip(base64gzip(var.text)) == base64decode(base64encode(var.text))",
+            "urldecode(urlencode(var.text)) == base64decode(base64encode(var.text))",
+            ] {
+            prop_assert!(value(expression) == Some(true) || !normal, "{expression}");
+        }
+    }
 }
 
 #[test]
