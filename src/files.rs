@@ -155,3 +155,34 @@ impl World for Folder {
         std::env::var("HOME").ok().filter(|home| !home.is_empty())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_are_listed_in_order_and_no_link_leads_out() {
+        let around = tempfile::tempdir().unwrap();
+        let root = around.path().join("spec");
+        fs::create_dir_all(root.join("b/inner")).unwrap();
+        fs::write(root.join("b/z.txt"), "z").unwrap();
+        fs::write(root.join("b/a.txt"), "a").unwrap();
+        fs::write(around.path().join("secret"), "s").unwrap();
+        let link =
+            |target: &str, name: &str| std::os::unix::fs::symlink(target, root.join("b").join(name)).unwrap();
+        link("a.txt", "good");
+        link("../../secret", "out");
+        link("/", "root");
+        link("inner", "folder");
+        link("nowhere", "broken");
+        let folder = Folder::new(root);
+        let listed = folder.list_folder("b").unwrap();
+        let names: Vec<(&str, EntryKind)> = listed.iter().map(|it| (it.name.as_str(), it.kind)).collect();
+        let file = EntryKind::File;
+        assert_eq!(names, [("a.txt", file), ("good", file), ("inner", EntryKind::Folder), ("z.txt", file)]);
+        assert_eq!(folder.list_folder("gone"), Err(WorldError::NotFound));
+        assert_eq!(folder.file_exists("b"), Err(WorldError::NotRegular));
+        assert!(folder.planned_at().is_some());
+        assert!(folder.applying().is_none());
+    }
+}

@@ -249,7 +249,10 @@ fn merge(arguments: &[Value]) -> Yield {
         match value.kind() {
             Kind::Null(Type::Any) => continue,
             Kind::Null(Type::Map(_) | Type::Object(_)) => {}
-            _ => {
+            Kind::Null(_) | Kind::Unknown(_) | Kind::Bool(_) | Kind::Number(_) | Kind::String(_) => {
+                return refuse(position, "a map or object is required");
+            }
+            Kind::List(..) | Kind::Set(..) | Kind::Map(..) | Kind::Tuple(_) | Kind::Object(..) => {
                 let items = mapping(arguments, position)?;
                 merged.extend(items.iter().map(|(name, value)| (name.clone(), value.clone())));
             }
