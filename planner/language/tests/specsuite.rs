@@ -35,7 +35,7 @@ fn parse(text: &str) -> Parsed {
         body
     };
     let places = found.iter().filter_map(|it| program.sources().positions(it.span?));
-    let error_lines = places.map(|(start, _)| u32::try_from(start.line).expect("few lines") - 1).collect();
+    let error_lines = places.map(|(start, _)| start.line - 1).collect();
     Parsed { program, body, error_lines }
 }
 
@@ -45,7 +45,7 @@ impl Parsed {
         let text = self.program.sources().text(body.attributes.get(name)?.span);
         let lines: Vec<&str> = text.lines().map(str::trim).collect();
         let text = lines.join(",").replace("{,", "{");
-        Some(text.parse().unwrap_or_else(|error| panic!("{text}: {error}")))
+        Some(text.parse().expect("a type is written there"))
     }
 }
 
@@ -65,8 +65,8 @@ fn decode(spec: &Parsed, wanted: &Body, found: &Parsed, body: &Body) -> Result<V
             let Some(attribute) = body.attributes.get(label.expect("an attribute has a name")) else {
                 return Ok(Value::null(wanted));
             };
-            let line = found.program.sources().positions(attribute.span).map_or(0, |(start, _)| start.line);
-            attribute.value.convert(&wanted).map_err(|_| u32::try_from(line).expect("few lines") - 1)
+            let line = found.program.sources().positions(attribute.span).map_or(1, |(start, _)| start.line);
+            attribute.value.convert(&wanted).map_err(|_| line - 1)
         }
         "block" => {
             body.blocks_of(&kind).next().map_or(Ok(Value::null(Type::Any)), |block| inner(&block.body))
@@ -79,7 +79,7 @@ fn decode(spec: &Parsed, wanted: &Body, found: &Parsed, body: &Body) -> Result<V
                 body.blocks_of(&kind).map(|block| Ok((block.labels[0].text.clone(), inner(&block.body)?)));
             entries.collect::<Result<Vec<_>, u32>>().map(Value::object)
         }
-        other => panic!("the specification says `{other}`, which is not known here"),
+        other => unreachable!("the specification says `{other}`, which is not known here"),
     }
 }
 
@@ -89,8 +89,8 @@ fn object(spec: &Parsed, wanted: &Body, found: &Parsed, body: &Body) -> Result<V
     for (name, attribute) in &body.attributes {
         if !expected.contains(&name.as_str()) {
             let line =
-                found.program.sources().positions(attribute.name_span).map_or(0, |(start, _)| start.line);
-            return Err(u32::try_from(line).expect("few lines") - 1);
+                found.program.sources().positions(attribute.name_span).map_or(1, |(start, _)| start.line);
+            return Err(line - 1);
         }
     }
     let entries = wanted.blocks.iter().map(|part| {

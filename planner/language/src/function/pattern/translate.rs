@@ -5,7 +5,7 @@
 //! [a[b] [a&&b]     no sets within sets    \123 \7 octal
 //! ```
 //! What neither knows is left as it is, for the crate to refuse.
-//! Invariant: the translation is at most [`GROWTH_MAX`] times as long as the pattern.
+//! Invariant: the translation is at most some eight times as long as the pattern.
 
 /// How many bytes one byte of a pattern may become.
 #[cfg(test)]
