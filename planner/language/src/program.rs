@@ -1,13 +1,18 @@
-//! A program: the blocks of a folder, sorted by what they are, with every reference checked.
+//! A program: the blocks of a folder and of the modules that it calls, sorted by what they are, with every reference
+//! checked.
 //!
 //! ```text
 //! lustre { required_version, state "local" {…} }      one
 //! variable "x" {…}   locals {…}   output "x" {…}      as many as you like
+//! module "m" { source = "./modules/m" }               a call of the blocks of another folder
 //! host "here" {…}                                     resources: the block type is the kind
 //! ```
-//! Nothing is evaluated here but types and what must be constant. Which attributes a resource has is not known here;
-//! which kinds there are is told by the caller.
-//! Invariant: names are unique within their sort; what is refused was reported and is not in the program.
+//! The blocks of a folder are a [`Module`]; it is read and checked once, however often it is called. Calls form a tree
+//! without circles. Nothing is evaluated here but types and what must be constant. Which attributes a resource has is not
+//! known here; which kinds there are is told by the caller.
+//! Invariant: names are unique within their sort and module; what is refused was reported and is not in the program.
+
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use lustre_model::address::Address;
@@ -16,27 +21,44 @@ use lustre_model::types::Type;
 
 use crate::syntax::{self, BlockSyntax, BodySyntax, Expr};
 
+mod call;
 mod check;
+mod cycle;
 mod declare;
-mod depend;
+mod load;
 mod version;
 
+pub use self::call::ModuleCall;
 pub(crate) use self::check::check_call;
-pub use self::depend::Reference;
+pub use self::load::{FolderError, Folders};
 
 /// The names that blocks may have at the root, besides the kinds of resources.
-pub(crate) const ROOT_BLOCKS: [&str; 4] = ["lustre", "variable", "locals", "output"];
+pub(crate) const ROOT_BLOCKS: [&str; 5] = ["lustre", "variable", "locals", "output", "module"];
 
-/// The blocks of a folder.
+/// The blocks of a folder and of the modules that it calls.
 #[derive(Debug, Clone)]
 pub struct Program {
     pub(crate) sources: Sources,
-    pub(crate) kinds: Vec<String>,
+    /// Modules behind those that they call; the root is the last.
+    pub(crate) modules: Vec<Module>,
+}
+
+/// A module of a [`Program`], by its place there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ModuleId(pub(crate) usize);
+
+/// The blocks of a folder.
+#[derive(Debug, Clone)]
+pub struct Module {
+    /// Its folder, from the root's; `.` for the root.
+    pub(crate) folder: String,
+    pub(crate) kinds: Arc<[String]>,
     pub(crate) settings: Settings,
     pub(crate) variables: IndexMap<String, Variable>,
     pub(crate) locals: IndexMap<String, Local>,
     pub(crate) outputs: IndexMap<String, Output>,
     pub(crate) resources: IndexMap<(String, String), Resource>,
+    pub(crate) calls: IndexMap<String, ModuleCall>,
     /// Some text did not parse, so that names may be missing which are not missing.
     pub(crate) incomplete: bool,
 }
@@ -109,6 +131,14 @@ pub struct Output {
     pub(crate) preconditions: Vec<Check>,
 }
 
+impl Output {
+    /// Returns its expressions, but for `depends_on`.
+    pub(crate) fn expressions(&self) -> impl Iterator<Item = &Expr> {
+        let checks = self.preconditions.iter().flat_map(|check| [&check.condition, &check.error_message]);
+        std::iter::once(&self.value).chain(checks)
+    }
+}
+
 /// A block of a resource.
 #[derive(Debug, Clone)]
 pub struct Resource {
@@ -147,12 +177,21 @@ impl Resource {
     }
 }
 
-/// How many instances a resource has.
+/// How many instances a resource or a module call has.
 #[derive(Debug, Clone)]
 pub(crate) enum Repetition {
     Single,
     Count(Expr),
     ForEach(Expr),
+}
+
+impl Repetition {
+    pub(crate) fn expression(&self) -> Option<&Expr> {
+        match self {
+            Self::Single => None,
+            Self::Count(expression) | Self::ForEach(expression) => Some(expression),
+        }
+    }
 }
 
 /// The block `lifecycle`, not evaluated.
@@ -176,65 +215,73 @@ impl LifecycleSyntax {
     }
 }
 
-impl Program {
-    /// Reads the files of a folder, given as name and text, with the kinds of resources that exist.
-    ///
-    /// Files named `*.vars.hcl` and `*.test.hcl` are left out. Whatever is good in a folder with errors is in the
-    /// program, so that evaluation finds further errors.
-    pub fn load(files: impl IntoIterator<Item = (String, String)>, kinds: &[&str]) -> (Self, Diagnostics) {
-        let mut program = Self {
-            sources: Sources::default(),
-            kinds: kinds.iter().map(|kind| (*kind).to_owned()).collect(),
+impl Module {
+    fn new(folder: &str, kinds: Arc<[String]>) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            kinds,
             settings: Settings::default(),
             variables: IndexMap::new(),
             locals: IndexMap::new(),
             outputs: IndexMap::new(),
             resources: IndexMap::new(),
+            calls: IndexMap::new(),
             incomplete: false,
-        };
-        let mut diagnostics = Diagnostics::new();
-        for (name, text) in files {
-            if name.ends_with(".vars.hcl") || name.ends_with(".test.hcl") {
-                continue;
-            }
-            let id = program.sources.add(name, text);
-            let before = diagnostics.len();
-            let body = syntax::parse(&program.sources, id, &mut diagnostics);
-            program.incomplete |= diagnostics.len() > before;
-            program.declare(body, &mut diagnostics);
         }
-        program.check(&mut diagnostics);
-        (program, diagnostics)
-    }
-
-    /// Returns the texts that spans point into.
-    pub fn sources(&self) -> &Sources {
-        &self.sources
-    }
-
-    /// Returns the block `lustre`.
-    pub fn settings(&self) -> &Settings {
-        &self.settings
-    }
-
-    /// Returns the variables in the order of the text.
-    pub fn variables(&self) -> impl Iterator<Item = &Variable> {
-        self.variables.values()
-    }
-
-    /// Returns the outputs in the order of the text.
-    pub fn outputs(&self) -> impl Iterator<Item = &Output> {
-        self.outputs.values()
-    }
-
-    /// Returns the resources in the order of the text.
-    pub fn resources(&self) -> impl Iterator<Item = &Resource> {
-        self.resources.values()
     }
 
     /// Returns the resource of a kind and name.
     pub fn resource(&self, kind: &str, name: &str) -> Option<&Resource> {
         self.resources.get(&(kind.to_owned(), name.to_owned()))
+    }
+}
+
+impl Program {
+    /// Returns the texts that spans point into.
+    pub fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    /// Returns the module of the folder itself.
+    pub(crate) fn root(&self) -> &Module {
+        self.module(ModuleId(self.modules.len().saturating_sub(1)))
+    }
+
+    pub(crate) fn module(&self, id: ModuleId) -> &Module {
+        &self.modules[id.0]
+    }
+
+    /// Returns the block `lustre`.
+    pub fn settings(&self) -> &Settings {
+        &self.root().settings
+    }
+
+    /// Returns the variables of the root in the order of the text.
+    pub fn variables(&self) -> impl Iterator<Item = &Variable> {
+        self.root().variables.values()
+    }
+
+    /// Returns the outputs of the root in the order of the text.
+    pub fn outputs(&self) -> impl Iterator<Item = &Output> {
+        self.root().outputs.values()
+    }
+
+    /// Returns the resources of the root in the order of the text.
+    pub fn resources(&self) -> impl Iterator<Item = &Resource> {
+        self.root().resources.values()
+    }
+
+    /// Returns the module that an address lies in, whatever the keys of its modules are.
+    pub fn module_of(&self, address: &Address) -> Option<&Module> {
+        address.modules.iter().try_fold(self.root(), |module, step| {
+            let callee = module.calls.get(&step.name)?.callee.as_ref()?;
+            Some(self.module(callee.module))
+        })
+    }
+
+    /// Returns the resource that an address names, whatever its keys are.
+    pub fn resource(&self, address: &Address) -> Option<&Resource> {
+        self.module_of(address)?.resource(&address.kind, &address.name)
     }
 
     /// Parses an expression typed by a user, for a console, and checks what it refers to.
@@ -243,7 +290,7 @@ impl Program {
         let mut diagnostics = Diagnostics::new();
         let expression = syntax::parse_expression(&self.sources, id, &mut diagnostics);
         if let Some(expression) = &expression {
-            self.check_expression(expression, check::Place::Plain, &mut diagnostics);
+            self.root().check_expression(expression, check::Place::Plain, &mut diagnostics);
         }
         match expression {
             Some(expression) if !diagnostics.has_errors() => Ok(expression),

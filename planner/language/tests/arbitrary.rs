@@ -1,15 +1,16 @@
 //! No text makes the language panic, hang or overflow the stack.
 
-use lustre_language::{EmptyWorld, Program, Scope};
+use lustre_language::{EmptyWorld, Graph, ModuleInstance, Program, Scope};
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_oneof, proptest};
 
 /// Loads and runs whatever it is.
 fn run(text: &str) {
     let (program, _) = Program::load([("main.hcl".to_owned(), text.to_owned())], &["host"]);
     let mut scope = Scope::new(&program, &EmptyWorld, &[]);
+    let graph = Graph::new(&program);
+    (0..graph.nodes().len()).for_each(|node| drop(graph.label(node)));
     for resource in program.resources() {
-        program.references(resource);
-        for instance in scope.expand(resource).iter().take(3) {
+        for instance in scope.expand(ModuleInstance::ROOT, resource).iter().take(3) {
             scope.evaluate(resource, instance);
         }
     }

@@ -133,7 +133,10 @@ fn delete_reason(address: &Address, changes: &BTreeMap<Address, Change>, program
     if !address.parts.is_empty() && changes.get(&whole).is_some_and(|change| change.after.is_some()) {
         return ActionReason::DeleteBecauseNoTarget;
     }
-    match (program.resource(&address.kind, &address.name), &address.key) {
+    if program.module_of(address).is_none() {
+        return ActionReason::DeleteBecauseNoModule;
+    }
+    match (program.resource(address), &address.key) {
         (Some(_), Some(Key::Index(_))) => ActionReason::DeleteBecauseCountIndex,
         (Some(_), Some(Key::Name(_))) => ActionReason::DeleteBecauseEachKey,
         (Some(_), None) | (None, _) => ActionReason::DeleteBecauseNoResourceConfig,

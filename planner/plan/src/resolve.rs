@@ -3,10 +3,12 @@
 //! Evaluates the sealed sources again, with what is recorded now; reads no file and asks nobody.
 //! Invariant: a value that the plan showed as known is what comes out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use lustre_language::{Given, Input, Origin, Program, Resource, Scope};
-use lustre_model::address::Address;
+use lustre_language::{Applied, Expansion, Given, Input, ModuleInstance, Origin, Program, Scope};
+use lustre_model::address::{Address, Key};
 use lustre_model::diagnostic::Diagnostics;
 use lustre_model::journal::{Resolve, ResolveError};
 use lustre_model::plan::{Plan, Step};
@@ -17,7 +19,6 @@ use lustre_model::value::{Kind as ValueKind, Value};
 use crate::KINDS;
 use crate::allot::Allotted;
 use crate::lower::{self, Giving};
-use crate::order::{Edge, order};
 use crate::outside::Telling;
 use crate::publish::published;
 use crate::schema::computed;
@@ -30,6 +31,8 @@ pub struct Resolver {
     inputs: Vec<Input>,
     /// Places of changes in the plan.
     places: BTreeMap<Address, usize>,
+    /// Instances of blocks, found once: they stay the same while a plan is carried out.
+    expansions: Mutex<HashMap<Address, Expansion>>,
 }
 
 /// Returns what a step's object is to become, all known but what apply computes, given what is recorded now.
@@ -56,32 +59,39 @@ impl Resolver {
         let inputs = spec.variables.iter().map(input).collect();
         let changes = plan.changes().iter().enumerate();
         let places = changes.map(|(place, change)| (change.address.clone(), place)).collect();
-        Self { plan, program, inputs, places }
+        Self { plan, program, inputs, places, expansions: Mutex::default() }
     }
 
-    /// Evaluates the block of a step again.
+    fn expansions(&self) -> MutexGuard<'_, HashMap<Address, Expansion>> {
+        // What is inside is whole after every insertion, whoever panicked.
+        self.expansions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Evaluates the block of a step again, and nothing but what it needs.
     fn evaluate(&self, step: &Step, world: &World) -> Result<Attributes, ResolveError> {
         let whole = step.address.whole();
         let failed = |found: &Diagnostics| ResolveError::Evaluation {
             address: step.address.to_string(),
             causes: found.iter().map(|diagnostic| diagnostic.summary.clone()).collect(),
         };
-        let resource = self.program.resource(&whole.kind, &whole.name);
+        let resource = self.program.resource(&whole);
         let resource = resource.ok_or_else(|| failed(&Diagnostics::new()))?;
         let kind = Kind::from_name(&whole.kind).ok_or_else(|| failed(&Diagnostics::new()))?;
         let telling = Telling(&self.plan.parts().spec.world);
-        let mut scope = Scope::new(&self.program, &telling, &self.inputs);
-        let decoded = self.prepare(&mut scope, resource, world);
-        let mut instances = scope.expand(resource).into_iter();
-        let instance = instances.find(|instance| instance.address == whole);
+        let now = Now::new(self, world);
+        let mut scope = Scope::new(&self.program, &telling, &self.inputs).with_applied(&now);
+        let module = scope.module(&whole.modules).ok_or_else(|| failed(&scope.take_diagnostics()))?;
+        self.validate(&scope, module);
+        let instance = scope.instance(module, resource, whole.key.clone());
         let instance = instance.ok_or_else(|| failed(&scope.take_diagnostics()))?;
         let evaluated = scope.evaluate(resource, &instance);
         let mut found = scope.take_diagnostics();
         let evaluation = if evaluated.complete { Evaluation::Complete } else { Evaluation::Partial };
+        let decoded = now.looked_at.borrow();
         let spec = decode((&whole, kind), (&evaluated.body, evaluation), &decoded, &mut found);
-        let spec = spec.ok_or_else(|| failed(&found))?;
+        let spec = spec.filter(|_| !found.has_errors()).ok_or_else(|| failed(&found))?;
         let mut attributes = spec.attributes;
-        let planned = self.with_planned(world, &whole);
+        let planned = self.planned(&whole);
         let mut giving = Giving {
             world: &planned,
             allotted: &mut Allotted::new(&planned),
@@ -106,45 +116,13 @@ impl Resolver {
         target.map(|target| target.attributes).ok_or_else(|| failed(&found))
     }
 
-    /// Sets the values of everything that a block refers to, directly or not; returns their attributes.
-    fn prepare<'a>(&'a self, scope: &mut Scope<'a>, resource: &Resource, world: &World) -> Decoded {
-        let mut wanted: BTreeSet<Address> = BTreeSet::new();
-        let mut waiting: Vec<&Resource> = vec![resource];
-        while let Some(next) = waiting.pop() {
-            for reference in self.program.references(next) {
-                let block = reference.address.block();
-                if wanted.insert(block.clone()) {
-                    waiting.extend(self.program.resource(&block.kind, &block.name));
-                }
-            }
+    /// Checks what was unknown of the variables of a module, and of those around it, when the plan was made.
+    fn validate(&self, scope: &Scope<'_>, module: ModuleInstance) {
+        let mut next = Some(module).filter(|module| *module != ModuleInstance::ROOT);
+        while let Some(module) = next {
+            scope.validate(module);
+            next = scope.caller(module).filter(|module| *module != ModuleInstance::ROOT);
         }
-        self.set(scope, &wanted, world)
-    }
-
-    /// Expands blocks in order and gives their instances the values that are recorded, or else planned.
-    fn set<'a>(&'a self, scope: &mut Scope<'a>, wanted: &BTreeSet<Address>, world: &World) -> Decoded {
-        let blocks: Vec<&Resource> =
-            wanted.iter().filter_map(|block| self.program.resource(&block.kind, &block.name)).collect();
-        let addresses: Vec<Address> = blocks.iter().map(|block| block.address()).collect();
-        let mut edges = Vec::new();
-        for (from, block) in blocks.iter().enumerate() {
-            for reference in self.program.references(block) {
-                let to = addresses.iter().position(|address| *address == reference.address.block());
-                edges.extend(to.map(|to| Edge { from, to, span: reference.span }));
-            }
-        }
-        let mut decoded = Decoded::new();
-        // A sealed plan has no circle.
-        for place in order(&addresses, &edges).unwrap_or_default() {
-            let Some(kind) = Kind::from_name(&blocks[place].kind) else { continue };
-            for instance in scope.expand(blocks[place]) {
-                let Some(attributes) = self.current(&instance.address, world) else { continue };
-                let parts = self.parts(&instance.address);
-                scope.set(&instance.address, published((&instance.address, kind), &attributes, &parts));
-                decoded.insert(instance.address, (kind, attributes));
-            }
-        }
-        decoded
     }
 
     /// What an object has now: recorded when it was applied, else planned.
@@ -167,10 +145,13 @@ impl Resolver {
         there.map(|(part, _)| part).filter(|part| !part.parts.is_empty()).collect()
     }
 
-    /// The world as if the whole and its parts were recorded as planned, so that what was given out is given again.
-    fn with_planned(&self, world: &World, whole: &Address) -> World {
-        let mut planned = world.clone();
-        for change in self.plan.changes().iter().filter(|change| change.address.whole() == *whole) {
+    /// A world in which nothing but a whole and its parts is recorded, as planned, so that what was given out is given
+    /// again.
+    fn planned(&self, whole: &Address) -> World {
+        let mut planned = World::default();
+        let own = self.places.range(whole.clone()..).take_while(|(part, _)| part.whole() == *whole);
+        for (address, place) in own {
+            let change = &self.plan.changes()[*place];
             let Some(after) = &change.after else { continue };
             let object = Object {
                 kind: change.kind,
@@ -179,9 +160,51 @@ impl Resolver {
                 dependencies: BTreeSet::new(),
                 status: Status::Creating,
             };
-            planned.objects.insert(change.address.clone(), object);
+            planned.objects.insert(address.clone(), object);
         }
         planned
+    }
+}
+
+/// What is applied now, for whoever evaluates a block again.
+struct Now<'a> {
+    resolver: &'a Resolver,
+    world: &'a World,
+    /// Objects that were asked for, with what they have.
+    looked_at: RefCell<Decoded>,
+}
+
+impl<'a> Now<'a> {
+    fn new(resolver: &'a Resolver, world: &'a World) -> Self {
+        Self { resolver, world, looked_at: RefCell::default() }
+    }
+}
+
+impl Applied for Now<'_> {
+    fn keys(&self, block: &Address) -> Vec<Option<Key>> {
+        let own = self.resolver.places.range(block.clone()..);
+        let own = own.take_while(|(address, _)| address.block() == *block);
+        let there = own.filter(|(address, place)| {
+            address.parts.is_empty() && self.resolver.plan.changes()[**place].after.is_some()
+        });
+        there.map(|(address, _)| address.key.clone()).collect()
+    }
+
+    fn expansion(&self, block: &Address) -> Option<Expansion> {
+        self.resolver.expansions().get(block).cloned()
+    }
+
+    fn keep(&self, block: &Address, expansion: Expansion) {
+        self.resolver.expansions().insert(block.clone(), expansion);
+    }
+
+    fn value(&self, instance: &Address) -> Option<Value> {
+        let kind = Kind::from_name(&instance.kind)?;
+        let attributes = self.resolver.current(instance, self.world)?;
+        let parts = self.resolver.parts(instance);
+        let value = published((instance, kind), &attributes, &parts);
+        self.looked_at.borrow_mut().insert(instance.clone(), (kind, attributes));
+        Some(value)
     }
 }
 
@@ -225,9 +248,8 @@ impl Resolve for Resolver {
 
     fn outputs(&self, world: &World) -> Result<BTreeMap<String, Output>, ResolveError> {
         let telling = Telling(&self.plan.parts().spec.world);
-        let mut scope = Scope::new(&self.program, &telling, &self.inputs);
-        let all: BTreeSet<Address> = self.program.resources().map(Resource::address).collect();
-        self.set(&mut scope, &all, world);
+        let now = Now::new(self, world);
+        let scope = Scope::new(&self.program, &telling, &self.inputs).with_applied(&now);
         let mut outputs = BTreeMap::new();
         for output in self.program.outputs() {
             let address = || format!("output.{}", output.name);

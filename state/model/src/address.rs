@@ -109,6 +109,17 @@ impl Address {
         Self { key: None, parts: Vec::new(), ..self.clone() }
     }
 
+    /// Returns the address of the module instance that it lies in, `module.lab["x"]`; empty in the root.
+    pub fn module_path(&self) -> String {
+        let steps: Vec<String> = self.modules.iter().map(ModuleStep::to_string).collect();
+        steps.join(".")
+    }
+
+    /// Returns whether the text of the spec does not say which instance this is: it or a module around it has a key.
+    pub fn is_one_of_many(&self) -> bool {
+        self.key.is_some() || self.modules.iter().any(|step| step.key.is_some())
+    }
+
     /// Returns whether `other` is this, an instance of this block, or a part of it.
     pub fn covers(&self, other: &Self) -> bool {
         self.modules == other.modules
@@ -155,13 +166,16 @@ impl fmt::Display for Key {
     }
 }
 
+impl fmt::Display for ModuleStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "module.{}", self.name)?;
+        self.key.iter().try_for_each(|key| write!(f, "{key}"))
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for ModuleStep { name, key } in &self.modules {
-            write!(f, "module.{name}")?;
-            key.iter().try_for_each(|key| write!(f, "{key}"))?;
-            f.write_str(".")?;
-        }
+        self.modules.iter().try_for_each(|step| write!(f, "{step}."))?;
         write!(f, "{}.{}", self.kind, self.name)?;
         self.key.iter().try_for_each(|key| write!(f, "{key}"))?;
         self.parts.iter().try_for_each(|part| write!(f, ".{}[{}]", part.kind, quote(&part.name)))

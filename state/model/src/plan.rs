@@ -54,6 +54,8 @@ pub enum ActionReason {
     ReplaceBecauseHalfDeleted,
     /// The spec has no such block.
     DeleteBecauseNoResourceConfig,
+    /// The spec has no such module.
+    DeleteBecauseNoModule,
     /// Its `for_each` has no such key.
     DeleteBecauseEachKey,
     /// Its `count` is lower now.

@@ -7,9 +7,9 @@ use lustre_model::diagnostic::{Diagnostic, Diagnostics, Span};
 
 use crate::function;
 use crate::mention::{self, Mention, Reference};
-use crate::program::{Program, Repetition, Resource};
+use crate::program::{Module, ModuleCall, Repetition, Resource};
 use crate::suggest::did_you_mean;
-use crate::syntax::{BodySyntax, Call, Expr};
+use crate::syntax::{BodySyntax, Call, Expr, Step};
 
 /// Where an expression stands, which decides what it may mention.
 #[derive(Debug, Clone, Copy)]
@@ -18,12 +18,14 @@ pub(crate) enum Place<'a> {
     Plain,
     /// In a resource.
     Resource(&'a Resource),
+    /// In the arguments of a module call.
+    Call(&'a ModuleCall),
     /// In the validation of a variable.
     Validation(&'a str),
 }
 
-impl Program {
-    pub(super) fn check(&mut self, diagnostics: &mut Diagnostics) {
+impl Module {
+    pub(super) fn check(&self, diagnostics: &mut Diagnostics) {
         for variable in self.variables.values() {
             for check in &variable.validations {
                 let place = Place::Validation(&variable.name);
@@ -45,20 +47,19 @@ impl Program {
         for resource in self.resources.values() {
             self.check_resource(resource, diagnostics);
         }
+        for call in self.calls.values() {
+            self.check_module_call(call, diagnostics);
+        }
         if let Some(state) = &self.settings.state {
             for expression in state.body.expressions() {
                 self.check_expression(expression, Place::Plain, diagnostics);
             }
         }
-        self.mark_cycles(diagnostics);
     }
 
     fn check_resource(&self, resource: &Resource, diagnostics: &mut Diagnostics) {
-        match &resource.repetition {
-            Repetition::Single => {}
-            Repetition::Count(it) | Repetition::ForEach(it) => {
-                self.check_expression(it, Place::Plain, diagnostics)
-            }
+        if let Some(repetition) = resource.repetition.expression() {
+            self.check_expression(repetition, Place::Plain, diagnostics);
         }
         let place = Place::Resource(resource);
         self.check_body(&resource.body, &mut Vec::new(), place, diagnostics);
@@ -66,6 +67,17 @@ impl Program {
             self.check_expression(expression, place, diagnostics);
         }
         self.check_depends_on(&resource.depends_on, diagnostics);
+    }
+
+    fn check_module_call(&self, call: &ModuleCall, diagnostics: &mut Diagnostics) {
+        if let Some(repetition) = call.repetition.expression() {
+            self.check_expression(repetition, Place::Plain, diagnostics);
+        }
+        for argument in call.arguments.values() {
+            self.check_expression(&argument.value, Place::Call(call), diagnostics);
+        }
+        self.check_depends_on(&call.depends_on, diagnostics);
+        diagnostics.extend(call.misfits());
     }
 
     /// Checks a body; inside `dynamic` its iterator is a name.
@@ -92,11 +104,16 @@ impl Program {
     fn check_depends_on(&self, expressions: &[Expr], diagnostics: &mut Diagnostics) {
         for expression in expressions {
             let target = mention::references(expression).next();
-            let resource = target.and_then(|it| self.resource(it.root, it.name(0)?));
-            if resource.is_none() && !self.incomplete {
+            let known = target.is_some_and(|it| match (it.root, it.name(0)) {
+                ("module", Some(name)) => self.calls.contains_key(name),
+                (kind, Some(name)) => self.resource(kind, name).is_some(),
+                (_, None) => false,
+            });
+            if !known && !self.incomplete {
                 let diagnostic =
                     Diagnostic::error("E0302", "`depends_on` names no resource").at(expression.span);
-                diagnostics.push(diagnostic.detail("Each element is a resource: `cluster.scratch`."));
+                let detail = "Each element is a resource, `cluster.scratch`, or a module, `module.lab`.";
+                diagnostics.push(diagnostic.detail(detail));
             }
         }
     }
@@ -141,21 +158,24 @@ impl Program {
             "local" => self.declared("local", name, span, &self.locals),
             "path" => one_of("path", name, &["module", "root", "cwd"], span),
             "each" => match place {
-                Place::Resource(it) if matches!(it.repetition, Repetition::ForEach(_)) => {
+                Place::Resource(Resource { repetition: Repetition::ForEach(_), .. })
+                | Place::Call(ModuleCall { repetition: Repetition::ForEach(_), .. }) => {
                     one_of("each", name, &["key", "value"], span)
                 }
-                Place::Resource(_) | Place::Plain | Place::Validation(_) => {
+                Place::Resource(_) | Place::Call(_) | Place::Plain | Place::Validation(_) => {
                     Some(out_of_place("each", "for_each", span))
                 }
             },
             "count" => match place {
-                Place::Resource(it) if matches!(it.repetition, Repetition::Count(_)) => {
+                Place::Resource(Resource { repetition: Repetition::Count(_), .. })
+                | Place::Call(ModuleCall { repetition: Repetition::Count(_), .. }) => {
                     one_of("count", name, &["index"], span)
                 }
-                Place::Resource(_) | Place::Plain | Place::Validation(_) => {
+                Place::Resource(_) | Place::Call(_) | Place::Plain | Place::Validation(_) => {
                     Some(out_of_place("count", "count", span))
                 }
             },
+            "module" => self.check_module_reference(reference, place),
             kind if self.kinds.iter().any(|known| known == kind) => {
                 self.check_resource_reference(kind, name, reference, place)
             }
@@ -227,8 +247,46 @@ impl Program {
         None
     }
 
+    fn check_module_reference(&self, reference: &Reference<'_>, place: Place<'_>) -> Option<Diagnostic> {
+        let name = reference.name(0);
+        let Some(call) = name.and_then(|name| self.calls.get(name)) else {
+            return self.undeclared("module", name, reference.span, self.calls.keys());
+        };
+        let address = format!("module.{}", call.name);
+        if let Place::Call(own) = place
+            && own.name == call.name
+        {
+            let diagnostic = Diagnostic::error("E0305", format!("`{address}` refers to itself"));
+            return Some(diagnostic.at(reference.span));
+        }
+        let indexed = matches!(reference.steps.get(1), Some(Step::Index(_)));
+        let repeated = !matches!(call.repetition, Repetition::Single);
+        if reference.key(1).is_some() && !repeated {
+            let diagnostic = Diagnostic::error("E0306", format!("`{address}` has one instance only"));
+            let diagnostic =
+                diagnostic.hint("It has neither `for_each` nor `count`; leave the brackets out.");
+            return Some(diagnostic.at(reference.span).related(call.span, "declared here"));
+        }
+        if !indexed && repeated && reference.name(1).is_some() {
+            let diagnostic = Diagnostic::error("E0311", format!("`{address}` has several instances"));
+            let hint = "Say which one in brackets, as in `[\"key\"]`, or all of them with `[*]`.";
+            return Some(diagnostic.hint(hint).at(reference.span).related(call.span, "declared here"));
+        }
+        let output = reference.name(if indexed { 2 } else { 1 })?;
+        let callee = call.callee.as_ref().filter(|callee| !callee.incomplete)?;
+        if callee.outputs.contains(output) {
+            return None;
+        }
+        let diagnostic = Diagnostic::error("E0312", format!("`{address}` has no output `{output}`"));
+        let diagnostic = diagnostic.at(reference.span).related(call.span, "the module is called here");
+        Some(match did_you_mean(output, callee.outputs.iter().map(String::as_str)) {
+            Some(hint) => diagnostic.hint(hint),
+            None => diagnostic.hint(format!("Declare it there: `output \"{output}\" {{ value = … }}`.")),
+        })
+    }
+
     fn unknown_root(&self, root: &str, span: Span) -> Diagnostic {
-        let roots = ["var", "local", "each", "count", "path"];
+        let roots = ["var", "local", "each", "count", "path", "module"];
         let known = self.kinds.iter().map(String::as_str).chain(roots);
         let diagnostic = Diagnostic::error("E0307", format!("unknown name `{root}`")).at(span);
         match did_you_mean(root, known) {

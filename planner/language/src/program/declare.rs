@@ -10,13 +10,13 @@ use crate::constraint;
 use crate::evaluate::Context;
 use crate::program::version;
 use crate::program::{
-    Check, LifecycleSyntax, Local, Output, Program, ROOT_BLOCKS, Repetition, Resource, Variable, duplicate,
+    Check, LifecycleSyntax, Local, Module, Output, ROOT_BLOCKS, Repetition, Resource, Variable, duplicate,
 };
 use crate::suggest::did_you_mean;
 use crate::syntax::{AttributeSyntax, BlockSyntax, BodySyntax, Expr, ExprKind};
 use crate::world::EmptyWorld;
 
-impl Program {
+impl Module {
     /// Takes in the blocks of one file.
     pub(super) fn declare(&mut self, body: BodySyntax, diagnostics: &mut Diagnostics) {
         for (name, attribute) in &body.attributes {
@@ -30,6 +30,7 @@ impl Program {
                 "variable" => self.declare_variable(block, diagnostics),
                 "locals" => self.declare_locals(block, diagnostics),
                 "output" => self.declare_output(block, diagnostics),
+                "module" => self.declare_call(block, diagnostics),
                 kind if self.kinds.iter().any(|known| known == kind) => {
                     self.declare_resource(block, diagnostics)
                 }
@@ -172,20 +173,7 @@ impl Program {
             diagnostics.push(duplicate(&block.kind, &name, block.header_span, first.span));
             return;
         }
-        let for_each = block.body.attributes.shift_remove("for_each");
-        let count = block.body.attributes.shift_remove("count");
-        if let (Some(for_each), Some(count)) = (&for_each, &count) {
-            let diagnostic =
-                Diagnostic::error("E0204", "`count` and `for_each` in one block").at(count.name_span);
-            diagnostics.push(
-                diagnostic.related(for_each.name_span, "`for_each` is here").hint("Keep one of the two."),
-            );
-        }
-        let repetition = match (for_each, count) {
-            (Some(for_each), _) => Repetition::ForEach(for_each.value),
-            (None, Some(count)) => Repetition::Count(count.value),
-            (None, None) => Repetition::Single,
-        };
+        let repetition = repetition(&mut block, diagnostics);
         let depends_on = block.body.attributes.shift_remove("depends_on");
         let (lifecycles, blocks) = block.body.blocks.into_iter().partition(|inner| inner.kind == "lifecycle");
         block.body.blocks = blocks;
@@ -199,6 +187,23 @@ impl Program {
             lifecycle: lifecycle(lifecycles, diagnostics),
         };
         self.resources.insert(key, resource);
+    }
+}
+
+/// Takes `for_each` and `count` out of a block.
+pub(super) fn repetition(block: &mut BlockSyntax, diagnostics: &mut Diagnostics) -> Repetition {
+    let for_each = block.body.attributes.shift_remove("for_each");
+    let count = block.body.attributes.shift_remove("count");
+    if let (Some(for_each), Some(count)) = (&for_each, &count) {
+        let diagnostic =
+            Diagnostic::error("E0204", "`count` and `for_each` in one block").at(count.name_span);
+        diagnostics
+            .push(diagnostic.related(for_each.name_span, "`for_each` is here").hint("Keep one of the two."));
+    }
+    match (for_each, count) {
+        (Some(for_each), _) => Repetition::ForEach(for_each.value),
+        (None, Some(count)) => Repetition::Count(count.value),
+        (None, None) => Repetition::Single,
     }
 }
 
@@ -265,7 +270,7 @@ fn check(block: &BlockSyntax, diagnostics: &mut Diagnostics) -> Option<Check> {
     Some(Check { condition: condition?, error_message: error_message? })
 }
 
-fn missing(name: &str, at: Span) -> Diagnostic {
+pub(super) fn missing(name: &str, at: Span) -> Diagnostic {
     Diagnostic::error("E0206", format!("argument `{name}` is missing")).at(at)
 }
 
@@ -276,7 +281,7 @@ fn description(body: &BodySyntax, diagnostics: &mut Diagnostics) -> Option<Strin
 }
 
 /// Evaluates what must be written out.
-fn constant(
+pub(super) fn constant(
     expression: &Expr,
     wanted: &Type,
     name: &str,
@@ -288,7 +293,7 @@ fn constant(
     value.ok()
 }
 
-fn list(attribute: Option<&AttributeSyntax>, diagnostics: &mut Diagnostics) -> Vec<Expr> {
+pub(super) fn list(attribute: Option<&AttributeSyntax>, diagnostics: &mut Diagnostics) -> Vec<Expr> {
     let Some(attribute) = attribute else { return Vec::new() };
     if let ExprKind::Tuple(items) = &attribute.value.kind {
         return items.clone();
@@ -298,7 +303,7 @@ fn list(attribute: Option<&AttributeSyntax>, diagnostics: &mut Diagnostics) -> V
 }
 
 /// Checks the number of labels.
-fn labels(block: &BlockSyntax, wanted: usize, diagnostics: &mut Diagnostics) -> bool {
+pub(super) fn labels(block: &BlockSyntax, wanted: usize, diagnostics: &mut Diagnostics) -> bool {
     if block.labels.len() == wanted {
         return true;
     }
@@ -312,7 +317,7 @@ fn labels(block: &BlockSyntax, wanted: usize, diagnostics: &mut Diagnostics) -> 
 }
 
 /// Returns the one label, which must be an identifier.
-fn label_name(block: &BlockSyntax, diagnostics: &mut Diagnostics) -> Option<String> {
+pub(super) fn label_name(block: &BlockSyntax, diagnostics: &mut Diagnostics) -> Option<String> {
     if !labels(block, 1, diagnostics) {
         return None;
     }
@@ -327,7 +332,7 @@ fn label_name(block: &BlockSyntax, diagnostics: &mut Diagnostics) -> Option<Stri
     None
 }
 
-fn known_arguments(body: &BodySyntax, known: &[&str], block: &str, diagnostics: &mut Diagnostics) {
+pub(super) fn known_arguments(body: &BodySyntax, known: &[&str], block: &str, diagnostics: &mut Diagnostics) {
     for (name, attribute) in &body.attributes {
         if known.contains(&name.as_str()) {
             continue;
@@ -341,7 +346,7 @@ fn known_arguments(body: &BodySyntax, known: &[&str], block: &str, diagnostics: 
     }
 }
 
-fn unknown_inner(block: &BlockSyntax, known: &[&str], outer: &str, diagnostics: &mut Diagnostics) {
+pub(super) fn unknown_inner(block: &BlockSyntax, known: &[&str], outer: &str, diagnostics: &mut Diagnostics) {
     let diagnostic = Diagnostic::error("E0212", format!("unknown block `{}` in `{outer}`", block.kind));
     let diagnostic = diagnostic.at(block.header_span);
     diagnostics.push(match did_you_mean(&block.kind, known.iter().copied()) {

@@ -14,10 +14,15 @@ use crate::scope::{Instance, Scope};
 use crate::suggest::did_you_mean;
 use crate::syntax::{BlockSyntax, BodySyntax, Expr};
 
-impl<'a> Scope<'a> {
+impl Scope<'_> {
     /// Evaluates an instance. When something fails the instance is poisoned: what depends on it fails silently.
     pub fn evaluate(&mut self, resource: &Resource, instance: &Instance) -> Evaluated {
-        let mut context = Context::new(self.world, Some(self)).within(instance);
+        let Some(module) = self.module(&instance.address.modules) else {
+            let body =
+                Body { attributes: indexmap::IndexMap::new(), blocks: Vec::new(), span: resource.span };
+            return Evaluated { body, lifecycle: Lifecycle::default(), complete: false };
+        };
+        let mut context = self.context(module).within(instance);
         let (body, mut complete) = body(&mut context, &resource.body);
         let (lifecycle, sound) = self.lifecycle(&mut context, resource);
         let what = format!("the precondition of `{}`", instance.address);
@@ -32,7 +37,8 @@ impl<'a> Scope<'a> {
 
     /// Checks the postconditions of an instance whose value was set; one that is still unknown holds for now.
     pub fn postconditions_hold(&self, resource: &Resource, instance: &Instance) -> bool {
-        let mut context = Context::new(self.world, Some(self)).within(instance);
+        let Some(module) = self.module(&instance.address.modules) else { return false };
+        let mut context = self.context(module).within(instance);
         let what = format!("the postcondition of `{}`", instance.address);
         let holds = self.checks(&mut context, &resource.lifecycle.postconditions, &what);
         self.collect(context);
@@ -50,10 +56,11 @@ impl<'a> Scope<'a> {
         let complete = prevent_destroy.is_ok() && create_before_destroy.is_ok();
         let replace_triggered_by = syntax.replace_triggered_by.iter().filter_map(|expression| {
             let reference = mention::references(expression).next()?;
-            let target = self.program.resource(reference.root, reference.name(0)?)?;
+            let frame = self.frame(context.module);
+            let target = self.module_at(&frame).resource(reference.root, reference.name(0)?)?;
             let key = reference.key(1);
             let attribute = reference.name(if key.is_some() { 2 } else { 1 }).map(str::to_owned);
-            Some((target.address().with_key(key), attribute))
+            Some((frame.address(target.address()).with_key(key), attribute))
         });
         let lifecycle = Lifecycle {
             // What failed was reported; until it is mended the safe side is taken.

@@ -4,7 +4,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lustre_language::{Evaluated, Lifecycle, Program, Resource, Scope};
+use lustre_language::{
+    Evaluated, Graph, GraphBlock, Lifecycle, ModuleInstance, Program, Reach, Resource, Scope,
+};
 use lustre_model::address::Address;
 use lustre_model::diagnostic::{Diagnostic, Diagnostics, Span};
 use lustre_model::journal::Event;
@@ -88,24 +90,46 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Decides about every block, in the order of their references.
+    /// Decides about every block of every module, in the order of their references.
     pub fn blocks(&mut self) {
-        let program = self.program;
-        let resources: Vec<&Resource> = program.resources().collect();
-        let addresses: Vec<Address> = resources.iter().map(|resource| resource.address()).collect();
-        let places: BTreeMap<&Address, usize> =
-            addresses.iter().enumerate().map(|(place, address)| (address, place)).collect();
-        let mut edges = Vec::new();
-        for (from, resource) in resources.iter().enumerate() {
-            for reference in program.references(resource) {
-                if let Some(to) = places.get(&reference.address.block()) {
-                    edges.push(Edge { from, to: *to, span: reference.span });
+        let graph = Graph::new(self.program);
+        let edges: Vec<Edge> = (0..graph.nodes().len())
+            .flat_map(|from| graph.edges(from).iter().map(move |edge| (from, edge)))
+            .map(|(from, edge)| Edge { from, to: edge.to, span: edge.span })
+            .collect();
+        let ordered = match order(graph.nodes().len(), &edges, &|node| graph.label(node)) {
+            Ok(ordered) => ordered,
+            Err(circles) => {
+                self.found.extend(circles);
+                return;
+            }
+        };
+        drop(edges);
+        let mut reach = Reach::default();
+        // Instances of the module at each place.
+        let mut modules = vec![Vec::new(); graph.places()];
+        modules[0].push(ModuleInstance::ROOT);
+        for number in ordered {
+            let node = graph.nodes()[number];
+            for place in 0..modules[node.place].len() {
+                let module = modules[node.place][place];
+                let references = reach.of(&graph, &self.scope, (number, module));
+                match node.block {
+                    GraphBlock::Resource(resource) => self.block((module, resource), &references),
+                    GraphBlock::Call(call) => {
+                        let callees = self.scope.callees(module, &call.name, None);
+                        if let Some(place) = graph.callee(node.place, call) {
+                            modules[place].extend(callees);
+                        }
+                    }
+                    GraphBlock::Inputs => self.scope.validate(module),
+                    GraphBlock::Output(name) if node.place > 0 => self.scope.check_output(module, name),
+                    GraphBlock::Output(_)
+                    | GraphBlock::Variable(_)
+                    | GraphBlock::Local(_)
+                    | GraphBlock::Whole => {}
                 }
             }
-        }
-        match order(&addresses, &edges) {
-            Ok(ordered) => ordered.into_iter().for_each(|place| self.block(resources[place])),
-            Err(circles) => self.found.extend(circles),
         }
     }
 
@@ -118,9 +142,10 @@ impl<'a> Walk<'a> {
                 }
             }
         }
-        let variables = self.program.variables().filter_map(|variable| {
-            Some((variable.name.clone(), self.scope.variable(&variable.name)?.clone()))
-        });
+        let variables = self
+            .program
+            .variables()
+            .filter_map(|variable| Some((variable.name.clone(), self.scope.variable(&variable.name)?)));
         let variables = variables.collect();
         let mut found = self.found;
         found.extend(self.scope.take_diagnostics());
@@ -136,10 +161,11 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn block(&mut self, resource: &'a Resource) {
+    /// Decides about a resource of an instance of a module; `references` are the blocks and instances behind it.
+    fn block(&mut self, (module, resource): (ModuleInstance, &'a Resource), references: &BTreeSet<Address>) {
         let Some(kind) = Kind::from_name(&resource.kind) else { return };
         let mut decoded = Vec::new();
-        for instance in self.scope.expand(resource) {
+        for instance in self.scope.expand(module, resource) {
             let evaluated = self.scope.evaluate(resource, &instance);
             self.found.extend(self.scope.take_diagnostics());
             match self.decode((&instance.address, kind), evaluated) {
@@ -149,9 +175,8 @@ impl<'a> Walk<'a> {
         }
         self.found.extend(self.scope.take_diagnostics());
         self.renamed(kind, &decoded);
-        let references = self.program.references(resource);
         let dependencies: BTreeSet<Address> =
-            references.iter().flat_map(|reference| self.instances_of(&reference.address)).collect();
+            references.iter().flat_map(|reference| self.instances_of(reference)).collect();
         for decent in decoded {
             let address = decent.address.clone();
             self.spans.insert(address.clone(), resource.span);

@@ -69,6 +69,9 @@ pub fn resource_change(change: &Change) -> Json {
     if let Some(previous) = &change.previous_address {
         put("previous_address", json!(previous.to_string()));
     }
+    if !address.modules.is_empty() {
+        put("module_address", json!(address.module_path()));
+    }
     put("mode", json!("managed"));
     put("type", json!(change.kind.name()));
     put("name", json!(address.parts.last().map_or(&address.name, |part| &part.name)));

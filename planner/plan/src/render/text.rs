@@ -143,6 +143,7 @@ fn heading(out: &mut Styled, change: &Change) {
 fn because(reason: ActionReason) -> Option<&'static str> {
     match reason {
         ActionReason::DeleteBecauseNoResourceConfig => Some("the spec has no such block"),
+        ActionReason::DeleteBecauseNoModule => Some("the spec has no such module"),
         ActionReason::DeleteBecauseEachKey => Some("its for_each has no such key"),
         ActionReason::DeleteBecauseCountIndex => Some("its count is lower now"),
         ActionReason::DeleteBecauseNoTarget => Some("the storage block asks for no target there any more"),

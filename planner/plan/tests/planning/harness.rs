@@ -17,9 +17,23 @@ pub fn options() -> Options {
     Options { mode: Mode::Normal, replace: Vec::new(), allowances: Vec::new(), tool_version: "0.1.0".into() }
 }
 
-/// Plans a text; mistakes come as one line each.
+/// Splits a text into files: each begins behind a line `-- path --`; what is before the first is `main.hcl`.
+fn files(text: &str) -> Vec<(String, String)> {
+    let mut files = vec![("main.hcl".to_owned(), String::new())];
+    for line in text.split_inclusive('\n') {
+        let path = line.trim().strip_prefix("-- ").and_then(|line| line.strip_suffix(" --"));
+        match (path, files.last_mut()) {
+            (Some(path), _) => files.push((path.to_owned(), String::new())),
+            (None, Some((_, text))) => text.push_str(line),
+            (None, None) => {}
+        }
+    }
+    files
+}
+
+/// Plans a text, perhaps of several files; mistakes come as one line each.
 pub fn try_plan(text: &str, vars: &[(&str, &str)], world: &World, options: &Options) -> Result<Plan, String> {
-    let files = [("main.hcl".to_owned(), text.to_owned())];
+    let files = files(text);
     let (program, found) = Program::load(files.clone(), &KINDS);
     let input = |(name, value): &(&str, &str)| Input {
         name: (*name).to_owned(),
@@ -35,7 +49,11 @@ pub fn try_plan(text: &str, vars: &[(&str, &str)], world: &World, options: &Opti
 fn told(found: &Diagnostics, program: &Program) -> String {
     let line = |diagnostic: &lustre_model::diagnostic::Diagnostic| {
         let place = diagnostic.span.and_then(|span| program.sources().positions(span));
-        let place = place.map(|(start, _)| format!("{}:{}: ", start.line, start.column)).unwrap_or_default();
+        let file = diagnostic.span.and_then(|span| program.sources().get(span.source));
+        let file = file.filter(|file| file.name != "main.hcl").map(|file| format!("{}:", file.name));
+        let file = file.unwrap_or_default();
+        let place = place.map(|(start, _)| format!("{file}{}:{}: ", start.line, start.column));
+        let place = place.unwrap_or_default();
         let parts = [diagnostic.detail.as_str(), diagnostic.hint.as_deref().unwrap_or("")];
         let rest: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
         let rest = if rest.is_empty() { String::new() } else { format!(" | {}", rest.join(" ")) };

@@ -14,6 +14,8 @@ mod lifecycle;
 #[cfg(test)]
 mod mistakes;
 #[cfg(test)]
+mod modules;
+#[cfg(test)]
 mod sealed;
 #[cfg(test)]
 mod unknown;
