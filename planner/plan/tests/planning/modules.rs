@@ -288,8 +288,9 @@ fn a_thousand_instances_cost_a_hundred_times_ten() {
         assert_eq!(world.objects.len(), 2 * count + 1);
         begun.elapsed()
     };
-    measure(10);
-    let (small, large) = (measure(100), measure(1000));
-    // Ten times as much; twenty-five leaves room for logarithms and a busy machine, and none for squares.
-    assert!(large < small * 25, "100 instances: {small:?}, 1000 instances: {large:?}");
+    // The best of some: others work on the machine too.
+    let best = |count: usize| (0..3).map(|_| measure(count)).min().unwrap_or_default();
+    let (small, large) = (best(100), best(1000));
+    // Ten times as much; thirty leaves room for logarithms and a busy machine, and none for squares.
+    assert!(large < small * 30, "100 instances: {small:?}, 1000 instances: {large:?}");
 }
