@@ -9,7 +9,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use lustre_language::{FolderError, Folders, World, WorldError};
+use lustre_language::{FolderError, Folders, World as Outside, WorldError};
+use lustre_model::recorded::World;
 
 /// Ends of names that are not part of a spec.
 const NOT_SPEC: &[&str] = &[".vars.hcl", ".test.hcl"];
@@ -72,12 +73,19 @@ pub fn text(path: &Path) -> io::Result<String> {
 #[derive(Debug, Clone)]
 pub struct Folder {
     root: PathBuf,
+    /// Whether other states are read.
+    online: bool,
 }
 
 impl Folder {
     /// Takes relative paths from here.
     pub fn new(root: PathBuf) -> Self {
-        Self { root }
+        Self { root, online: true }
+    }
+
+    /// Reads no other state.
+    pub fn offline(self) -> Self {
+        Self { online: false, ..self }
     }
 }
 
@@ -161,7 +169,7 @@ fn refused(error: &io::Error) -> WorldError {
     if kind == io::ErrorKind::NotFound { WorldError::NotFound } else { WorldError::Refused(kind) }
 }
 
-impl World for Folder {
+impl Outside for Folder {
     fn read_file(&self, path: &str) -> Result<Vec<u8>, WorldError> {
         let file = fs::File::open(self.root.join(path)).map_err(|error| refused(&error))?;
         let mut bytes = Vec::new();
@@ -175,6 +183,18 @@ impl World for Folder {
             Ok(found) => Ok(found.is_file()),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(false),
             Err(error) => Err(refused(&error)),
+        }
+    }
+
+    fn read_state(&self, path: &str) -> Result<World, WorldError> {
+        if !self.online {
+            return Err(WorldError::Offline);
+        }
+        let damaged = |error: lustre_store::StoreError| WorldError::Damaged(error.to_string());
+        let read = lustre_store::read(&lustre_store::Folder, &self.root.join(path)).map_err(damaged)?;
+        match read.recovery {
+            lustre_store::Recovery::Absent => Err(WorldError::NotFound),
+            lustre_store::Recovery::Clean | lustre_store::Recovery::Replayed { .. } => Ok(read.world),
         }
     }
 

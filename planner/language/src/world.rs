@@ -1,7 +1,9 @@
-//! The world outside, as functions see it: files and folders, through a trait.
+//! The world outside, as functions and data see it: files, folders and other states, through a trait.
 //!
 //! The language itself opens nothing; whoever runs it decides what may be read.
 //! Invariant: what a world answers for a path stays the same during one run, so that plans are repeatable.
+
+use lustre_model::recorded::World as Recorded;
 
 /// Why the world gave no answer; the text is for the user.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -18,6 +20,12 @@ pub enum WorldError {
     /// The system refused.
     #[error("{0}")]
     Refused(std::io::ErrorKind),
+    /// It is there and does not hold together.
+    #[error("{0}")]
+    Damaged(String),
+    /// Nobody is asked in this run.
+    #[error("it is not read when a spec is only validated")]
+    Offline,
 }
 
 /// Reads what functions such as `file` ask for.
@@ -27,6 +35,11 @@ pub trait World {
 
     /// Says whether a regular file is there.
     fn file_exists(&self, path: &str) -> Result<bool, WorldError>;
+
+    /// Reads what another deployment recorded: its state, by path. A relative path is taken from the working folder.
+    fn read_state(&self, _path: &str) -> Result<Recorded, WorldError> {
+        Err(WorldError::NotFound)
+    }
 
     /// Returns the working folder, absolute.
     fn working_folder(&self) -> String;
