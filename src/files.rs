@@ -1,13 +1,18 @@
-//! The files of a spec's folder: which there are, and what functions of the language may read.
+//! The files of a spec's folder and of its modules: which there are, and what functions of the language may read.
 //!
 //! Understands nothing of what is in them.
-//! Invariant: files are read in the order of their names, and each once.
+//! Invariant: files are read in the order of their names, and each once; no file of a module lies, behind symbolic links,
+//! outside of the folders that the spec spans.
 
+use std::cell::RefCell;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use lustre_language::{Applying, Entry, EntryKind, Moment, World, WorldError};
+use lustre_language::{
+    Applying, Entry, EntryKind, FolderError, Folders, Moment, World as Outside, WorldError,
+};
+use lustre_model::recorded::World;
 
 use crate::clock;
 
@@ -29,10 +34,8 @@ const ENTRIES_MAX: usize = 100_000;
 /// A file's name and its text.
 pub type Text = (String, String);
 
-/// Reads every file of the spec in a folder.
-pub fn spec(folder: &Path) -> io::Result<Vec<Text>> {
-    let is_spec = |name: &str| name.ends_with(".hcl") && !NOT_SPEC.iter().any(|end| name.ends_with(end));
-    named(folder, is_spec)
+fn is_spec(name: &str) -> bool {
+    name.ends_with(".hcl") && !NOT_SPEC.iter().any(|end| name.ends_with(end))
 }
 
 /// Reads the files of values that need not be named: `lustre.vars.hcl`, then `*.auto.vars.hcl`.
@@ -43,6 +46,10 @@ pub fn values(folder: &Path) -> io::Result<Vec<Text>> {
 }
 
 fn named(folder: &Path, wanted: impl Fn(&str) -> bool) -> io::Result<Vec<Text>> {
+    names(folder, wanted)?.into_iter().map(|name| Ok((name.clone(), text(&folder.join(&name))?))).collect()
+}
+
+fn names(folder: &Path, wanted: impl Fn(&str) -> bool) -> io::Result<Vec<String>> {
     let mut names = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
@@ -53,7 +60,7 @@ fn named(folder: &Path, wanted: impl Fn(&str) -> bool) -> io::Result<Vec<Text>> 
         }
     }
     names.sort();
-    names.into_iter().map(|name| Ok((name.clone(), text(&folder.join(&name))?))).collect()
+    Ok(names)
 }
 
 /// Reads a text; one that is too large or not UTF-8 is an error that names it.
@@ -74,12 +81,94 @@ pub fn text(path: &Path) -> io::Result<String> {
 pub struct Folder {
     root: PathBuf,
     planned_at: Moment,
+    /// Whether other states are read.
+    online: bool,
 }
 
 impl Folder {
     /// Takes relative paths from here; the plan's time is now.
     pub fn new(root: PathBuf) -> Self {
-        Self { root, planned_at: clock::moment() }
+        Self { root, planned_at: clock::moment(), online: true }
+    }
+
+    /// Reads no other state.
+    pub fn offline(self) -> Self {
+        Self { online: false, ..self }
+    }
+}
+
+/// The folders of a spec on this machine, and what was read of them.
+#[derive(Debug)]
+pub struct SpecFolders {
+    root: PathBuf,
+    read: RefCell<Vec<Text>>,
+}
+
+impl SpecFolders {
+    /// Takes folders from here.
+    pub fn new(root: PathBuf) -> Self {
+        Self { root, read: RefCell::default() }
+    }
+
+    /// Returns every file that was read, by path from the spec's folder, in the order in which it was read.
+    pub fn into_texts(self) -> Vec<Text> {
+        self.read.into_inner()
+    }
+
+    /// Returns the folder in which everything lies that a module's folder may lead to: the spec's own, or above it as
+    /// many as the module's path goes up.
+    fn spanned(&self, folder: &str) -> io::Result<PathBuf> {
+        let mut spanned = fs::canonicalize(&self.root)?;
+        for _ in folder.split('/').filter(|part| *part == "..") {
+            spanned.pop();
+        }
+        Ok(spanned)
+    }
+
+    fn inside(&self, folder: &str, path: &Path) -> Result<(), FolderError> {
+        let refused = |error: io::Error| refused_folder(path, &error);
+        let real = fs::canonicalize(path).map_err(refused)?;
+        if folder == "." || real.starts_with(self.spanned(folder).map_err(refused)?) {
+            return Ok(());
+        }
+        let target = real.display().to_string();
+        Err(FolderError::Outside { path: shown(&self.root, path), target })
+    }
+}
+
+/// A path as the spec's folder sees it.
+fn shown(root: &Path, path: &Path) -> String {
+    path.strip_prefix(root).unwrap_or(path).display().to_string()
+}
+
+fn refused_folder(path: &Path, error: &io::Error) -> FolderError {
+    FolderError::Refused { path: path.display().to_string(), cause: error.kind().to_string() }
+}
+
+impl Folders for SpecFolders {
+    fn files(&self, folder: &str) -> Result<Vec<Text>, FolderError> {
+        let place = if folder == "." { self.root.clone() } else { self.root.join(folder) };
+        if !place.is_dir() {
+            return Err(FolderError::NotFound(folder.to_owned()));
+        }
+        self.inside(folder, &place)?;
+        let names = names(&place, is_spec).map_err(|error| refused_folder(&place, &error))?;
+        if names.is_empty() && folder != "." {
+            return Err(FolderError::Empty(folder.to_owned()));
+        }
+        let mut texts = Vec::new();
+        for name in names {
+            let file = place.join(&name);
+            self.inside(folder, &file)?;
+            let text = text(&file).map_err(|error| FolderError::Refused {
+                path: shown(&self.root, &file),
+                cause: error.to_string(),
+            })?;
+            let path = if folder == "." { name } else { format!("{folder}/{name}") };
+            texts.push((path, text));
+        }
+        self.read.borrow_mut().extend(texts.iter().cloned());
+        Ok(texts)
     }
 }
 
@@ -103,7 +192,7 @@ fn refused(error: &io::Error) -> WorldError {
     if kind == io::ErrorKind::NotFound { WorldError::NotFound } else { WorldError::Refused(kind) }
 }
 
-impl World for Folder {
+impl Outside for Folder {
     fn read_file(&self, path: &str) -> Result<Vec<u8>, WorldError> {
         let file = fs::File::open(self.root.join(path)).map_err(|error| refused(&error))?;
         let mut bytes = Vec::new();
@@ -145,6 +234,18 @@ impl World for Folder {
 
     fn applying(&self) -> Option<Applying> {
         None
+    }
+
+    fn read_state(&self, path: &str) -> Result<World, WorldError> {
+        if !self.online {
+            return Err(WorldError::Offline);
+        }
+        let damaged = |error: lustre_store::StoreError| WorldError::Damaged(error.to_string());
+        let read = lustre_store::read(&lustre_store::Folder, &self.root.join(path)).map_err(damaged)?;
+        match read.recovery {
+            lustre_store::Recovery::Absent => Err(WorldError::NotFound),
+            lustre_store::Recovery::Clean | lustre_store::Recovery::Replayed { .. } => Ok(read.world),
+        }
     }
 
     fn working_folder(&self) -> String {

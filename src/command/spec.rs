@@ -13,7 +13,7 @@ use lustre_plan::KINDS;
 
 use crate::cli::{Variable, VariableFlags};
 use crate::exit::Failure;
-use crate::files::{self, Folder, Text};
+use crate::files::{self, Folder, SpecFolders, Text};
 use crate::terminal::Terminal;
 
 /// Where the state is unless the spec says.
@@ -24,7 +24,7 @@ const ENVIRONMENT: &str = "LUSTRE_VAR_";
 
 /// A spec that was read.
 pub struct Spec {
-    /// Its texts by file name.
+    /// Its texts, and those of its modules, by path from its folder.
     pub files: Vec<Text>,
     /// Its blocks.
     pub program: Program,
@@ -48,9 +48,11 @@ pub enum Asking {
 /// Reads the spec of the working folder.
 pub fn load(flags: &VariableFlags, asking: Asking) -> Result<Spec, Failure> {
     let here = Path::new(".");
-    let texts = files::spec(here)?;
-    let (program, diagnostics) = Program::load(texts.clone(), &KINDS);
-    let folder = Folder::new(std::env::current_dir()?);
+    let root = std::env::current_dir()?;
+    let folders = SpecFolders::new(root.clone());
+    let (program, diagnostics) =
+        Program::read(&folders, &KINDS).map_err(|error| Failure::File(std::io::Error::other(error)))?;
+    let (texts, folder) = (folders.into_texts(), Folder::new(root));
     let mut spec = Spec { files: texts, program, inputs: Vec::new(), diagnostics, folder };
     spec.take_environment();
     for (name, text) in files::values(here)? {

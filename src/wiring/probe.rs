@@ -53,7 +53,7 @@ pub async fn conditions(
             }
             Err(error) => {
                 let mut diagnostic = unknown(&host, &error.causes());
-                diagnostic.span = program.resource(&host.kind, &host.name).map(|block| block.span);
+                diagnostic.span = program.resource(&host).map(|block| block.span);
                 found.push(diagnostic);
             }
         }
@@ -76,9 +76,8 @@ fn failed(host: &Address, asked: &Asked, result: ProbeResult, program: &Program)
         .hint(remedy)
         .instance(asked.address.clone());
     let whole = asked.address.whole();
-    diagnostic.span = program
-        .resource(&whole.kind, &whole.name)
-        .map(|block| block.attribute_span(asked.attribute).unwrap_or(block.span));
+    diagnostic.span =
+        program.resource(&whole).map(|block| block.attribute_span(asked.attribute).unwrap_or(block.span));
     Some(diagnostic)
 }
 

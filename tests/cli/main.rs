@@ -10,6 +10,7 @@ mod folder;
 mod gates;
 mod json;
 mod locks;
+mod modules;
 mod outputs;
 mod saved_plans;
 mod state_changes;

@@ -12,7 +12,7 @@ use lustre_model::types::Type;
 use lustre_model::value::{ConvertError, Kind, Value, unify};
 
 use crate::mention;
-use crate::scope::{Instance, Scope};
+use crate::scope::{Instance, ModuleInstance, Scope};
 use crate::syntax::{Expr, ExprKind, Part, Step};
 use crate::world::World;
 
@@ -50,6 +50,8 @@ pub(crate) struct Context<'a> {
     pub(crate) world: &'a dyn World,
     pub(crate) scope: Option<&'a Scope<'a>>,
     pub(crate) instance: Option<&'a Instance>,
+    /// Whose names are meant.
+    pub(crate) module: ModuleInstance,
     /// Texts of expressions that are no part of the program, for messages only.
     pub(crate) diagnostics: Diagnostics,
     /// Names bound by `for`, templates and iterators, innermost last.
@@ -72,6 +74,7 @@ impl<'a> Context<'a> {
             world,
             scope,
             instance: None,
+            module: ModuleInstance::ROOT,
             diagnostics: Diagnostics::new(),
             bound: Vec::new(),
             quiet: 0,
@@ -80,6 +83,12 @@ impl<'a> Context<'a> {
             template_path: Vec::new(),
             draws: HashMap::new(),
         }
+    }
+
+    /// Takes names from an instance of a module.
+    pub(crate) fn at(mut self, module: ModuleInstance) -> Self {
+        self.module = module;
+        self
     }
 
     /// Lets `each` and `count` speak of an instance.
@@ -111,10 +120,11 @@ impl<'a> Context<'a> {
 
     /// Reports what already has its place.
     pub(crate) fn refuse(&mut self, diagnostic: Diagnostic) -> Failed {
-        let instance = self.instance.filter(|instance| instance.address.key.is_some());
         if self.quiet == 0 {
-            self.diagnostics.push(match instance {
-                Some(instance) => diagnostic.instance(instance.address.clone()),
+            let own = self.instance.map(|instance| &instance.address).filter(|it| it.is_one_of_many());
+            let around = || self.scope.and_then(|scope| scope.frame_address(self.module));
+            self.diagnostics.push(match own.cloned().or_else(around) {
+                Some(address) => diagnostic.instance(address),
                 None => diagnostic,
             });
         }

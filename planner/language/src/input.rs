@@ -12,7 +12,7 @@ use lustre_model::types::Type;
 use lustre_model::value::Value;
 
 use crate::evaluate::{Context, Failed, Outcome};
-use crate::program::{Program, Variable};
+use crate::program::{Module, Program, Variable};
 use crate::suggest::did_you_mean;
 use crate::syntax::{self, Expr};
 use crate::world::EmptyWorld;
@@ -81,36 +81,40 @@ impl Program {
     }
 }
 
-/// Gives every variable its value.
+/// Gives every variable of the root its value.
 pub(crate) fn bind(
-    program: &Program,
+    module: &Module,
     inputs: &[Input],
     diagnostics: &mut Diagnostics,
 ) -> IndexMap<String, Outcome> {
     let mut given: BTreeMap<&str, &Input> = BTreeMap::new();
     for input in inputs {
-        if program.variables.contains_key(&input.name) {
+        if let Some(variable) = module.variables.get(&input.name) {
+            diagnostics.extend(variable.deprecated.as_ref().map(|why| {
+                let summary = format!("variable `{}` is deprecated", input.name);
+                input.origin.place(Diagnostic::warning("W0609", summary).detail(why))
+            }));
             given.insert(&input.name, input);
         } else {
-            diagnostics.extend(undeclared(program, input));
+            diagnostics.extend(undeclared(module, input));
         }
     }
-    let bound = program.variables.values().map(|variable| {
+    let bound = module.variables.values().map(|variable| {
         let value = match given.get(variable.name.as_str()) {
             Some(input) => from_input(variable, input, diagnostics),
             None => from_default(variable, diagnostics),
         };
-        (variable.name.clone(), value.map(|value| value.marked(variable.sensitive)))
+        (variable.name.clone(), value.map(|value| value.marked(variable.is_hidden())))
     });
     bound.collect()
 }
 
-fn undeclared(program: &Program, input: &Input) -> Option<Diagnostic> {
+fn undeclared(module: &Module, input: &Input) -> Option<Diagnostic> {
     let summary = format!("value for undeclared variable `{}`", input.name);
-    let hint = did_you_mean(&input.name, program.variables.keys().map(String::as_str));
+    let hint = did_you_mean(&input.name, module.variables.keys().map(String::as_str));
     let mut diagnostic = match &input.origin {
-        Origin::CommandLine if !program.incomplete => Diagnostic::error("E0604", summary),
-        Origin::File(_) if !program.incomplete => Diagnostic::warning("W0604", summary),
+        Origin::CommandLine if !module.incomplete => Diagnostic::error("E0604", summary),
+        Origin::File(_) if !module.incomplete => Diagnostic::warning("W0604", summary),
         // The environment is shared with other folders, and the declaration may be in what did not parse.
         Origin::CommandLine | Origin::File(_) | Origin::Environment(_) => return None,
     };
@@ -118,7 +122,7 @@ fn undeclared(program: &Program, input: &Input) -> Option<Diagnostic> {
     Some(input.origin.place(diagnostic))
 }
 
-fn from_default(variable: &Variable, diagnostics: &mut Diagnostics) -> Outcome {
+pub(crate) fn from_default(variable: &Variable, diagnostics: &mut Diagnostics) -> Outcome {
     let Some(default) = &variable.default else {
         let diagnostic = Diagnostic::error("E0605", format!("no value for variable `{}`", variable.name));
         let hint = format!("Give it one: -var '{}=…', or in a file `*.auto.vars.hcl`.", variable.name);

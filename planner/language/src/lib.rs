@@ -1,9 +1,9 @@
 //! The language of specs: HCL text in, values out.
 //!
 //! ```text
-//! files ──parse──▶ Program ──references──▶ the planner's graph
+//! folders ──parse──▶ Program ──Graph──▶ the planner's order
 //!                     │
-//!                   Scope ─ expand(resource) ───▶ instances (for_each, count)
+//!                   Scope ─ expand(resource) ───▶ instances (for_each, count), in each instance of a module
 //!                     │
 //!                     └──── evaluate(instance) ─▶ Body: attributes (Value + Span) and nested blocks
 //! ```
@@ -14,7 +14,7 @@
 //!
 //! The planner drives it in this order:
 //! ```
-//! use lustre_language::{EmptyWorld, Program, Scope};
+//! use lustre_language::{EmptyWorld, ModuleInstance, Program, Scope};
 //! use lustre_model::value::Value;
 //!
 //! let text = r#"
@@ -28,8 +28,8 @@
 //! let (program, mut found) = Program::load(files, &["host", "cluster"]);
 //! let mut scope = Scope::new(&program, &EmptyWorld, &[]);
 //! for resource in program.resources() {
-//!     // A real planner goes in the order of `program.references(resource)`.
-//!     for instance in scope.expand(resource) {
+//!     // A real planner goes through the nodes of a `Graph` in an order that its edges allow.
+//!     for instance in scope.expand(ModuleInstance::ROOT, resource) {
 //!         let evaluated = scope.evaluate(resource, &instance);
 //!         let attributes = evaluated.body.attributes.into_iter().map(|(name, it)| (name, it.value)).collect();
 //!         scope.set(&instance.address, Value::resource_object(instance.address.clone(), attributes));
@@ -44,8 +44,9 @@
 //! | room | what is in it |
 //! |---|---|
 //! | `syntax` | our tree of bodies and expressions, from hcl-edit's, with what hcl-edit gets wrong put right |
-//! | `program` | root blocks, sorted; every name checked; what depends on what; cycles of locals |
-//! | `scope` | one run: variables, locals, resource instances; expansion, evaluation, outputs |
+//! | `program` | the blocks of each module, sorted; every name checked; cycles of locals |
+//! | `graph` | what depends on what, through all modules |
+//! | `scope` | one run: instances of modules and resources; expansion, evaluation, outputs |
 //! | `evaluate` | expressions: operators, access, `for`, templates, calls |
 //! | `function` | the table of functions, by family |
 //! | `constraint`, `input` | types of variables, and values given for them |
@@ -54,13 +55,14 @@
 //! `E06` variables, outputs and conditions, `E07` instances.
 //!
 //! Not here: which attributes a resource has, the graph, the state, files (they come through [`World`]). Not built yet:
-//! modules, `data`, `check`, `moved`, `removed`, `import`, `provider`.
+//! `provider`.
 //! Invariant: no text makes anything here panic, hang, or use memory without bound.
 
 mod body;
 mod constraint;
 mod evaluate;
 mod function;
+mod graph;
 mod input;
 mod mention;
 mod program;
@@ -71,9 +73,13 @@ mod world;
 
 pub use crate::body::{Attribute, Block, Body, Evaluated, Label, Lifecycle};
 pub use crate::function::{Function, Parameter, Presence, functions};
+pub use crate::graph::{Block as GraphBlock, Edge, Graph, Node, Reach};
 pub use crate::input::{Given, Input, Origin};
-pub use crate::program::{Local, Output, Program, Reference, Resource, Settings, Variable};
-pub use crate::scope::{Instance, Scope};
+pub use crate::program::{
+    Assertions, Endpoint, FolderError, Folders, Import, Local, Module, ModuleCall, Moved, Output, Program,
+    Removed, Resource, Settings, Variable,
+};
+pub use crate::scope::{Applied, Expansion, Imported, Instance, ModuleInstance, Scope};
 pub use crate::suggest::{did_you_mean, nearest};
 pub use crate::syntax::Expr;
 pub use crate::world::{Applying, EmptyWorld, Entry, EntryKind, Moment, World, WorldError};

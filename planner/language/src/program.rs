@@ -1,13 +1,18 @@
-//! A program: the blocks of a folder, sorted by what they are, with every reference checked.
+//! A program: the blocks of a folder and of the modules that it calls, sorted by what they are, with every reference
+//! checked.
 //!
 //! ```text
 //! lustre { required_version, state "local" {…} }      one
 //! variable "x" {…}   locals {…}   output "x" {…}      as many as you like
+//! module "m" { source = "./modules/m" }               a call of the blocks of another folder
 //! host "here" {…}                                     resources: the block type is the kind
 //! ```
-//! Nothing is evaluated here but types and what must be constant. Which attributes a resource has is not known here;
-//! which kinds there are is told by the caller.
-//! Invariant: names are unique within their sort; what is refused was reported and is not in the program.
+//! The blocks of a folder are a [`Module`]; it is read and checked once, however often it is called. Calls form a tree
+//! without circles. Nothing is evaluated here but types and what must be constant. Which attributes a resource has is not
+//! known here; which kinds there are is told by the caller.
+//! Invariant: names are unique within their sort and module; what is refused was reported and is not in the program.
+
+use std::sync::Arc;
 
 use indexmap::IndexMap;
 use lustre_model::address::Address;
@@ -16,27 +21,59 @@ use lustre_model::types::Type;
 
 use crate::syntax::{self, BlockSyntax, BodySyntax, Expr};
 
+mod call;
 mod check;
+mod cycle;
+mod data;
 mod declare;
-mod depend;
+mod ephemeral;
+mod load;
+mod relocate;
 mod version;
 
+pub use self::call::ModuleCall;
 pub(crate) use self::check::check_call;
-pub use self::depend::Reference;
+pub(crate) use self::data::Named;
+pub use self::load::{FolderError, Folders};
+pub use self::relocate::{Endpoint, Import, Moved, Removed};
 
 /// The names that blocks may have at the root, besides the kinds of resources.
-pub(crate) const ROOT_BLOCKS: [&str; 4] = ["lustre", "variable", "locals", "output"];
+pub(crate) const ROOT_BLOCKS: [&str; 11] = [
+    "lustre", "variable", "locals", "output", "module", "moved", "removed", "import", "check", "provider",
+    "data",
+];
 
-/// The blocks of a folder.
+/// How kinds of data begin: `data.cluster`.
+pub(crate) const DATA: &str = "data.";
+
+/// The blocks of a folder and of the modules that it calls.
 #[derive(Debug, Clone)]
 pub struct Program {
     pub(crate) sources: Sources,
-    pub(crate) kinds: Vec<String>,
+    /// Modules behind those that they call; the root is the last.
+    pub(crate) modules: Vec<Module>,
+}
+
+/// A module of a [`Program`], by its place there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct ModuleId(pub(crate) usize);
+
+/// The blocks of a folder.
+#[derive(Debug, Clone)]
+pub struct Module {
+    /// Its folder, from the root's; `.` for the root.
+    pub(crate) folder: String,
+    pub(crate) kinds: Arc<[String]>,
     pub(crate) settings: Settings,
     pub(crate) variables: IndexMap<String, Variable>,
     pub(crate) locals: IndexMap<String, Local>,
     pub(crate) outputs: IndexMap<String, Output>,
     pub(crate) resources: IndexMap<(String, String), Resource>,
+    pub(crate) calls: IndexMap<String, ModuleCall>,
+    pub(crate) moved: Vec<Moved>,
+    pub(crate) removed: Vec<Removed>,
+    pub(crate) imports: Vec<Import>,
+    pub(crate) assertions: IndexMap<String, Assertions>,
     /// Some text did not parse, so that names may be missing which are not missing.
     pub(crate) incomplete: bool,
 }
@@ -61,6 +98,10 @@ pub struct Variable {
     pub sensitive: bool,
     /// Whether null is a value; otherwise null means the default.
     pub nullable: bool,
+    /// Whether its value is never written, into a plan or a state.
+    pub ephemeral: bool,
+    /// Why nobody should give it a value any more.
+    pub deprecated: Option<String>,
     /// Where the block begins.
     pub span: Span,
     pub(crate) default: Option<Expr>,
@@ -68,6 +109,11 @@ pub struct Variable {
 }
 
 impl Variable {
+    /// Returns whether its value is never shown: it is sensitive, or nowhere written.
+    pub(crate) fn is_hidden(&self) -> bool {
+        self.sensitive || self.ephemeral
+    }
+
     /// Returns whether it must be given.
     pub fn is_required(&self) -> bool {
         self.default.is_none()
@@ -79,6 +125,28 @@ impl Variable {
 pub(crate) struct Check {
     pub(crate) condition: Expr,
     pub(crate) error_message: Expr,
+}
+
+/// A block `check`: what should hold, and only warns when it does not.
+#[derive(Debug, Clone)]
+pub struct Assertions {
+    /// Its label.
+    pub name: String,
+    /// Where the block begins.
+    pub span: Span,
+    pub(crate) asserts: Vec<Check>,
+}
+
+impl Assertions {
+    pub(crate) fn expressions(&self) -> impl Iterator<Item = &Expr> {
+        self.asserts.iter().flat_map(Check::expressions)
+    }
+}
+
+impl Check {
+    pub(crate) fn expressions(&self) -> [&Expr; 2] {
+        [&self.condition, &self.error_message]
+    }
 }
 
 /// One attribute of a block `locals`.
@@ -102,6 +170,10 @@ pub struct Output {
     pub description: Option<String>,
     /// Whether its value is never shown.
     pub sensitive: bool,
+    /// Whether it passes ephemeral values on to the caller of its module.
+    pub ephemeral: bool,
+    /// Why nobody should use it any more.
+    pub deprecated: Option<String>,
     /// Where the block begins.
     pub span: Span,
     pub(crate) value: Expr,
@@ -109,10 +181,18 @@ pub struct Output {
     pub(crate) preconditions: Vec<Check>,
 }
 
+impl Output {
+    /// Returns its expressions, but for `depends_on`.
+    pub(crate) fn expressions(&self) -> impl Iterator<Item = &Expr> {
+        let checks = self.preconditions.iter().flat_map(|check| [&check.condition, &check.error_message]);
+        std::iter::once(&self.value).chain(checks)
+    }
+}
+
 /// A block of a resource.
 #[derive(Debug, Clone)]
 pub struct Resource {
-    /// Its type, `host`.
+    /// Its type, `host`; of data `data.cluster`.
     pub kind: String,
     /// Its label.
     pub name: String,
@@ -141,18 +221,52 @@ impl Resource {
         Some(attribute.name_span.to(attribute.value.span))
     }
 
+    /// Returns whether it is a `data` block: read, and never made.
+    pub fn is_data(&self) -> bool {
+        self.kind.starts_with(DATA)
+    }
+
+    /// Returns whether it says `depends_on`.
+    pub fn has_depends_on(&self) -> bool {
+        !self.depends_on.is_empty()
+    }
+
     /// Returns whether it has `for_each` or `count`.
     pub fn is_repeated(&self) -> bool {
         !matches!(self.repetition, Repetition::Single)
     }
+
+    /// Returns whether its instances are numbered.
+    pub fn is_counted(&self) -> bool {
+        matches!(self.repetition, Repetition::Count(_))
+    }
+
+    /// Returns whether something is checked before it is applied.
+    pub fn has_preconditions(&self) -> bool {
+        !self.lifecycle.preconditions.is_empty()
+    }
+
+    /// Returns whether something is checked behind that.
+    pub fn has_postconditions(&self) -> bool {
+        !self.lifecycle.postconditions.is_empty()
+    }
 }
 
-/// How many instances a resource has.
+/// How many instances a resource or a module call has.
 #[derive(Debug, Clone)]
 pub(crate) enum Repetition {
     Single,
     Count(Expr),
     ForEach(Expr),
+}
+
+impl Repetition {
+    pub(crate) fn expression(&self) -> Option<&Expr> {
+        match self {
+            Self::Single => None,
+            Self::Count(expression) | Self::ForEach(expression) => Some(expression),
+        }
+    }
 }
 
 /// The block `lifecycle`, not evaluated.
@@ -169,72 +283,123 @@ pub(crate) struct LifecycleSyntax {
 
 impl LifecycleSyntax {
     pub(crate) fn expressions(&self) -> impl Iterator<Item = &Expr> {
-        let checks = self.preconditions.iter().chain(&self.postconditions);
+        self.before().chain(self.after())
+    }
+
+    /// Returns what is evaluated before the resource has a value.
+    pub(crate) fn before(&self) -> impl Iterator<Item = &Expr> {
         let single =
             self.prevent_destroy.iter().chain(&self.create_before_destroy).chain(&self.replace_triggered_by);
-        single.chain(checks.flat_map(|check| [&check.condition, &check.error_message]))
+        single.chain(self.preconditions.iter().flat_map(Check::expressions))
+    }
+
+    /// Returns what is evaluated behind that.
+    pub(crate) fn after(&self) -> impl Iterator<Item = &Expr> {
+        self.postconditions.iter().flat_map(Check::expressions)
     }
 }
 
-impl Program {
-    /// Reads the files of a folder, given as name and text, with the kinds of resources that exist.
-    ///
-    /// Files named `*.vars.hcl` and `*.test.hcl` are left out. Whatever is good in a folder with errors is in the
-    /// program, so that evaluation finds further errors.
-    pub fn load(files: impl IntoIterator<Item = (String, String)>, kinds: &[&str]) -> (Self, Diagnostics) {
-        let mut program = Self {
-            sources: Sources::default(),
-            kinds: kinds.iter().map(|kind| (*kind).to_owned()).collect(),
+impl Module {
+    fn new(folder: &str, kinds: Arc<[String]>) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            kinds,
             settings: Settings::default(),
             variables: IndexMap::new(),
             locals: IndexMap::new(),
             outputs: IndexMap::new(),
             resources: IndexMap::new(),
+            calls: IndexMap::new(),
+            moved: Vec::new(),
+            removed: Vec::new(),
+            imports: Vec::new(),
+            assertions: IndexMap::new(),
             incomplete: false,
-        };
-        let mut diagnostics = Diagnostics::new();
-        for (name, text) in files {
-            if name.ends_with(".vars.hcl") || name.ends_with(".test.hcl") {
-                continue;
-            }
-            let id = program.sources.add(name, text);
-            let before = diagnostics.len();
-            let body = syntax::parse(&program.sources, id, &mut diagnostics);
-            program.incomplete |= diagnostics.len() > before;
-            program.declare(body, &mut diagnostics);
         }
-        program.check(&mut diagnostics);
-        (program, diagnostics)
     }
 
-    /// Returns the texts that spans point into.
-    pub fn sources(&self) -> &Sources {
-        &self.sources
+    /// Returns the moves that it tells of.
+    pub fn moved(&self) -> &[Moved] {
+        &self.moved
     }
 
-    /// Returns the block `lustre`.
-    pub fn settings(&self) -> &Settings {
-        &self.settings
+    /// Returns what it says was removed from it.
+    pub fn removed(&self) -> &[Removed] {
+        &self.removed
     }
 
-    /// Returns the variables in the order of the text.
-    pub fn variables(&self) -> impl Iterator<Item = &Variable> {
-        self.variables.values()
+    /// Returns the blocks `check`.
+    pub fn assertions(&self) -> impl Iterator<Item = &Assertions> {
+        self.assertions.values()
     }
 
-    /// Returns the outputs in the order of the text.
-    pub fn outputs(&self) -> impl Iterator<Item = &Output> {
-        self.outputs.values()
+    /// Returns the calls of modules.
+    pub fn calls(&self) -> impl Iterator<Item = &ModuleCall> {
+        self.calls.values()
     }
 
-    /// Returns the resources in the order of the text.
-    pub fn resources(&self) -> impl Iterator<Item = &Resource> {
-        self.resources.values()
+    /// Returns the call of a module of that name.
+    pub fn call(&self, name: &str) -> Option<&ModuleCall> {
+        self.calls.get(name)
     }
 
     /// Returns the resource of a kind and name.
     pub fn resource(&self, kind: &str, name: &str) -> Option<&Resource> {
         self.resources.get(&(kind.to_owned(), name.to_owned()))
+    }
+}
+
+impl Program {
+    /// Returns the texts that spans point into.
+    pub fn sources(&self) -> &Sources {
+        &self.sources
+    }
+
+    /// Returns the module that a call leads to.
+    pub fn callee(&self, call: &ModuleCall) -> Option<&Module> {
+        call.callee.as_ref().map(|callee| self.module(callee.module))
+    }
+
+    /// Returns the module of the folder itself.
+    pub fn root(&self) -> &Module {
+        self.module(ModuleId(self.modules.len().saturating_sub(1)))
+    }
+
+    pub(crate) fn module(&self, id: ModuleId) -> &Module {
+        &self.modules[id.0]
+    }
+
+    /// Returns the block `lustre`.
+    pub fn settings(&self) -> &Settings {
+        &self.root().settings
+    }
+
+    /// Returns the variables of the root in the order of the text.
+    pub fn variables(&self) -> impl Iterator<Item = &Variable> {
+        self.root().variables.values()
+    }
+
+    /// Returns the outputs of the root in the order of the text.
+    pub fn outputs(&self) -> impl Iterator<Item = &Output> {
+        self.root().outputs.values()
+    }
+
+    /// Returns the resources of the root in the order of the text.
+    pub fn resources(&self) -> impl Iterator<Item = &Resource> {
+        self.root().resources.values()
+    }
+
+    /// Returns the module that an address lies in, whatever the keys of its modules are.
+    pub fn module_of(&self, address: &Address) -> Option<&Module> {
+        address.modules.iter().try_fold(self.root(), |module, step| {
+            let callee = module.calls.get(&step.name)?.callee.as_ref()?;
+            Some(self.module(callee.module))
+        })
+    }
+
+    /// Returns the resource that an address names, whatever its keys are.
+    pub fn resource(&self, address: &Address) -> Option<&Resource> {
+        self.module_of(address)?.resource(&address.kind, &address.name)
     }
 
     /// Parses an expression typed by a user, for a console, and checks what it refers to.
@@ -243,7 +408,7 @@ impl Program {
         let mut diagnostics = Diagnostics::new();
         let expression = syntax::parse_expression(&self.sources, id, &mut diagnostics);
         if let Some(expression) = &expression {
-            self.check_expression(expression, check::Place::Plain, &mut diagnostics);
+            self.root().check_expression(expression, check::Place::Plain, &mut diagnostics);
         }
         match expression {
             Some(expression) if !diagnostics.has_errors() => Ok(expression),

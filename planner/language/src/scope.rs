@@ -1,28 +1,49 @@
 //! One run over a program: the values that names have, growing in topological order.
 //!
-//! The caller expands and evaluates resources in the order of their references and sets the value of each instance;
-//! locals are evaluated when they are first needed, and once. What is wrong is collected here.
+//! ```text
+//! root ─┬─ module.m["a"] ─── module.m["a"].module.inner        one frame per instance of a module
+//!       └─ module.m["b"] ─── …
+//! ```
+//! The caller expands and evaluates resources in the order of the graph and sets the value of each instance; variables,
+//! locals and outputs of modules are evaluated when they are first needed, and once. What is wrong is collected here.
 //! Invariant: whatever depends on something that failed fails silently, so that each mistake is told once.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
 
-use indexmap::IndexMap;
-use lustre_model::address::{Address, Key};
-use lustre_model::diagnostic::{Diagnostic, Diagnostics, Span};
+use lustre_model::address::{Address, Key, ModuleStep};
+use lustre_model::diagnostic::{Diagnostic, Diagnostics, Severity, Span};
 use lustre_model::types::Type;
 use lustre_model::value::Value;
 
 use crate::body::Block;
 use crate::evaluate::{Context, Failed, Outcome};
 use crate::input::{self, Input};
-use crate::program::{Check, Output, Program, Resource};
+use crate::program::{Assertions, Check, Module, Output, Program};
 use crate::syntax::{Expr, Step};
 use crate::world::World;
 
 mod expand;
+mod frame;
+mod import;
 mod instance;
+mod known;
 mod resolve;
+mod settle;
+
+use self::frame::{Frame, Name};
+pub use self::import::Imported;
+pub use self::known::{Applied, Expansion};
+
+/// An instance of a module, within one [`Scope`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ModuleInstance(usize);
+
+impl ModuleInstance {
+    /// The module of the folder itself, of which there is one instance.
+    pub const ROOT: Self = Self(0);
+}
 
 /// One instance of a resource.
 #[derive(Debug, Clone, PartialEq)]
@@ -33,30 +54,14 @@ pub struct Instance {
     pub(crate) each_value: Option<Value>,
 }
 
-/// What is known of one resource.
-#[derive(Debug, Default)]
-struct Known {
-    /// Values of instances by key.
-    instances: BTreeMap<Option<Key>, Value>,
-    /// Instances that failed.
-    poisoned: Vec<Option<Key>>,
-    /// How many instances there will be; none before it is expanded.
-    expanded: Option<Vec<Option<Key>>>,
-    /// It has `count`, so that its instances are numbered.
-    counted: bool,
-    /// It could not be expanded.
-    failed: bool,
-    /// All instances as one value, made when first asked for.
-    whole: RefCell<Option<Value>>,
-}
-
 /// The values of one run.
 pub struct Scope<'a> {
     program: &'a Program,
     world: &'a dyn World,
-    variables: IndexMap<String, Result<Value, Failed>>,
-    resources: HashMap<(String, String), Known>,
-    locals: RefCell<HashMap<String, Result<Value, Failed>>>,
+    /// Values of resources that were applied; none while planning, where they are set.
+    applied: Option<&'a dyn Applied>,
+    frames: RefCell<Vec<Rc<Frame>>>,
+    by_path: RefCell<HashMap<Vec<ModuleStep>, ModuleInstance>>,
     files: RefCell<BTreeMap<String, String>>,
     diagnostics: RefCell<Diagnostics>,
 }
@@ -66,18 +71,26 @@ impl<'a> Scope<'a> {
     /// the last counts.
     pub fn new(program: &'a Program, world: &'a dyn World, inputs: &[Input]) -> Self {
         let mut diagnostics = Diagnostics::new();
-        let variables = input::bind(program, inputs, &mut diagnostics);
-        let mut scope = Self {
+        let variables = input::bind(program.root(), inputs, &mut diagnostics);
+        let root = Frame::root(program, variables);
+        let scope = Self {
             program,
             world,
-            variables,
-            resources: HashMap::new(),
-            locals: RefCell::default(),
+            applied: None,
+            frames: RefCell::new(vec![Rc::new(root)]),
+            by_path: RefCell::new(HashMap::from([(Vec::new(), ModuleInstance::ROOT)])),
             files: RefCell::default(),
             diagnostics: RefCell::new(diagnostics),
         };
-        scope.validate_variables();
+        scope.validate(ModuleInstance::ROOT);
         scope
+    }
+
+    /// Takes the values of resources from what was applied, instead of having them set.
+    #[must_use]
+    pub fn with_applied(mut self, applied: &'a dyn Applied) -> Self {
+        self.applied = Some(applied);
+        self
     }
 
     /// Returns the program.
@@ -85,9 +98,9 @@ impl<'a> Scope<'a> {
         self.program
     }
 
-    /// Returns the value of a variable.
-    pub fn variable(&self, name: &str) -> Option<&Value> {
-        self.variables.get(name).and_then(|value| value.as_ref().ok())
+    /// Returns the value of a variable of the root.
+    pub fn variable(&self, name: &str) -> Option<Value> {
+        self.settle(ModuleInstance::ROOT, Name::Variable(name.to_owned())).ok()
     }
 
     /// Returns what was found wrong since the last call.
@@ -102,25 +115,86 @@ impl<'a> Scope<'a> {
 
     /// Sets the value of a resource instance, or of the whole when the address has no key.
     pub fn set(&mut self, address: &Address, value: Value) {
-        let known = self.known_mut(address);
-        known.instances.insert(address.key.clone(), value);
-        known.whole.take();
+        if let Some(frame) = self.frame_of(address) {
+            frame.known(address).set(&address.key, value);
+        }
     }
 
     /// Says that an instance has no value because it is wrong; what depends on it fails silently.
     pub fn poison(&mut self, address: &Address) {
-        let known = self.known_mut(address);
-        known.poisoned.push(address.key.clone());
-        known.whole.take();
+        if let Some(frame) = self.frame_of(address) {
+            frame.known(address).poison(&address.key);
+        }
     }
 
-    fn known_mut(&mut self, address: &Address) -> &mut Known {
-        self.resources.entry((address.kind.clone(), address.name.clone())).or_default()
+    /// Returns the instance of a module that an address lies in; none when there is no such instance.
+    pub fn module(&self, path: &[ModuleStep]) -> Option<ModuleInstance> {
+        if let Some(found) = self.by_path.borrow().get(path) {
+            return Some(*found);
+        }
+        let (last, before) = path.split_last()?;
+        let caller = self.module(before)?;
+        self.callee(caller, &last.name, &last.key)
     }
 
-    /// Evaluates an output; none when it failed, or when what it needs did.
+    /// Returns where an instance of a module is: the calls that lead to it.
+    pub fn path(&self, module: ModuleInstance) -> Vec<ModuleStep> {
+        self.frame(module).path.clone()
+    }
+
+    /// Returns the instance that called an instance of a module; none for the root.
+    pub fn caller(&self, module: ModuleInstance) -> Option<ModuleInstance> {
+        self.frame(module).caller.as_ref().map(|caller| caller.module)
+    }
+
+    /// Returns the instances of a module call, or the one of a key; none when it could not be expanded.
+    pub fn callees(&self, module: ModuleInstance, call: &str, key: Option<&Key>) -> Vec<ModuleInstance> {
+        if let Some(key) = key {
+            return self.callee(module, call, &Some(key.clone())).into_iter().collect();
+        }
+        let Ok(opened) = self.opened(module, call) else { return Vec::new() };
+        opened.keys.keys().filter_map(|key| self.callee(module, call, key)).collect()
+    }
+
+    /// Checks the conditions on the variables of an instance of a module; those that fail have no value any more.
+    pub fn validate(&self, module: ModuleInstance) {
+        let frame = self.frame(module);
+        for variable in self.module_at(&frame).variables.values().filter(|it| !it.validations.is_empty()) {
+            let name = Name::Variable(variable.name.clone());
+            if self.settle(module, name.clone()).is_err() {
+                continue;
+            }
+            let mut context = self.context(module);
+            let what = format!("the validation of `{}`", variable.name);
+            let holds = self.checks(&mut context, &variable.validations, &what);
+            self.collect(context);
+            if !holds {
+                frame.values.borrow_mut().insert(name, Err(Failed));
+            }
+        }
+    }
+
+    /// Evaluates the outputs of an instance of a called module, so that what is wrong with them is told.
+    pub fn check_output(&self, module: ModuleInstance, name: &str) {
+        // What failed was reported.
+        let _settled = self.settle(module, Name::Output(name.to_owned()));
+    }
+
+    /// Evaluates a `check` of an instance of a module. Whatever is wrong with it is a warning.
+    pub fn check(&self, module: ModuleInstance, assertions: &Assertions) {
+        let mut context = self.context(module);
+        self.checks(&mut context, &assertions.asserts, &format!("check `{}`", assertions.name));
+        let found = std::mem::take(&mut context.diagnostics);
+        let warnings = found.into_iter().map(|diagnostic| {
+            let code = if diagnostic.code == "E0601" { "W0601" } else { diagnostic.code };
+            Diagnostic { severity: Severity::Warning, code, ..diagnostic }
+        });
+        self.diagnostics.borrow_mut().extend(warnings);
+    }
+
+    /// Evaluates an output of the root; none when it failed, or when what it needs did.
     pub fn output(&self, output: &Output) -> Option<Value> {
-        let mut context = self.context();
+        let mut context = self.context(ModuleInstance::ROOT);
         let value = context.evaluate(&output.value).ok();
         let value = value.and_then(|value| {
             if value.has_sensitive() && !output.sensitive {
@@ -140,7 +214,7 @@ impl<'a> Scope<'a> {
 
     /// Evaluates an expression that [`Program::parse_expression`] made, for a console.
     pub fn evaluate_expression(&self, expression: &Expr) -> Option<Value> {
-        let mut context = self.context();
+        let mut context = self.context(ModuleInstance::ROOT);
         let value = context.evaluate(expression).ok();
         self.collect(context);
         value
@@ -148,8 +222,8 @@ impl<'a> Scope<'a> {
 
     /// Evaluates the block `state` of `lustre`, if there is one: labels say which backend.
     pub fn state_backend(&self) -> Option<Block> {
-        let syntax = self.program.settings.state.as_ref()?;
-        let mut context = self.context();
+        let syntax = self.program.root().settings.state.as_ref()?;
+        let mut context = self.context(ModuleInstance::ROOT);
         let (body, _) = instance::body(&mut context, &syntax.body);
         self.collect(context);
         Some(Block {
@@ -168,37 +242,32 @@ impl<'a> Scope<'a> {
         self.files.borrow_mut().insert(path.to_owned(), hash);
     }
 
-    fn context(&'a self) -> Context<'a> {
-        Context::new(self.world, Some(self))
+    /// Returns the address of an instance of a module, when there may be others of its kind.
+    pub(crate) fn frame_address(&self, module: ModuleInstance) -> Option<Address> {
+        let frame = self.frame(module);
+        let repeated = frame.path.iter().any(|step| step.key.is_some());
+        let caller = frame.caller.as_ref().filter(|_| repeated)?;
+        Some(caller.instance.address.clone())
+    }
+
+    fn frame(&self, module: ModuleInstance) -> Rc<Frame> {
+        Rc::clone(&self.frames.borrow()[module.0])
+    }
+
+    fn frame_of(&self, address: &Address) -> Option<Rc<Frame>> {
+        self.module(&address.modules).map(|module| self.frame(module))
+    }
+
+    fn module_at(&self, frame: &Frame) -> &'a Module {
+        self.program.module(frame.module)
+    }
+
+    fn context(&self, module: ModuleInstance) -> Context<'_> {
+        Context::new(self.world, Some(self)).at(module)
     }
 
     fn collect(&self, context: Context<'_>) {
         self.diagnostics.borrow_mut().extend(context.diagnostics);
-    }
-
-    fn validate_variables(&mut self) {
-        let mut wrong = Vec::new();
-        for variable in self.program.variables.values() {
-            if variable.validations.is_empty()
-                || self.variables.get(&variable.name).is_none_or(Result::is_err)
-            {
-                continue;
-            }
-            let scope: &Scope<'_> = self;
-            let mut context = Context::new(scope.world, Some(scope));
-            let holds = scope.checks(
-                &mut context,
-                &variable.validations,
-                &format!("the validation of `{}`", variable.name),
-            );
-            scope.collect(context);
-            if !holds {
-                wrong.push(variable.name.clone());
-            }
-        }
-        for name in wrong {
-            self.variables.insert(name, Err(Failed));
-        }
     }
 
     /// Evaluates conditions; one that is unknown holds for now.
@@ -239,73 +308,7 @@ impl<'a> Scope<'a> {
         resolve::root(self, context, (root, steps), whole)
     }
 
-    /// Returns the value of a local, evaluating it and the locals it needs when it is asked for first.
-    pub(crate) fn local(&self, name: &str) -> Outcome {
-        if let Some(value) = self.locals.borrow().get(name) {
-            return value.clone();
-        }
-        // Locals may form long chains: those that are needed come first, so that evaluation does not nest.
-        let mut waiting = vec![name.to_owned()];
-        while let Some(next) = waiting.last().cloned() {
-            let Some(local) = self.program.locals.get(&next).filter(|local| !local.cyclic) else {
-                self.locals.borrow_mut().insert(next, Err(Failed));
-                waiting.pop();
-                continue;
-            };
-            let missing: Vec<String> = self
-                .program
-                .locals_of(&local.value)
-                .filter(|needed| !self.locals.borrow().contains_key(*needed))
-                .map(str::to_owned)
-                .collect();
-            if !missing.is_empty() {
-                waiting.extend(missing);
-                continue;
-            }
-            waiting.pop();
-            if !self.locals.borrow().contains_key(&next) {
-                let mut context = Context::new(self.world, Some(self));
-                let value = context.evaluate(&local.value);
-                self.collect(context);
-                self.locals.borrow_mut().insert(next, value);
-            }
-        }
-        self.locals.borrow().get(name).cloned().unwrap_or(Err(Failed))
-    }
-
-    /// Returns all instances of a resource as one value.
-    fn whole(&self, resource: &Resource) -> Outcome {
-        let Some(known) = self.resources.get(&(resource.kind.clone(), resource.name.clone())) else {
-            return Ok(Value::unknown(Type::Any));
-        };
-        if known.failed || !known.poisoned.is_empty() {
-            return Err(Failed);
-        }
-        if !resource.is_repeated() {
-            return Ok(known.instances.get(&None).cloned().unwrap_or(Value::unknown(Type::Any)));
-        }
-        if let Some(value) = known.whole.borrow().as_ref() {
-            return Ok(value.clone());
-        }
-        let value = known.gathered();
-        *known.whole.borrow_mut() = Some(value.clone());
-        Ok(value)
-    }
-}
-
-impl Known {
-    /// An object for `for_each`, a tuple for `count`; unknown before it is expanded.
-    fn gathered(&self) -> Value {
-        let Some(keys) = &self.expanded else { return Value::unknown(Type::Any) };
-        let value = |key: &Option<Key>| self.instances.get(key).cloned().unwrap_or(Value::unknown(Type::Any));
-        let mut named = Vec::new();
-        let mut numbered = Vec::new();
-        for key in keys {
-            match key {
-                Some(Key::Name(name)) => named.push((name.clone(), value(key))),
-                Some(Key::Index(_)) | None => numbered.push(value(key)),
-            }
-        }
-        if self.counted { Value::tuple(numbered) } else { Value::object(named) }
+    fn output_of(&self, module: ModuleInstance, name: &str) -> Outcome {
+        self.settle(module, Name::Output(name.to_owned()))
     }
 }

@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use base64::Engine as _;
-use lustre_language::{EmptyWorld, Given, Input, Origin, Program, Scope};
+use lustre_language::{EmptyWorld, Given, Graph, Input, ModuleInstance, Origin, Program, Scope};
 use lustre_model::value::Value;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_assert, prop_oneof, proptest};
 
@@ -11,9 +11,10 @@ use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_assert, 
 fn run(text: &str) {
     let (program, _) = Program::load([("main.hcl".to_owned(), text.to_owned())], &["host"]);
     let mut scope = Scope::new(&program, &EmptyWorld, &[]);
+    let graph = Graph::new(&program);
+    (0..graph.nodes().len()).for_each(|node| drop(graph.label(node)));
     for resource in program.resources() {
-        program.references(resource);
-        for instance in scope.expand(resource).iter().take(3) {
+        for instance in scope.expand(ModuleInstance::ROOT, resource).iter().take(3) {
             scope.evaluate(resource, instance);
         }
     }

@@ -1,6 +1,6 @@
 //! What a user is told, in full: one mistake a line, as text.
 
-use lustre_language::{EmptyWorld, Program, Scope};
+use lustre_language::{EmptyWorld, Graph, ModuleInstance, Program, Scope};
 use lustre_model::diagnostic::Diagnostic;
 use lustre_model::value::Value;
 
@@ -10,9 +10,14 @@ fn told(text: &str) -> String {
         Program::load([("main.hcl".to_owned(), text.to_owned())], &["host", "cluster", "mount"]);
     let mut scope = Scope::new(&program, &EmptyWorld, &[]);
     let mut resources: Vec<_> = program.resources().collect();
-    resources.sort_by_key(|resource| program.references(resource).len());
+    let graph = Graph::new(&program);
+    let needs = |resource: &&lustre_language::Resource| {
+        let own = |node: &usize| graph.label(*node) == resource.address().to_string();
+        (0..graph.nodes().len()).find(own).map_or(0, |node| graph.edges(node).len())
+    };
+    resources.sort_by_key(needs);
     for resource in resources {
-        for instance in scope.expand(resource) {
+        for instance in scope.expand(ModuleInstance::ROOT, resource) {
             let evaluated = scope.evaluate(resource, &instance);
             let attributes =
                 evaluated.body.attributes.into_iter().map(|(name, it)| (name, it.value)).collect();

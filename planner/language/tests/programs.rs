@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use lustre_language::{EmptyWorld, Given, Input, Origin, Program, Scope};
+use lustre_language::{
+    EmptyWorld, Given, Graph, GraphBlock, Input, ModuleInstance, Origin, Program, Reach, Resource, Scope,
+};
 use lustre_model::diagnostic::{Diagnostics, Sources};
 use lustre_model::value::Value;
 
@@ -31,15 +33,8 @@ fn run(text: &str, inputs: &[(&str, &str)]) -> Ran {
         .collect();
     let mut scope = Scope::new(&program, &EmptyWorld, &inputs);
     let mut values = BTreeMap::new();
-    let mut waiting: Vec<_> = program.resources().collect();
-    let mut done: Vec<String> = Vec::new();
-    while !waiting.is_empty() {
-        let ready = |it: &&lustre_language::Resource| {
-            program.references(it).iter().all(|target| done.contains(&target.address.block().to_string()))
-        };
-        let position = waiting.iter().position(ready).unwrap_or(0);
-        let resource = waiting.remove(position);
-        for instance in scope.expand(resource) {
+    for (module, resource) in ordered(&program, &mut scope, |_, _| {}) {
+        for instance in scope.expand(module, resource) {
             let evaluated = scope.evaluate(resource, &instance);
             let mut attributes =
                 BTreeMap::from([("id".to_owned(), Value::unknown(lustre_model::types::Type::String))]);
@@ -60,7 +55,6 @@ fn run(text: &str, inputs: &[(&str, &str)]) -> Ran {
                 scope.set(&instance.address, Value::resource_object(instance.address.clone(), attributes));
             }
         }
-        done.push(resource.address().to_string());
     }
     let outputs = program
         .outputs()
@@ -69,6 +63,54 @@ fn run(text: &str, inputs: &[(&str, &str)]) -> Ran {
     diagnostics.extend(scope.take_diagnostics());
     diagnostics.sort();
     Ran { values, outputs, found: render(&diagnostics, program.sources()) }
+}
+
+/// Goes through the graph in the order of evaluation; returns the resources of all instances of modules, and tells of each
+/// what stands behind it.
+fn ordered<'a>(
+    program: &'a Program,
+    scope: &mut Scope<'a>,
+    mut tell: impl FnMut(String, Vec<String>),
+) -> Vec<(ModuleInstance, &'a Resource)> {
+    let graph = Graph::new(program);
+    let (mut order, mut seen) = (Vec::new(), vec![false; graph.nodes().len()]);
+    fn visit(graph: &Graph<'_>, node: usize, seen: &mut [bool], order: &mut Vec<usize>) {
+        if !std::mem::replace(&mut seen[node], true) {
+            graph.edges(node).iter().for_each(|edge| visit(graph, edge.to, seen, order));
+            order.push(node);
+        }
+    }
+    (0..graph.nodes().len()).for_each(|node| visit(&graph, node, &mut seen, &mut order));
+    let (mut instances, mut reach) = (vec![Vec::new(); graph.places()], Reach::default());
+    instances[0].push(ModuleInstance::ROOT);
+    let mut found = Vec::new();
+    for node in order {
+        let at = graph.nodes()[node];
+        for module in instances[at.place].clone() {
+            let behind = reach.of(&graph, scope, (node, module));
+            match at.block {
+                GraphBlock::Resource(resource) => {
+                    let mut address = resource.address();
+                    address.modules = scope.path(module);
+                    tell(address.to_string(), behind.iter().map(ToString::to_string).collect());
+                    found.push((module, resource));
+                }
+                GraphBlock::Call(call) => {
+                    let place = graph.callee(at.place, call);
+                    let more = scope.callees(module, &call.name, None);
+                    place.into_iter().for_each(|place| instances[place].extend(more.clone()));
+                }
+                GraphBlock::Inputs => scope.validate(module),
+                GraphBlock::Output(name) if at.place > 0 => scope.check_output(module, name),
+                GraphBlock::Check(check) => scope.check(module, check),
+                GraphBlock::Output(_)
+                | GraphBlock::Variable(_)
+                | GraphBlock::Local(_)
+                | GraphBlock::Whole => {}
+            }
+        }
+    }
+    found
 }
 
 /// Writes diagnostics as text, everything in them.
@@ -179,12 +221,11 @@ fn references_name_the_instance_where_the_key_is_written_out() {
     "#;
     let (program, diagnostics) = Program::load([("a.hcl".to_owned(), text.to_owned())], &KINDS);
     assert!(diagnostics.is_empty(), "{diagnostics:?}");
-    let of = |kind: &str, name: &str| -> Vec<String> {
-        let resource = program.resource(kind, name).unwrap();
-        program.references(resource).iter().map(|it| it.address.to_string()).collect()
-    };
-    assert_eq!(of("cluster", "c"), ["host.a[\"x\"]", "host.b", "mount.m"]);
-    assert_eq!(of("mount", "m"), ["host.a"]);
+    let mut behind = BTreeMap::new();
+    let mut scope = Scope::new(&program, &EmptyWorld, &[]);
+    ordered(&program, &mut scope, |address, all| drop(behind.insert(address, all)));
+    assert_eq!(behind["cluster.c"], ["host.a[\"x\"]", "host.b", "mount.m"]);
+    assert_eq!(behind["mount.m"], ["host.a"]);
 }
 
 #[test]

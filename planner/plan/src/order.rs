@@ -1,14 +1,14 @@
 //! The order in which blocks are evaluated, and the circle that forbids one.
 //!
 //! Blocks, not instances: an instance may refer to another of its own block only through its key, which is a circle too.
+//! Walks without recursion, for a chain of references may be as long as a spec.
 //! Invariant: every block comes after all blocks that it refers to.
 
 use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use lustre_model::address::Address;
 use lustre_model::diagnostic::{Diagnostic, Span};
-use petgraph::algo::tarjan_scc;
+use petgraph::algo::kosaraju_scc;
 use petgraph::graphmap::DiGraphMap;
 
 /// A block that refers to another, and where it does.
@@ -22,33 +22,80 @@ pub struct Edge {
     pub span: Span,
 }
 
-/// Orders blocks; or says which circles there are, each with the path through the text.
-pub fn order(blocks: &[Address], edges: &[Edge]) -> Result<Vec<usize>, Vec<Diagnostic>> {
+/// Says how blocks are called in messages, by their place in the list.
+pub type Label<'a> = &'a dyn Fn(usize) -> String;
+
+/// Orders so many blocks; or says which circles there are, each with the path through the text.
+pub fn order(count: usize, edges: &[Edge], label: Label<'_>) -> Result<Vec<usize>, Vec<Diagnostic>> {
+    let mut targets: Vec<Vec<usize>> = vec![Vec::new(); count];
+    for edge in edges {
+        targets[edge.from].push(edge.to);
+    }
+    match post_order(&targets) {
+        Some(ordered) => Ok(ordered),
+        None => Err(circles(count, edges, label)),
+    }
+}
+
+/// Whether the walk has been at a block.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Visit {
+    Never,
+    Open,
+    Done,
+}
+
+/// Returns blocks behind those that they refer to; none when there is a circle.
+fn post_order(targets: &[Vec<usize>]) -> Option<Vec<usize>> {
+    let mut visits = vec![Visit::Never; targets.len()];
+    let mut ordered = Vec::with_capacity(targets.len());
+    for start in 0..targets.len() {
+        if visits[start] != Visit::Never {
+            continue;
+        }
+        let mut path = vec![(start, 0)];
+        visits[start] = Visit::Open;
+        while let Some((node, next)) = path.last_mut() {
+            let Some(target) = targets[*node].get(*next).copied() else {
+                visits[*node] = Visit::Done;
+                ordered.push(*node);
+                path.pop();
+                continue;
+            };
+            *next += 1;
+            match visits[target] {
+                Visit::Never => {
+                    visits[target] = Visit::Open;
+                    path.push((target, 0));
+                }
+                Visit::Open => return None,
+                Visit::Done => {}
+            }
+        }
+    }
+    Some(ordered)
+}
+
+fn circles(count: usize, edges: &[Edge], label: Label<'_>) -> Vec<Diagnostic> {
     let mut graph: DiGraphMap<usize, ()> = DiGraphMap::new();
-    for place in 0..blocks.len() {
+    for place in 0..count {
         graph.add_node(place);
     }
     for edge in edges {
         graph.add_edge(edge.from, edge.to, ());
     }
-    let components = tarjan_scc(&graph);
+    let components = kosaraju_scc(&graph);
     let is_circle = |nodes: &&Vec<usize>| nodes.len() > 1 || graph.contains_edge(nodes[0], nodes[0]);
-    let circles: Vec<Diagnostic> =
-        components.iter().filter(is_circle).map(|nodes| circle(blocks, edges, nodes)).collect();
-    if !circles.is_empty() {
-        return Err(circles);
-    }
-    // Tarjan's components come in reverse: what is referred to first.
-    Ok(components.into_iter().flatten().collect())
+    components.iter().filter(is_circle).map(|nodes| circle(edges, nodes, label)).collect()
 }
 
 /// Describes the shortest circle through the first block of a component.
-fn circle(blocks: &[Address], edges: &[Edge], nodes: &[usize]) -> Diagnostic {
+fn circle(edges: &[Edge], nodes: &[usize], label: Label<'_>) -> Diagnostic {
     let inside: BTreeSet<usize> = nodes.iter().copied().collect();
     let start = nodes.iter().copied().min().unwrap_or_default();
     let path = shortest(start, edges, &inside);
-    let mut names: Vec<String> = vec![blocks[start].to_string()];
-    names.extend(path.iter().map(|edge| blocks[edge.to].to_string()));
+    let mut names: Vec<String> = vec![label(start)];
+    names.extend(path.iter().map(|edge| label(edge.to)));
     let summary = format!("a circle of references: {}", names.join(" → "));
     let hint = "Break it: let one of them use a variable or a literal instead.";
     let mut diagnostic = Diagnostic::error("E0812", summary).hint(hint);
@@ -56,7 +103,8 @@ fn circle(blocks: &[Address], edges: &[Edge], nodes: &[usize]) -> Diagnostic {
         diagnostic = match place {
             0 => diagnostic.at(edge.span),
             _ => {
-                diagnostic.related(edge.span, format!("{} refers to {}", blocks[edge.from], blocks[edge.to]))
+                let text = format!("{} refers to {}", label(edge.from), label(edge.to));
+                diagnostic.related(edge.span, text)
             }
         };
     }
@@ -112,8 +160,8 @@ mod tests {
 
     #[test]
     fn what_is_referred_to_comes_first_and_circles_are_named() {
-        let blocks: Vec<Address> = ["a", "b", "c", "d"].map(|name| Address::new("value", name)).into();
-        let order_of = |pairs: &[(usize, usize)]| order(&blocks, &edges(pairs));
+        let label = |place: usize| format!("value.{}", ["a", "b", "c", "d"][place]);
+        let order_of = |pairs: &[(usize, usize)]| order(4, &edges(pairs), &label);
         let ordered = order_of(&[(0, 1), (1, 2), (3, 0)]).expect("no circle");
         let place = |node| ordered.iter().position(|found| *found == node);
         assert!(place(2) < place(1) && place(1) < place(0) && place(0) < place(3));

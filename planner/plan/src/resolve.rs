@@ -3,11 +3,16 @@
 //! Evaluates the sealed sources again, with what is recorded now; reads no file and asks nobody.
 //! Invariant: a value that the plan showed as known is what comes out.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::cell::{Cell, RefCell};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lustre_language::{Given, Input, Moment, Origin, Program, Resource, Scope};
-use lustre_model::address::Address;
-use lustre_model::diagnostic::Diagnostics;
+use lustre_language::{
+    Applied, EmptyWorld, Expansion, Given, Input, ModuleInstance, Moment, Origin, Program, Scope,
+    World as Outside,
+};
+use lustre_model::address::{Address, Key};
+use lustre_model::diagnostic::{Diagnostic, Diagnostics, Severity};
 use lustre_model::journal::{Resolve, ResolveError};
 use lustre_model::plan::{Plan, Step};
 use lustre_model::recorded::{Object, Output, Status, World};
@@ -16,12 +21,15 @@ use lustre_model::value::{Kind as ValueKind, Value};
 
 use crate::KINDS;
 use crate::allot::Allotted;
+use crate::data::{self, Answer};
 use crate::lower::{self, Giving};
-use crate::order::{Edge, order};
 use crate::outside::Telling;
 use crate::publish::published;
 use crate::schema::computed;
 use crate::spec::{Decoded, Evaluation, decode};
+
+/// Most blocks of data that are read for each other.
+const DATA_DEPTH_MAX: u32 = 16;
 
 /// A plan with its sources, read once.
 pub struct Resolver {
@@ -30,6 +38,13 @@ pub struct Resolver {
     inputs: Vec<Input>,
     /// Places of changes in the plan.
     places: BTreeMap<Address, usize>,
+    /// Instances of blocks, found once: they stay the same while a plan is carried out.
+    expansions: Mutex<HashMap<Address, Expansion>>,
+    /// Addresses of all data, and what was read of it.
+    data: BTreeSet<Address>,
+    read: Mutex<BTreeMap<Address, Attributes>>,
+    /// Where data is read that could not be while planning.
+    outside: Arc<dyn Outside + Send + Sync>,
     began: Option<Moment>,
 }
 
@@ -40,12 +55,12 @@ pub fn resolve(plan: &Plan, address: &Address, world: &World) -> Result<Attribut
         let causes = vec!["the plan has no such step".to_owned()];
         return Err(ResolveError::Evaluation { address: address.to_string(), causes });
     };
-    Resolver::new(plan.clone()).attributes(step, world)
+    Resolver::new(plan.clone(), Arc::new(EmptyWorld)).attributes(step, world)
 }
 
 impl Resolver {
-    /// Reads the sealed sources of a plan.
-    pub fn new(plan: Plan) -> Self {
+    /// Reads the sealed sources of a plan. Data that was not read while planning is read from `outside`.
+    pub fn new(plan: Plan, outside: Arc<dyn Outside + Send + Sync>) -> Self {
         let spec = &plan.parts().spec;
         let files = spec.sources.iter().map(|source| (source.path.clone(), source.text.clone()));
         let (program, _) = Program::load(files, &KINDS);
@@ -54,10 +69,19 @@ impl Resolver {
             given: Given::Value(value.clone()),
             origin: Origin::CommandLine,
         };
-        let inputs = spec.variables.iter().map(input).collect();
+        // Ephemeral variables are not in the plan; what depends on them is a condition, which was checked before.
+        let ephemeral = program.variables().filter(|variable| variable.ephemeral).map(|variable| Input {
+            name: variable.name.clone(),
+            given: Given::Value(Value::unknown(variable.constraint.clone())),
+            origin: Origin::CommandLine,
+        });
+        let inputs = spec.variables.iter().map(input).chain(ephemeral).collect();
         let changes = plan.changes().iter().enumerate();
         let places = changes.map(|(place, change)| (change.address.clone(), place)).collect();
-        Self { plan, program, inputs, places, began: None }
+        let data = spec.data.keys().chain(&plan.parts().reads).cloned().collect();
+        let read = Mutex::new(spec.data.clone());
+        let expansions = Mutex::default();
+        Self { program, inputs, places, expansions, data, read, outside, plan, began: None }
     }
 
     /// Says when the apply began, which makes `timestamp`, `uuid` and `bcrypt` known.
@@ -67,29 +91,84 @@ impl Resolver {
         self
     }
 
-    /// Evaluates the block of a step again.
+    /// Returns what data has; read now when it was not before.
+    fn data(&self, address: &Address, now: &Now<'_>) -> Option<Attributes> {
+        let kept = || self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(attributes) = kept().get(address) {
+            return Some(attributes.clone());
+        }
+        if now.depth.get() >= DATA_DEPTH_MAX {
+            return None;
+        }
+        now.depth.set(now.depth.get() + 1);
+        let telling = Telling::new(&self.plan, self.began);
+        let mut scope = Scope::new(&self.program, &telling, &self.inputs).with_applied(now);
+        let attributes = self.read_data(address, &mut scope);
+        now.depth.set(now.depth.get() - 1);
+        now.found.borrow_mut().extend(scope.take_diagnostics());
+        match attributes? {
+            Ok(attributes) => {
+                kept().insert(address.clone(), attributes.clone());
+                Some(attributes)
+            }
+            Err(refused) => {
+                now.found.borrow_mut().push(*refused);
+                None
+            }
+        }
+    }
+
+    fn read_data(
+        &self,
+        address: &Address,
+        scope: &mut Scope<'_>,
+    ) -> Option<Result<Attributes, Box<Diagnostic>>> {
+        let resource = self.program.resource(address)?;
+        let module = scope.module(&address.modules)?;
+        let instance = scope.instance(module, resource, address.key.clone())?;
+        let evaluated = scope.evaluate(resource, &instance);
+        let evaluation = if evaluated.complete { Evaluation::Complete } else { Evaluation::Partial };
+        let mut found = Diagnostics::new();
+        let question = data::decode(address, (&evaluated.body, evaluation), &mut found);
+        let Some(question) = question else { return found.into_iter().next().map(|it| Err(Box::new(it))) };
+        match data::read(&question, self.outside.as_ref()) {
+            Ok(Answer::Read(attributes)) => Some(Ok(attributes)),
+            Ok(Answer::Later) => None,
+            Err(refused) => Some(Err(refused)),
+        }
+    }
+
+    fn expansions(&self) -> MutexGuard<'_, HashMap<Address, Expansion>> {
+        // What is inside is whole after every insertion, whoever panicked.
+        self.expansions.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Evaluates the block of a step again, and nothing but what it needs.
     fn evaluate(&self, step: &Step, world: &World) -> Result<Attributes, ResolveError> {
         let whole = step.address.whole();
         let failed = |found: &Diagnostics| ResolveError::Evaluation {
             address: step.address.to_string(),
-            causes: found.iter().map(|diagnostic| diagnostic.summary.clone()).collect(),
+            causes: found.iter().map(cause).collect(),
         };
-        let resource = self.program.resource(&whole.kind, &whole.name);
+        let resource = self.program.resource(&whole);
         let resource = resource.ok_or_else(|| failed(&Diagnostics::new()))?;
         let kind = Kind::from_name(&whole.kind).ok_or_else(|| failed(&Diagnostics::new()))?;
         let telling = Telling::new(&self.plan, self.began);
-        let mut scope = Scope::new(&self.program, &telling, &self.inputs);
-        let decoded = self.prepare(&mut scope, resource, world);
-        let mut instances = scope.expand(resource).into_iter();
-        let instance = instances.find(|instance| instance.address == whole);
+        let now = Now::new(self, world);
+        let mut scope = Scope::new(&self.program, &telling, &self.inputs).with_applied(&now);
+        let module = scope.module(&whole.modules).ok_or_else(|| failed(&scope.take_diagnostics()))?;
+        self.validate(&scope, module);
+        let instance = scope.instance(module, resource, whole.key.clone());
         let instance = instance.ok_or_else(|| failed(&scope.take_diagnostics()))?;
         let evaluated = scope.evaluate(resource, &instance);
         let mut found = scope.take_diagnostics();
+        found.extend(now.found.take());
         let evaluation = if evaluated.complete { Evaluation::Complete } else { Evaluation::Partial };
+        let decoded = now.looked_at.borrow();
         let spec = decode((&whole, kind), (&evaluated.body, evaluation), &decoded, &mut found);
-        let spec = spec.ok_or_else(|| failed(&found))?;
+        let spec = spec.filter(|_| !found.has_errors()).ok_or_else(|| failed(&found))?;
         let mut attributes = spec.attributes;
-        let planned = self.with_planned(world, &whole);
+        let planned = self.planned(&whole);
         let mut giving = Giving {
             world: &planned,
             allotted: &mut Allotted::new(&planned),
@@ -114,45 +193,13 @@ impl Resolver {
         target.map(|target| target.attributes).ok_or_else(|| failed(&found))
     }
 
-    /// Sets the values of everything that a block refers to, directly or not; returns their attributes.
-    fn prepare<'a>(&'a self, scope: &mut Scope<'a>, resource: &Resource, world: &World) -> Decoded {
-        let mut wanted: BTreeSet<Address> = BTreeSet::new();
-        let mut waiting: Vec<&Resource> = vec![resource];
-        while let Some(next) = waiting.pop() {
-            for reference in self.program.references(next) {
-                let block = reference.address.block();
-                if wanted.insert(block.clone()) {
-                    waiting.extend(self.program.resource(&block.kind, &block.name));
-                }
-            }
+    /// Checks what was unknown of the variables of a module, and of those around it, when the plan was made.
+    fn validate(&self, scope: &Scope<'_>, module: ModuleInstance) {
+        let mut next = Some(module).filter(|module| *module != ModuleInstance::ROOT);
+        while let Some(module) = next {
+            scope.validate(module);
+            next = scope.caller(module).filter(|module| *module != ModuleInstance::ROOT);
         }
-        self.set(scope, &wanted, world)
-    }
-
-    /// Expands blocks in order and gives their instances the values that are recorded, or else planned.
-    fn set<'a>(&'a self, scope: &mut Scope<'a>, wanted: &BTreeSet<Address>, world: &World) -> Decoded {
-        let blocks: Vec<&Resource> =
-            wanted.iter().filter_map(|block| self.program.resource(&block.kind, &block.name)).collect();
-        let addresses: Vec<Address> = blocks.iter().map(|block| block.address()).collect();
-        let mut edges = Vec::new();
-        for (from, block) in blocks.iter().enumerate() {
-            for reference in self.program.references(block) {
-                let to = addresses.iter().position(|address| *address == reference.address.block());
-                edges.extend(to.map(|to| Edge { from, to, span: reference.span }));
-            }
-        }
-        let mut decoded = Decoded::new();
-        // A sealed plan has no circle.
-        for place in order(&addresses, &edges).unwrap_or_default() {
-            let Some(kind) = Kind::from_name(&blocks[place].kind) else { continue };
-            for instance in scope.expand(blocks[place]) {
-                let Some(attributes) = self.current(&instance.address, world) else { continue };
-                let parts = self.parts(&instance.address);
-                scope.set(&instance.address, published((&instance.address, kind), &attributes, &parts));
-                decoded.insert(instance.address, (kind, attributes));
-            }
-        }
-        decoded
     }
 
     /// What an object has now: recorded when it was applied, else planned.
@@ -175,10 +222,13 @@ impl Resolver {
         there.map(|(part, _)| part).filter(|part| !part.parts.is_empty()).collect()
     }
 
-    /// The world as if the whole and its parts were recorded as planned, so that what was given out is given again.
-    fn with_planned(&self, world: &World, whole: &Address) -> World {
-        let mut planned = world.clone();
-        for change in self.plan.changes().iter().filter(|change| change.address.whole() == *whole) {
+    /// A world in which nothing but a whole and its parts is recorded, as planned, so that what was given out is given
+    /// again.
+    fn planned(&self, whole: &Address) -> World {
+        let mut planned = World::default();
+        let own = self.places.range(whole.clone()..).take_while(|(part, _)| part.whole() == *whole);
+        for (address, place) in own {
+            let change = &self.plan.changes()[*place];
             let Some(after) = &change.after else { continue };
             let object = Object {
                 kind: change.kind,
@@ -187,9 +237,69 @@ impl Resolver {
                 dependencies: BTreeSet::new(),
                 status: Status::Creating,
             };
-            planned.objects.insert(change.address.clone(), object);
+            planned.objects.insert(address.clone(), object);
         }
         planned
+    }
+}
+
+/// What is applied now, for whoever evaluates a block again.
+struct Now<'a> {
+    resolver: &'a Resolver,
+    world: &'a World,
+    /// Objects that were asked for, with what they have.
+    looked_at: RefCell<Decoded>,
+    /// How many blocks of data are being read for each other.
+    depth: Cell<u32>,
+    /// What went wrong with data.
+    found: RefCell<Diagnostics>,
+}
+
+impl<'a> Now<'a> {
+    fn new(resolver: &'a Resolver, world: &'a World) -> Self {
+        Self {
+            resolver,
+            world,
+            looked_at: RefCell::default(),
+            depth: Cell::new(0),
+            found: RefCell::default(),
+        }
+    }
+}
+
+impl Applied for Now<'_> {
+    fn keys(&self, block: &Address) -> Vec<Option<Key>> {
+        let data = self.resolver.data.range(block.clone()..).take_while(|it| it.block() == *block);
+        let data: Vec<Option<Key>> = data.map(|address| address.key.clone()).collect();
+        if !data.is_empty() {
+            return data;
+        }
+        let own = self.resolver.places.range(block.clone()..);
+        let own = own.take_while(|(address, _)| address.block() == *block);
+        let there = own.filter(|(address, place)| {
+            address.parts.is_empty() && self.resolver.plan.changes()[**place].after.is_some()
+        });
+        there.map(|(address, _)| address.key.clone()).collect()
+    }
+
+    fn expansion(&self, block: &Address) -> Option<Expansion> {
+        self.resolver.expansions().get(block).cloned()
+    }
+
+    fn keep(&self, block: &Address, expansion: Expansion) {
+        self.resolver.expansions().insert(block.clone(), expansion);
+    }
+
+    fn value(&self, instance: &Address) -> Option<Value> {
+        if self.resolver.data.contains(instance) {
+            return self.resolver.data(instance, self).map(Value::object);
+        }
+        let kind = Kind::from_name(&instance.kind)?;
+        let attributes = self.resolver.current(instance, self.world)?;
+        let parts = self.resolver.parts(instance);
+        let value = published((instance, kind), &attributes, &parts);
+        self.looked_at.borrow_mut().insert(instance.clone(), (kind, attributes));
+        Some(value)
     }
 }
 
@@ -198,7 +308,12 @@ impl Resolve for Resolver {
         let mut planned = step.after.clone().unwrap_or_default();
         planned
             .retain(|name, value| value.is_wholly_known() || !computed(step.kind).contains(&name.as_str()));
+        let conditions = || self.program.resource(&step.address).is_some_and(|it| it.has_preconditions());
         if planned.values().all(Value::is_wholly_known) {
+            // Preconditions may have been unknown when the plan was made.
+            if step.address.parts.is_empty() && conditions() {
+                self.evaluate(step, world)?;
+            }
             return Ok(planned);
         }
         let evaluated = self.evaluate(step, world)?;
@@ -231,11 +346,49 @@ impl Resolve for Resolver {
         Ok(planned)
     }
 
+    fn verify(&self, step: &Step, world: &World) -> Result<(), ResolveError> {
+        let address = &step.address;
+        let resource = self.program.resource(address).filter(|_| address.parts.is_empty());
+        let Some(resource) = resource.filter(|resource| resource.has_postconditions()) else {
+            return Ok(());
+        };
+        let telling = Telling::new(&self.plan, self.began);
+        let now = Now::new(self, world);
+        let scope = Scope::new(&self.program, &telling, &self.inputs).with_applied(&now);
+        scope.take_diagnostics();
+        let instance = scope
+            .module(&address.modules)
+            .and_then(|module| scope.instance(module, resource, address.key.clone()));
+        if instance.is_some_and(|instance| scope.postconditions_hold(resource, &instance)) {
+            return Ok(());
+        }
+        let causes = scope.take_diagnostics().iter().map(cause).collect();
+        Err(ResolveError::Unfulfilled { address: address.to_string(), causes })
+    }
+
+    fn warnings(&self, world: &World) -> Vec<Diagnostic> {
+        let telling = Telling::new(&self.plan, self.began);
+        let now = Now::new(self, world);
+        let scope = Scope::new(&self.program, &telling, &self.inputs).with_applied(&now);
+        scope.take_diagnostics();
+        let mut modules = vec![(ModuleInstance::ROOT, self.program.root())];
+        while let Some((instance, module)) = modules.pop() {
+            module.assertions().for_each(|check| scope.check(instance, check));
+            for call in module.calls() {
+                let Some(callee) = self.program.callee(call) else { continue };
+                modules.extend(scope.callees(instance, &call.name, None).into_iter().map(|it| (it, callee)));
+            }
+        }
+        // The texts that places are in are not at hand for whoever carries a plan out.
+        let placeless = |found: Diagnostic| Diagnostic { span: None, related: Vec::new(), ..found };
+        let found = scope.take_diagnostics().into_iter();
+        found.filter(|it| it.severity == Severity::Warning).map(placeless).collect()
+    }
+
     fn outputs(&self, world: &World) -> Result<BTreeMap<String, Output>, ResolveError> {
         let telling = Telling::new(&self.plan, self.began);
-        let mut scope = Scope::new(&self.program, &telling, &self.inputs);
-        let all: BTreeSet<Address> = self.program.resources().map(Resource::address).collect();
-        self.set(&mut scope, &all, world);
+        let now = Now::new(self, world);
+        let scope = Scope::new(&self.program, &telling, &self.inputs).with_applied(&now);
         let mut outputs = BTreeMap::new();
         for output in self.program.outputs() {
             let address = || format!("output.{}", output.name);
@@ -249,6 +402,14 @@ impl Resolve for Resolver {
             outputs.insert(output.name.clone(), Output { value, sensitive: output.sensitive });
         }
         Ok(outputs)
+    }
+}
+
+/// Says what is wrong in one line; of a condition, in the words of the spec.
+fn cause(found: &Diagnostic) -> String {
+    match found.detail.as_str() {
+        "" => found.summary.clone(),
+        detail => format!("{}: {detail}", found.summary),
     }
 }
 

@@ -5,6 +5,7 @@
 //! host.oss["a"]   mount.login[0]                an instance of for_each, of count
 //! module.lab["x"].cluster.scratch               inside a module instance
 //! cluster.scratch.target["scratch-OST0003"]     a part of a cluster, made by the planner
+//! data.cluster.other                            data; its kind is `data.cluster`
 //! ```
 //! An address is a name only; whether anything is there is not its business.
 //! Invariant: printing and parsing are inverse, and identifiers inside are never empty.
@@ -43,6 +44,9 @@ pub struct Part {
     /// Which one.
     pub name: String,
 }
+
+/// Kind of the part that an object becomes whose replacement is created before it goes.
+pub const DEPOSED: &str = "deposed";
 
 /// Names a resource instance or a part of one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -103,10 +107,26 @@ impl Address {
         Self { parts: Vec::new(), ..self.clone() }
     }
 
+    /// Returns whether it is that of an object which is being replaced.
+    pub fn is_deposed(&self) -> bool {
+        self.parts.last().is_some_and(|part| part.kind == DEPOSED)
+    }
+
     /// Returns the address of the block, without instance key and parts.
     #[must_use]
     pub fn block(&self) -> Self {
         Self { key: None, parts: Vec::new(), ..self.clone() }
+    }
+
+    /// Returns the address of the module instance that it lies in, `module.lab["x"]`; empty in the root.
+    pub fn module_path(&self) -> String {
+        let steps: Vec<String> = self.modules.iter().map(ModuleStep::to_string).collect();
+        steps.join(".")
+    }
+
+    /// Returns whether the text of the spec does not say which instance this is: it or a module around it has a key.
+    pub fn is_one_of_many(&self) -> bool {
+        self.key.is_some() || self.modules.iter().any(|step| step.key.is_some())
     }
 
     /// Returns whether `other` is this, an instance of this block, or a part of it.
@@ -155,13 +175,16 @@ impl fmt::Display for Key {
     }
 }
 
+impl fmt::Display for ModuleStep {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "module.{}", self.name)?;
+        self.key.iter().try_for_each(|key| write!(f, "{key}"))
+    }
+}
+
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for ModuleStep { name, key } in &self.modules {
-            write!(f, "module.{name}")?;
-            key.iter().try_for_each(|key| write!(f, "{key}"))?;
-            f.write_str(".")?;
-        }
+        self.modules.iter().try_for_each(|step| write!(f, "{step}."))?;
         write!(f, "{}.{}", self.kind, self.name)?;
         self.key.iter().try_for_each(|key| write!(f, "{key}"))?;
         self.parts.iter().try_for_each(|part| write!(f, ".{}[{}]", part.kind, quote(&part.name)))
@@ -187,6 +210,10 @@ impl FromStr for Address {
             kind = reader.identifier()?;
         }
         reader.expect('.', "`.`")?;
+        if kind == "data" {
+            kind = format!("data.{}", reader.identifier()?);
+            reader.expect('.', "`.`")?;
+        }
         let name = reader.identifier()?;
         let key = reader.key()?;
         let mut parts = Vec::new();
@@ -322,6 +349,7 @@ mod tests {
             "mount.login[0]",
             "module.lab[\"x\"].module.inner.cluster.scratch",
             "cluster.scratch.target[\"scratch-OST0003\"]",
+            "module.lab.data.cluster.x[\"a\"]",
             "host.x[\"a.b[\\\"c\\\"]$${d}\\n\"]",
         ] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);

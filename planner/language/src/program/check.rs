@@ -7,9 +7,9 @@ use lustre_model::diagnostic::{Diagnostic, Diagnostics, Span};
 
 use crate::function;
 use crate::mention::{self, Mention, Reference};
-use crate::program::{Program, Repetition, Resource};
+use crate::program::{DATA, Module, ModuleCall, Named, Repetition, Resource};
 use crate::suggest::did_you_mean;
-use crate::syntax::{BodySyntax, Call, Expr};
+use crate::syntax::{BodySyntax, Call, Expr, Step};
 
 /// Where an expression stands, which decides what it may mention.
 #[derive(Debug, Clone, Copy)]
@@ -18,12 +18,18 @@ pub(crate) enum Place<'a> {
     Plain,
     /// In a resource.
     Resource(&'a Resource),
+    /// In a postcondition of a resource, where `self` is the resource.
+    After(&'a Resource),
+    /// In the arguments of a module call.
+    Call(&'a ModuleCall),
+    /// In a block that is repeated so.
+    Repeated(&'a Repetition),
     /// In the validation of a variable.
     Validation(&'a str),
 }
 
-impl Program {
-    pub(super) fn check(&mut self, diagnostics: &mut Diagnostics) {
+impl Module {
+    pub(super) fn check(&self, diagnostics: &mut Diagnostics) {
         for variable in self.variables.values() {
             for check in &variable.validations {
                 let place = Place::Validation(&variable.name);
@@ -45,27 +51,56 @@ impl Program {
         for resource in self.resources.values() {
             self.check_resource(resource, diagnostics);
         }
+        for call in self.calls.values() {
+            self.check_module_call(call, diagnostics);
+        }
+        for expression in self.assertions.values().flat_map(|check| check.expressions()) {
+            self.check_expression(expression, Place::Plain, diagnostics);
+        }
+        for import in &self.imports {
+            self.check_import(import, diagnostics);
+        }
         if let Some(state) = &self.settings.state {
             for expression in state.body.expressions() {
                 self.check_expression(expression, Place::Plain, diagnostics);
             }
         }
-        self.mark_cycles(diagnostics);
     }
 
     fn check_resource(&self, resource: &Resource, diagnostics: &mut Diagnostics) {
-        match &resource.repetition {
-            Repetition::Single => {}
-            Repetition::Count(it) | Repetition::ForEach(it) => {
-                self.check_expression(it, Place::Plain, diagnostics)
-            }
+        if let Some(repetition) = resource.repetition.expression() {
+            self.check_expression(repetition, Place::Plain, diagnostics);
         }
         let place = Place::Resource(resource);
         self.check_body(&resource.body, &mut Vec::new(), place, diagnostics);
-        for expression in resource.lifecycle.expressions() {
+        for expression in resource.lifecycle.before() {
             self.check_expression(expression, place, diagnostics);
         }
+        for expression in resource.lifecycle.after() {
+            self.check_expression(expression, Place::After(resource), diagnostics);
+        }
+        for expression in &resource.lifecycle.replace_triggered_by {
+            let target = mention::references(expression).next();
+            let known = target.and_then(|it| self.named(&it)).filter(|it| !it.is_data());
+            if known.is_none() && !self.incomplete {
+                let summary = "`replace_triggered_by` names no resource";
+                let detail =
+                    "Each element is a resource, an instance or an attribute: `value.x[\"a\"].input`.";
+                diagnostics.push(Diagnostic::error("E0313", summary).detail(detail).at(expression.span));
+            }
+        }
         self.check_depends_on(&resource.depends_on, diagnostics);
+    }
+
+    fn check_module_call(&self, call: &ModuleCall, diagnostics: &mut Diagnostics) {
+        if let Some(repetition) = call.repetition.expression() {
+            self.check_expression(repetition, Place::Plain, diagnostics);
+        }
+        for argument in call.arguments.values() {
+            self.check_expression(&argument.value, Place::Call(call), diagnostics);
+        }
+        self.check_depends_on(&call.depends_on, diagnostics);
+        diagnostics.extend(call.misfits());
     }
 
     /// Checks a body; inside `dynamic` its iterator is a name.
@@ -92,11 +127,15 @@ impl Program {
     fn check_depends_on(&self, expressions: &[Expr], diagnostics: &mut Diagnostics) {
         for expression in expressions {
             let target = mention::references(expression).next();
-            let resource = target.and_then(|it| self.resource(it.root, it.name(0)?));
-            if resource.is_none() && !self.incomplete {
+            let known = target.is_some_and(|it| match (it.root, it.name(0)) {
+                ("module", Some(name)) => self.calls.contains_key(name),
+                (_, _) => self.named(&it).is_some(),
+            });
+            if !known && !self.incomplete {
                 let diagnostic =
                     Diagnostic::error("E0302", "`depends_on` names no resource").at(expression.span);
-                diagnostics.push(diagnostic.detail("Each element is a resource: `cluster.scratch`."));
+                let detail = "Each element is a resource, `cluster.scratch`, or a module, `module.lab`.";
+                diagnostics.push(diagnostic.detail(detail));
             }
         }
     }
@@ -141,20 +180,46 @@ impl Program {
             "local" => self.declared("local", name, span, &self.locals),
             "path" => one_of("path", name, &["module", "root", "cwd"], span),
             "each" => match place {
-                Place::Resource(it) if matches!(it.repetition, Repetition::ForEach(_)) => {
-                    one_of("each", name, &["key", "value"], span)
-                }
-                Place::Resource(_) | Place::Plain | Place::Validation(_) => {
-                    Some(out_of_place("each", "for_each", span))
-                }
+                Place::Resource(Resource { repetition: Repetition::ForEach(_), .. })
+                | Place::After(Resource { repetition: Repetition::ForEach(_), .. })
+                | Place::Call(ModuleCall { repetition: Repetition::ForEach(_), .. })
+                | Place::Repeated(Repetition::ForEach(_)) => one_of("each", name, &["key", "value"], span),
+                Place::Resource(_)
+                | Place::After(_)
+                | Place::Call(_)
+                | Place::Repeated(_)
+                | Place::Plain
+                | Place::Validation(_) => Some(out_of_place("each", "for_each", span)),
             },
             "count" => match place {
-                Place::Resource(it) if matches!(it.repetition, Repetition::Count(_)) => {
-                    one_of("count", name, &["index"], span)
+                Place::Resource(Resource { repetition: Repetition::Count(_), .. })
+                | Place::After(Resource { repetition: Repetition::Count(_), .. })
+                | Place::Call(ModuleCall { repetition: Repetition::Count(_), .. })
+                | Place::Repeated(Repetition::Count(_)) => one_of("count", name, &["index"], span),
+                Place::Resource(_)
+                | Place::After(_)
+                | Place::Call(_)
+                | Place::Repeated(_)
+                | Place::Plain
+                | Place::Validation(_) => Some(out_of_place("count", "count", span)),
+            },
+            "module" => self.check_module_reference(reference, place),
+            "self" => match place {
+                Place::After(_) => None,
+                Place::Resource(_)
+                | Place::Call(_)
+                | Place::Repeated(_)
+                | Place::Plain
+                | Place::Validation(_) => {
+                    let diagnostic = Diagnostic::error("E0309", "`self` has no meaning here").at(span);
+                    Some(diagnostic.detail("It stands only inside a `postcondition`."))
                 }
-                Place::Resource(_) | Place::Plain | Place::Validation(_) => {
-                    Some(out_of_place("count", "count", span))
-                }
+            },
+            "data" => match name {
+                Some(kind) if self.kinds.iter().any(|known| known.strip_prefix(DATA) == Some(kind)) => self
+                    .check_resource_reference(&format!("{DATA}{kind}"), reference.name(1), reference, place),
+                Some(kind) => Some(self.unknown_data(kind, span)),
+                None => self.undeclared("kind of data", None, span, [].iter()),
             },
             kind if self.kinds.iter().any(|known| known == kind) => {
                 self.check_resource_reference(kind, name, reference, place)
@@ -210,13 +275,13 @@ impl Program {
         let Some(resource) = name.and_then(|name| self.resource(kind, name)) else {
             return self.undeclared(kind, name, reference.span, of_kind());
         };
-        if let Place::Resource(own) = place
+        if let Place::Resource(own) | Place::After(own) = place
             && (&own.kind, &own.name) == (&resource.kind, &resource.name)
         {
             let diagnostic = Diagnostic::error("E0305", format!("`{}` refers to itself", resource.address()));
             return Some(diagnostic.at(reference.span));
         }
-        let key = reference.key(1);
+        let key = reference.key(if resource.is_data() { 2 } else { 1 });
         if !resource.is_repeated() && key.is_some() {
             let diagnostic =
                 Diagnostic::error("E0306", format!("`{}` has one instance only", resource.address()));
@@ -227,9 +292,56 @@ impl Program {
         None
     }
 
+    /// Returns the resource or data that a reference names.
+    pub(crate) fn named(&self, reference: &Reference<'_>) -> Option<&Resource> {
+        let named = Named::of(reference)?;
+        self.resource(&named.kind(), named.name)
+    }
+
+    fn check_module_reference(&self, reference: &Reference<'_>, place: Place<'_>) -> Option<Diagnostic> {
+        let name = reference.name(0);
+        let Some(call) = name.and_then(|name| self.calls.get(name)) else {
+            return self.undeclared("module", name, reference.span, self.calls.keys());
+        };
+        let address = format!("module.{}", call.name);
+        if let Place::Call(own) = place
+            && own.name == call.name
+        {
+            let diagnostic = Diagnostic::error("E0305", format!("`{address}` refers to itself"));
+            return Some(diagnostic.at(reference.span));
+        }
+        let indexed = matches!(reference.steps.get(1), Some(Step::Index(_)));
+        let repeated = !matches!(call.repetition, Repetition::Single);
+        if reference.key(1).is_some() && !repeated {
+            let diagnostic = Diagnostic::error("E0306", format!("`{address}` has one instance only"));
+            let diagnostic =
+                diagnostic.hint("It has neither `for_each` nor `count`; leave the brackets out.");
+            return Some(diagnostic.at(reference.span).related(call.span, "declared here"));
+        }
+        if !indexed && repeated && reference.name(1).is_some() {
+            let diagnostic = Diagnostic::error("E0311", format!("`{address}` has several instances"));
+            let hint = "Say which one in brackets, as in `[\"key\"]`, or all of them with `[*]`.";
+            return Some(diagnostic.hint(hint).at(reference.span).related(call.span, "declared here"));
+        }
+        let output = reference.name(if indexed { 2 } else { 1 })?;
+        let callee = call.callee.as_ref().filter(|callee| !callee.incomplete)?;
+        if callee.outputs.contains(output) {
+            let why = callee.deprecated.get(output)?;
+            let summary = format!("output `{output}` of `{address}` is deprecated");
+            return Some(Diagnostic::warning("W0229", summary).detail(why).at(reference.span));
+        }
+        let diagnostic = Diagnostic::error("E0312", format!("`{address}` has no output `{output}`"));
+        let diagnostic = diagnostic.at(reference.span).related(call.span, "the module is called here");
+        Some(match did_you_mean(output, callee.outputs.iter().map(String::as_str)) {
+            Some(hint) => diagnostic.hint(hint),
+            None => diagnostic.hint(format!("Declare it there: `output \"{output}\" {{ value = … }}`.")),
+        })
+    }
+
     fn unknown_root(&self, root: &str, span: Span) -> Diagnostic {
-        let roots = ["var", "local", "each", "count", "path"];
-        let known = self.kinds.iter().map(String::as_str).chain(roots);
+        let roots = ["var", "local", "each", "count", "path", "module", "data"];
+        let kinds = self.kinds.iter().map(String::as_str).filter(|kind| !kind.starts_with(DATA));
+        let known = kinds.chain(roots);
         let diagnostic = Diagnostic::error("E0307", format!("unknown name `{root}`")).at(span);
         match did_you_mean(root, known) {
             Some(hint) => diagnostic.hint(hint),

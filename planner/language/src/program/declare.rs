@@ -10,13 +10,14 @@ use crate::constraint;
 use crate::evaluate::Context;
 use crate::program::version;
 use crate::program::{
-    Check, LifecycleSyntax, Local, Output, Program, ROOT_BLOCKS, Repetition, Resource, Variable, duplicate,
+    Assertions, Check, DATA, LifecycleSyntax, Local, Module, Output, ROOT_BLOCKS, Repetition, Resource,
+    Variable, duplicate,
 };
 use crate::suggest::did_you_mean;
 use crate::syntax::{AttributeSyntax, BlockSyntax, BodySyntax, Expr, ExprKind};
 use crate::world::EmptyWorld;
 
-impl Program {
+impl Module {
     /// Takes in the blocks of one file.
     pub(super) fn declare(&mut self, body: BodySyntax, diagnostics: &mut Diagnostics) {
         for (name, attribute) in &body.attributes {
@@ -30,6 +31,13 @@ impl Program {
                 "variable" => self.declare_variable(block, diagnostics),
                 "locals" => self.declare_locals(block, diagnostics),
                 "output" => self.declare_output(block, diagnostics),
+                "module" => self.declare_call(block, diagnostics),
+                "moved" => self.declare_moved(&block, diagnostics),
+                "removed" => self.declare_removed(&block, diagnostics),
+                "import" => self.declare_import(block, diagnostics),
+                "check" => self.declare_check(&block, diagnostics),
+                "provider" => refuse_provider(&block, diagnostics),
+                "data" => self.declare_data(block, diagnostics),
                 kind if self.kinds.iter().any(|known| known == kind) => {
                     self.declare_resource(block, diagnostics)
                 }
@@ -39,7 +47,8 @@ impl Program {
     }
 
     fn unknown_block(&self, block: &BlockSyntax, diagnostics: &mut Diagnostics) {
-        let known = self.kinds.iter().map(String::as_str).chain(ROOT_BLOCKS);
+        let kinds = self.kinds.iter().map(String::as_str).filter(|kind| !kind.starts_with(DATA));
+        let known = kinds.chain(ROOT_BLOCKS);
         let diagnostic =
             Diagnostic::error("E0203", format!("unknown block type `{}`", block.kind)).at(block.header_span);
         let mut names: Vec<String> = known.clone().map(|name| format!("`{name}`")).collect();
@@ -77,7 +86,7 @@ impl Program {
 
     fn declare_variable(&mut self, block: BlockSyntax, diagnostics: &mut Diagnostics) {
         let Some(name) = label_name(&block, diagnostics) else { return };
-        let known = ["type", "default", "description", "sensitive", "nullable"];
+        let known = ["type", "default", "description", "sensitive", "nullable", "ephemeral", "deprecated"];
         known_arguments(&block.body, &known, "variable", diagnostics);
         if let Some(first) = self.variables.get(&name) {
             diagnostics.push(duplicate("variable", &name, block.header_span, first.span));
@@ -92,6 +101,7 @@ impl Program {
         };
         let sensitive = flag("sensitive", false, diagnostics).unwrap_or(true);
         let nullable = flag("nullable", true, diagnostics).unwrap_or(true);
+        let ephemeral = flag("ephemeral", false, diagnostics).unwrap_or(true);
         let mut validations = Vec::new();
         for inner in &block.body.blocks {
             if inner.kind == "validation" {
@@ -102,9 +112,11 @@ impl Program {
         }
         let variable = Variable {
             constraint: constraint.unwrap_or(Type::Any),
-            description: description(&block.body, diagnostics),
+            description: told(&block.body, "description", diagnostics),
             sensitive,
             nullable,
+            ephemeral,
+            deprecated: told(&block.body, "deprecated", diagnostics),
             span: block.header_span,
             default: attribute("default").map(|it| it.value.clone()),
             validations,
@@ -131,7 +143,7 @@ impl Program {
         let Some(name) = label_name(&block, diagnostics) else { return };
         known_arguments(
             &block.body,
-            &["value", "description", "sensitive", "depends_on"],
+            &["value", "description", "sensitive", "depends_on", "ephemeral", "deprecated"],
             "output",
             diagnostics,
         );
@@ -143,8 +155,19 @@ impl Program {
             diagnostics.push(missing("value", block.header_span));
             return;
         };
-        let sensitive = block.body.attributes.get("sensitive");
-        let sensitive = sensitive.and_then(|it| constant(&it.value, &Type::Bool, "sensitive", diagnostics));
+        let mut flag = |name: &str| {
+            let attribute = block.body.attributes.get(name);
+            let value = attribute.and_then(|it| constant(&it.value, &Type::Bool, name, diagnostics));
+            value.and_then(|value| value.as_bool()).unwrap_or(false)
+        };
+        let (sensitive, ephemeral) = (flag("sensitive"), flag("ephemeral"));
+        if let Some(attribute) =
+            block.body.attributes.get("ephemeral").filter(|_| self.folder == "." && ephemeral)
+        {
+            let diagnostic = Diagnostic::error("E0242", format!("output `{name}` of the root is ephemeral"));
+            let detail = "Outputs of the root are recorded. Ephemeral ones are for modules.";
+            diagnostics.push(diagnostic.detail(detail).at(attribute.name_span));
+        }
         let mut preconditions = Vec::new();
         for inner in &block.body.blocks {
             if inner.kind == "precondition" {
@@ -154,8 +177,10 @@ impl Program {
             }
         }
         let output = Output {
-            description: description(&block.body, diagnostics),
-            sensitive: sensitive.and_then(|value| value.as_bool()).unwrap_or(false),
+            description: told(&block.body, "description", diagnostics),
+            sensitive,
+            ephemeral,
+            deprecated: told(&block.body, "deprecated", diagnostics),
             span: block.header_span,
             value: value.value.clone(),
             depends_on: list(block.body.attributes.get("depends_on"), diagnostics),
@@ -165,27 +190,36 @@ impl Program {
         self.outputs.insert(name, output);
     }
 
-    fn declare_resource(&mut self, mut block: BlockSyntax, diagnostics: &mut Diagnostics) {
+    fn declare_check(&mut self, block: &BlockSyntax, diagnostics: &mut Diagnostics) {
+        let Some(name) = label_name(block, diagnostics) else { return };
+        if let Some(first) = self.assertions.get(&name) {
+            diagnostics.push(duplicate("check", &name, block.header_span, first.span));
+            return;
+        }
+        known_arguments(&block.body, &[], "check", diagnostics);
+        let mut asserts = Vec::new();
+        for inner in &block.body.blocks {
+            match inner.kind.as_str() {
+                "assert" => asserts.extend(check(inner, diagnostics)),
+                _ => unknown_inner(inner, &["assert"], "check", diagnostics),
+            }
+        }
+        if block.body.blocks.is_empty() {
+            let diagnostic = Diagnostic::error("E0215", "`check` without `assert`").at(block.header_span);
+            diagnostics.push(diagnostic.hint("Add `assert { condition = …, error_message = … }`."));
+        }
+        let assertions = Assertions { name: name.clone(), span: block.header_span, asserts };
+        self.assertions.insert(name, assertions);
+    }
+
+    pub(super) fn declare_resource(&mut self, mut block: BlockSyntax, diagnostics: &mut Diagnostics) {
         let Some(name) = label_name(&block, diagnostics) else { return };
         let key = (block.kind.clone(), name.clone());
         if let Some(first) = self.resources.get(&key) {
             diagnostics.push(duplicate(&block.kind, &name, block.header_span, first.span));
             return;
         }
-        let for_each = block.body.attributes.shift_remove("for_each");
-        let count = block.body.attributes.shift_remove("count");
-        if let (Some(for_each), Some(count)) = (&for_each, &count) {
-            let diagnostic =
-                Diagnostic::error("E0204", "`count` and `for_each` in one block").at(count.name_span);
-            diagnostics.push(
-                diagnostic.related(for_each.name_span, "`for_each` is here").hint("Keep one of the two."),
-            );
-        }
-        let repetition = match (for_each, count) {
-            (Some(for_each), _) => Repetition::ForEach(for_each.value),
-            (None, Some(count)) => Repetition::Count(count.value),
-            (None, None) => Repetition::Single,
-        };
+        let repetition = repetition(&mut block, diagnostics);
         let depends_on = block.body.attributes.shift_remove("depends_on");
         let (lifecycles, blocks) = block.body.blocks.into_iter().partition(|inner| inner.kind == "lifecycle");
         block.body.blocks = blocks;
@@ -199,6 +233,37 @@ impl Program {
             lifecycle: lifecycle(lifecycles, diagnostics),
         };
         self.resources.insert(key, resource);
+    }
+}
+
+/// Refuses every provider, whether anything uses it or not: what it says would not be honoured.
+fn refuse_provider(block: &BlockSyntax, diagnostics: &mut Diagnostics) {
+    let Some(name) = label_name(block, diagnostics) else { return };
+    let diagnostic = Diagnostic::error("E0240", format!("provider {name:?} is not supported"));
+    let detail = match name.as_str() {
+        "aws" => {
+            "Nothing that a spec can have is made on EC2 yet. Region and credentials of a bucket are arguments of the \
+             `data_repository_association` that uses it."
+        }
+        _ => "Kinds of resources are built in; none of them comes from a provider.",
+    };
+    diagnostics.push(diagnostic.detail(detail).hint("Take the block out.").at(block.header_span));
+}
+
+/// Takes `for_each` and `count` out of a block.
+pub(super) fn repetition(block: &mut BlockSyntax, diagnostics: &mut Diagnostics) -> Repetition {
+    let for_each = block.body.attributes.shift_remove("for_each");
+    let count = block.body.attributes.shift_remove("count");
+    if let (Some(for_each), Some(count)) = (&for_each, &count) {
+        let diagnostic =
+            Diagnostic::error("E0204", "`count` and `for_each` in one block").at(count.name_span);
+        diagnostics
+            .push(diagnostic.related(for_each.name_span, "`for_each` is here").hint("Keep one of the two."));
+    }
+    match (for_each, count) {
+        (Some(for_each), _) => Repetition::ForEach(for_each.value),
+        (None, Some(count)) => Repetition::Count(count.value),
+        (None, None) => Repetition::Single,
     }
 }
 
@@ -265,18 +330,24 @@ fn check(block: &BlockSyntax, diagnostics: &mut Diagnostics) -> Option<Check> {
     Some(Check { condition: condition?, error_message: error_message? })
 }
 
-fn missing(name: &str, at: Span) -> Diagnostic {
+/// Reports a second block where there is one only.
+pub(super) fn duplicate_inner(kind: &str, at: Span, first: Span) -> Diagnostic {
+    duplicate("block", kind, at, first)
+}
+
+pub(super) fn missing(name: &str, at: Span) -> Diagnostic {
     Diagnostic::error("E0206", format!("argument `{name}` is missing")).at(at)
 }
 
-fn description(body: &BodySyntax, diagnostics: &mut Diagnostics) -> Option<String> {
-    let attribute = body.attributes.get("description")?;
-    let text = constant(&attribute.value, &Type::String, "description", diagnostics)?;
+/// Returns an attribute that tells people something.
+fn told(body: &BodySyntax, name: &str, diagnostics: &mut Diagnostics) -> Option<String> {
+    let attribute = body.attributes.get(name)?;
+    let text = constant(&attribute.value, &Type::String, name, diagnostics)?;
     text.as_str().map(str::to_owned)
 }
 
 /// Evaluates what must be written out.
-fn constant(
+pub(super) fn constant(
     expression: &Expr,
     wanted: &Type,
     name: &str,
@@ -288,7 +359,7 @@ fn constant(
     value.ok()
 }
 
-fn list(attribute: Option<&AttributeSyntax>, diagnostics: &mut Diagnostics) -> Vec<Expr> {
+pub(super) fn list(attribute: Option<&AttributeSyntax>, diagnostics: &mut Diagnostics) -> Vec<Expr> {
     let Some(attribute) = attribute else { return Vec::new() };
     if let ExprKind::Tuple(items) = &attribute.value.kind {
         return items.clone();
@@ -298,7 +369,7 @@ fn list(attribute: Option<&AttributeSyntax>, diagnostics: &mut Diagnostics) -> V
 }
 
 /// Checks the number of labels.
-fn labels(block: &BlockSyntax, wanted: usize, diagnostics: &mut Diagnostics) -> bool {
+pub(super) fn labels(block: &BlockSyntax, wanted: usize, diagnostics: &mut Diagnostics) -> bool {
     if block.labels.len() == wanted {
         return true;
     }
@@ -312,7 +383,7 @@ fn labels(block: &BlockSyntax, wanted: usize, diagnostics: &mut Diagnostics) -> 
 }
 
 /// Returns the one label, which must be an identifier.
-fn label_name(block: &BlockSyntax, diagnostics: &mut Diagnostics) -> Option<String> {
+pub(super) fn label_name(block: &BlockSyntax, diagnostics: &mut Diagnostics) -> Option<String> {
     if !labels(block, 1, diagnostics) {
         return None;
     }
@@ -327,7 +398,7 @@ fn label_name(block: &BlockSyntax, diagnostics: &mut Diagnostics) -> Option<Stri
     None
 }
 
-fn known_arguments(body: &BodySyntax, known: &[&str], block: &str, diagnostics: &mut Diagnostics) {
+pub(super) fn known_arguments(body: &BodySyntax, known: &[&str], block: &str, diagnostics: &mut Diagnostics) {
     for (name, attribute) in &body.attributes {
         if known.contains(&name.as_str()) {
             continue;
@@ -341,7 +412,7 @@ fn known_arguments(body: &BodySyntax, known: &[&str], block: &str, diagnostics: 
     }
 }
 
-fn unknown_inner(block: &BlockSyntax, known: &[&str], outer: &str, diagnostics: &mut Diagnostics) {
+pub(super) fn unknown_inner(block: &BlockSyntax, known: &[&str], outer: &str, diagnostics: &mut Diagnostics) {
     let diagnostic = Diagnostic::error("E0212", format!("unknown block `{}` in `{outer}`", block.kind));
     let diagnostic = diagnostic.at(block.header_span);
     diagnostics.push(match did_you_mean(&block.kind, known.iter().copied()) {

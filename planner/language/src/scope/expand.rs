@@ -1,41 +1,83 @@
-//! Expansion of `for_each` and `count` into instances.
+//! Expansion of `for_each` and `count` into instances, of resources and of modules.
 //!
 //! Invariant: keys are known and not sensitive, for they are part of addresses; there are at most [`INSTANCES_MAX`].
 
-use lustre_model::address::Key;
+use std::sync::Arc;
+
+use lustre_model::address::{Address, Key};
 use lustre_model::diagnostic::Diagnostic;
 use lustre_model::types::Type;
 use lustre_model::value::{Kind, Value};
 
 use crate::evaluate::{Context, Failed};
 use crate::program::{Repetition, Resource};
-use crate::scope::{Instance, Known, Scope};
+use crate::scope::known::Expansion;
+use crate::scope::{Instance, ModuleInstance, Scope};
 use crate::syntax::Expr;
 
-/// Most instances of one resource.
+/// Most instances of one block.
 pub const INSTANCES_MAX: usize = 1_000_000;
 
-impl<'a> Scope<'a> {
-    /// Expands a resource into its instances; none when that failed.
-    pub fn expand(&mut self, resource: &Resource) -> Vec<Instance> {
-        let mut context = Context::new(self.world, Some(self));
-        let instances = match &resource.repetition {
-            Repetition::Single => Ok(vec![Instance { address: resource.address(), each_value: None }]),
-            Repetition::Count(expression) => count(&mut context, resource, expression),
-            Repetition::ForEach(expression) => for_each(&mut context, resource, expression),
-        };
+impl Scope<'_> {
+    /// Expands a resource of an instance of a module into its instances; none when that failed.
+    pub fn expand(&mut self, module: ModuleInstance, resource: &Resource) -> Vec<Instance> {
+        let frame = self.frame(module);
+        let address = frame.address(resource.address());
+        let mut context = self.context(module);
+        let instances = instances(&mut context, &resource.repetition, address.clone());
         self.collect(context);
-        let known = Known {
-            counted: matches!(resource.repetition, Repetition::Count(_)),
-            failed: instances.is_err(),
-            expanded: instances
-                .as_ref()
-                .ok()
-                .map(|all| all.iter().map(|it| it.address.key.clone()).collect()),
-            ..Known::default()
-        };
-        self.resources.insert((resource.kind.clone(), resource.name.clone()), known);
+        let keys = |all: &Vec<Instance>| all.iter().map(|it| it.address.key.clone()).collect();
+        frame.known(&address).expand(instances.as_ref().ok().map(keys));
         instances.unwrap_or_default()
+    }
+
+    /// Returns one instance of a resource, when it has it; what is wrong otherwise was noted.
+    pub fn instance(
+        &self,
+        module: ModuleInstance,
+        resource: &Resource,
+        key: Option<Key>,
+    ) -> Option<Instance> {
+        let address = self.frame(module).address(resource.address());
+        let expansion = self.expansion(module, &resource.repetition, &address).ok()?;
+        let each_value = expansion.get(&key)?.clone();
+        Some(Instance { address: address.with_key(key), each_value })
+    }
+
+    /// Returns the instances of a block by key, perhaps those that an earlier run found.
+    pub(super) fn expansion(
+        &self,
+        module: ModuleInstance,
+        repetition: &Repetition,
+        block: &Address,
+    ) -> Result<Expansion, Failed> {
+        if let Some(kept) = self.applied.and_then(|applied| applied.expansion(block)) {
+            return Ok(kept);
+        }
+        let mut context = self.context(module);
+        let instances = instances(&mut context, repetition, block.clone());
+        self.collect(context);
+        let keys = instances?.into_iter().map(|instance| (instance.address.key, instance.each_value));
+        let expansion: Expansion = Arc::new(keys.collect());
+        if let Some(applied) =
+            self.applied.filter(|_| expansion.values().flatten().all(Value::is_wholly_known))
+        {
+            applied.keep(block, Arc::clone(&expansion));
+        }
+        Ok(expansion)
+    }
+}
+
+/// Returns the instances of a block.
+pub(super) fn instances(
+    context: &mut Context<'_>,
+    repetition: &Repetition,
+    address: Address,
+) -> Result<Vec<Instance>, Failed> {
+    match repetition {
+        Repetition::Single => Ok(vec![Instance { address, each_value: None }]),
+        Repetition::Count(expression) => count(context, address, expression),
+        Repetition::ForEach(expression) => for_each(context, address, expression),
     }
 }
 
@@ -48,11 +90,11 @@ fn too_many(context: &mut Context<'_>, expression: &Expr) -> Failed {
         context,
         expression,
         "too many instances",
-        &format!("A resource has at most {INSTANCES_MAX} instances."),
+        &format!("A block has at most {INSTANCES_MAX} instances."),
     )
 }
 
-fn count(context: &mut Context<'_>, resource: &Resource, expression: &Expr) -> Result<Vec<Instance>, Failed> {
+fn count(context: &mut Context<'_>, address: Address, expression: &Expr) -> Result<Vec<Instance>, Failed> {
     let value = context.evaluate_as(expression, &Type::Number, "`count`")?;
     if !value.is_known() {
         let detail = "How many instances there are must be known before anything is applied.";
@@ -65,15 +107,11 @@ fn count(context: &mut Context<'_>, resource: &Resource, expression: &Expr) -> R
         return Err(too_many(context, expression));
     }
     let instance =
-        |index| Instance { address: resource.address().with_key(Some(Key::Index(index))), each_value: None };
+        |index| Instance { address: address.clone().with_key(Some(Key::Index(index))), each_value: None };
     Ok((0..number).map(instance).collect())
 }
 
-fn for_each(
-    context: &mut Context<'_>,
-    resource: &Resource,
-    expression: &Expr,
-) -> Result<Vec<Instance>, Failed> {
+fn for_each(context: &mut Context<'_>, address: Address, expression: &Expr) -> Result<Vec<Instance>, Failed> {
     let value = context.evaluate(expression)?;
     if value.is_null() {
         return Err(refuse(
@@ -114,7 +152,7 @@ fn for_each(
         return Err(too_many(context, expression));
     }
     let instance = |(key, value): (String, Value)| Instance {
-        address: resource.address().with_key(Some(Key::Name(key))),
+        address: address.clone().with_key(Some(Key::Name(key))),
         each_value: Some(value),
     };
     Ok(entries.into_iter().map(instance).collect())

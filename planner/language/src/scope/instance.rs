@@ -2,6 +2,7 @@
 //!
 //! Invariant: every attribute is evaluated, also behind one that fails.
 
+use lustre_model::address::Key;
 use lustre_model::diagnostic::Diagnostic;
 use lustre_model::types::Type;
 use lustre_model::value::Value;
@@ -12,12 +13,17 @@ use crate::mention;
 use crate::program::Resource;
 use crate::scope::{Instance, Scope};
 use crate::suggest::did_you_mean;
-use crate::syntax::{BlockSyntax, BodySyntax, Expr};
+use crate::syntax::{BlockSyntax, BodySyntax, Expr, Step};
 
-impl<'a> Scope<'a> {
+impl Scope<'_> {
     /// Evaluates an instance. When something fails the instance is poisoned: what depends on it fails silently.
     pub fn evaluate(&mut self, resource: &Resource, instance: &Instance) -> Evaluated {
-        let mut context = Context::new(self.world, Some(self)).within(instance);
+        let Some(module) = self.module(&instance.address.modules) else {
+            let body =
+                Body { attributes: indexmap::IndexMap::new(), blocks: Vec::new(), span: resource.span };
+            return Evaluated { body, lifecycle: Lifecycle::default(), complete: false };
+        };
+        let mut context = self.context(module).within(instance);
         let (body, mut complete) = body(&mut context, &resource.body);
         let (lifecycle, sound) = self.lifecycle(&mut context, resource);
         let what = format!("the precondition of `{}`", instance.address);
@@ -32,7 +38,8 @@ impl<'a> Scope<'a> {
 
     /// Checks the postconditions of an instance whose value was set; one that is still unknown holds for now.
     pub fn postconditions_hold(&self, resource: &Resource, instance: &Instance) -> bool {
-        let mut context = Context::new(self.world, Some(self)).within(instance);
+        let Some(module) = self.module(&instance.address.modules) else { return false };
+        let mut context = self.context(module).within(instance);
         let what = format!("the postcondition of `{}`", instance.address);
         let holds = self.checks(&mut context, &resource.lifecycle.postconditions, &what);
         self.collect(context);
@@ -49,11 +56,17 @@ impl<'a> Scope<'a> {
         let create_before_destroy = flag(&syntax.create_before_destroy, "`create_before_destroy`");
         let complete = prevent_destroy.is_ok() && create_before_destroy.is_ok();
         let replace_triggered_by = syntax.replace_triggered_by.iter().filter_map(|expression| {
+            // What names no resource was reported.
             let reference = mention::references(expression).next()?;
-            let target = self.program.resource(reference.root, reference.name(0)?)?;
-            let key = reference.key(1);
-            let attribute = reference.name(if key.is_some() { 2 } else { 1 }).map(str::to_owned);
-            Some((target.address().with_key(key), attribute))
+            let frame = self.frame(context.module);
+            let target = self.module_at(&frame).resource(reference.root, reference.name(0)?)?;
+            let index = match reference.steps.get(1) {
+                Some(Step::Index(index)) => Some(index),
+                Some(Step::Attribute(..) | Step::Splat(..)) | None => None,
+            };
+            let key = index.and_then(|index| triggering_key(context, index));
+            let attribute = reference.name(if index.is_some() { 2 } else { 1 }).map(str::to_owned);
+            Some((frame.address(target.address()).with_key(key), attribute))
         });
         let lifecycle = Lifecycle {
             // What failed was reported; until it is mended the safe side is taken.
@@ -65,6 +78,12 @@ impl<'a> Scope<'a> {
         };
         (lifecycle, complete)
     }
+}
+
+/// Returns which instance triggers; any when that is known only after apply.
+fn triggering_key(context: &mut Context<'_>, index: &Expr) -> Option<Key> {
+    let value = context.expression(index).ok()?.unmarked();
+    value.as_str().map(|name| Key::Name(name.to_owned())).or_else(|| value.as_u64().map(Key::Index))
 }
 
 fn known_flag(context: &mut Context<'_>, expression: &Expr, name: &str) -> Result<bool, Failed> {

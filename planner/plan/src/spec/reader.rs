@@ -310,7 +310,7 @@ impl<'a> Reader<'a> {
 
     /// Adds a diagnostic, naming the instance when the place alone does not say which.
     pub fn push(&mut self, diagnostic: Diagnostic) {
-        let instance = self.address.key.is_some();
+        let instance = self.address.is_one_of_many();
         let named = if instance { diagnostic.instance(self.address.clone()) } else { diagnostic };
         self.found.push(named);
     }

@@ -3,6 +3,7 @@
 //! Invariant: what it does to a world is what an apply without failures records.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use lustre_language::{EmptyWorld, Given, Input, Moment, Origin, Program};
 use lustre_model::address::Address;
@@ -17,9 +18,44 @@ pub fn options() -> Options {
     Options { mode: Mode::Normal, replace: Vec::new(), allowances: Vec::new(), tool_version: "0.1.0".into() }
 }
 
-/// Plans a text; mistakes come as one line each.
+/// Splits a text into files: each begins behind a line `-- path --`; what is before the first is `main.hcl`.
+fn files(text: &str) -> Vec<(String, String)> {
+    let mut files = vec![("main.hcl".to_owned(), String::new())];
+    for line in text.split_inclusive('\n') {
+        let path = line.trim().strip_prefix("-- ").and_then(|line| line.strip_suffix(" --"));
+        match (path, files.last_mut()) {
+            (Some(path), _) => files.push((path.to_owned(), String::new())),
+            (None, Some((_, text))) => text.push_str(line),
+            (None, None) => {}
+        }
+    }
+    files
+}
+
+/// Plans a text, perhaps of several files; mistakes come as one line each.
 pub fn try_plan(text: &str, vars: &[(&str, &str)], world: &World, options: &Options) -> Result<Plan, String> {
-    let files = [("main.hcl".to_owned(), text.to_owned())];
+    let (plan, told) = plan_and_told(text, vars, world, options);
+    plan.ok_or(told)
+}
+
+/// Plans a text; with the plan, if there is one, comes everything that was found, warnings too.
+pub fn plan_and_told(
+    text: &str,
+    vars: &[(&str, &str)],
+    world: &World,
+    options: &Options,
+) -> (Option<Plan>, String) {
+    plan_within(text, vars, (world, &EmptyWorld), options)
+}
+
+/// Like [`plan_and_told`], with a world outside.
+pub fn plan_within(
+    text: &str,
+    vars: &[(&str, &str)],
+    (world, outside): (&World, &dyn lustre_language::World),
+    options: &Options,
+) -> (Option<Plan>, String) {
+    let files = files(text);
     let (program, found) = Program::load(files.clone(), &KINDS);
     let input = |(name, value): &(&str, &str)| Input {
         name: (*name).to_owned(),
@@ -28,14 +64,18 @@ pub fn try_plan(text: &str, vars: &[(&str, &str)], world: &World, options: &Opti
     };
     let inputs: Vec<Input> = vars.iter().map(input).collect();
     let text = SpecText { program: &program, files: &files, inputs: &inputs };
-    let (plan, found) = plan(text, world, options, &EmptyWorld, found);
-    plan.ok_or_else(|| told(&found, &program))
+    let (plan, found) = plan(text, world, options, outside, found);
+    (plan, told(&found, &program))
 }
 
 fn told(found: &Diagnostics, program: &Program) -> String {
     let line = |diagnostic: &lustre_model::diagnostic::Diagnostic| {
         let place = diagnostic.span.and_then(|span| program.sources().positions(span));
-        let place = place.map(|(start, _)| format!("{}:{}: ", start.line, start.column)).unwrap_or_default();
+        let file = diagnostic.span.and_then(|span| program.sources().get(span.source));
+        let file = file.filter(|file| file.name != "main.hcl").map(|file| format!("{}:", file.name));
+        let file = file.unwrap_or_default();
+        let place = place.map(|(start, _)| format!("{file}{}:{}: ", start.line, start.column));
+        let place = place.unwrap_or_default();
         let parts = [diagnostic.detail.as_str(), diagnostic.hint.as_deref().unwrap_or("")];
         let rest: Vec<&str> = parts.into_iter().filter(|part| !part.is_empty()).collect();
         let rest = if rest.is_empty() { String::new() } else { format!(" | {}", rest.join(" ")) };
@@ -54,6 +94,11 @@ pub fn planned(text: &str, world: &World) -> Plan {
 pub fn destroyed(world: &World) -> Plan {
     let options = Options { mode: Mode::Destroy, allowances: vec![Allowance("*".into())], ..options() };
     try_plan("", &[], world, &options).unwrap_or_else(|told| panic!("{told}"))
+}
+
+/// Returns what makes the unknown values of a plan known.
+pub fn resolver(plan: &Plan) -> Resolver {
+    Resolver::new(plan.clone(), Arc::new(EmptyWorld))
 }
 
 /// An empty world.
@@ -95,11 +140,10 @@ pub fn intent(step: &Step, attributes: lustre_model::resource::Attributes) -> Ev
     }
 }
 
-/// Makes the plan's moves.
+/// Makes the plan's moves, takes over what it adopts, and forgets what it forgets.
 pub fn carry_out_moves(plan: &Plan, world: &mut World) {
-    for found in &plan.parts().moves {
-        let event = Event::Moved { from: found.from.clone(), to: found.to.clone() };
-        world.apply(&event).expect("the move fits");
+    for event in plan.preparation() {
+        world.apply(&event).expect("the preparation fits");
     }
 }
 
@@ -107,7 +151,7 @@ pub fn carry_out_moves(plan: &Plan, world: &mut World) {
 #[track_caller]
 pub fn carry_out(plan: &Plan, world: &World) -> World {
     let mut world = world.clone();
-    let resolver = Resolver::new(plan.clone()).began(Moment(1_767_323_100));
+    let resolver = resolver(plan).began(Moment(1_767_323_100));
     carry_out_moves(plan, &mut world);
     for step in plan.steps() {
         for dependency in &step.dependencies {

@@ -4,6 +4,10 @@
 //! Invariant checked everywhere: what was applied as planned needs no further plan.
 
 #[cfg(test)]
+mod conditions;
+#[cfg(test)]
+mod data;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod growth;
@@ -13,6 +17,10 @@ mod harness;
 mod lifecycle;
 #[cfg(test)]
 mod mistakes;
+#[cfg(test)]
+mod modules;
+#[cfg(test)]
+mod relocation;
 #[cfg(test)]
 mod sealed;
 #[cfg(test)]

@@ -134,7 +134,7 @@ fn every_field_of_fsx_is_accepted_or_refused_by_name() {
 #[test]
 fn circles_are_told_with_their_path() {
     let text = "value \"a\" {\n  input = value.b.output\n}\nvalue \"b\" {\n  input = local.c\n}\nlocals {\n  c = value.a.output\n}\n";
-    check(text, &["E0812 a circle of references: value.a → value.b → value.a"]);
+    check(text, &["E0812 a circle of references: value.a → value.b → local.c → value.a"]);
 }
 
 #[test]

@@ -1,0 +1,199 @@
+//! Calls of modules: `module "lab" { source = "./modules/lab" … }`.
+//!
+//! Which folder a `source` names is decided here by its text; reading the folder is `load`'s.
+//! Invariant: arguments fit the variables that the called module declares, or that was reported.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use indexmap::IndexMap;
+use lustre_model::diagnostic::{Diagnostic, Diagnostics, Span};
+use lustre_model::types::Type;
+
+use crate::program::declare::{constant, label_name, list, missing, repetition, unknown_inner};
+use crate::program::{Module, ModuleId, Repetition, Variable, duplicate};
+use crate::suggest::did_you_mean;
+use crate::syntax::{AttributeSyntax, BlockSyntax, Expr};
+
+/// A block `module`.
+#[derive(Debug, Clone)]
+pub struct ModuleCall {
+    /// Its label.
+    pub name: String,
+    /// Where type and label are.
+    pub span: Span,
+    /// Where its blocks come from, and where that is said.
+    pub(crate) source: Option<(String, Span)>,
+    pub(crate) repetition: Repetition,
+    pub(crate) depends_on: Vec<Expr>,
+    /// Values of variables of the called module.
+    pub(crate) arguments: IndexMap<String, AttributeSyntax>,
+    /// What is called; none when it could not be read, which was reported.
+    pub(crate) callee: Option<Callee>,
+}
+
+/// What a caller has to know of a module.
+#[derive(Debug, Clone)]
+pub(crate) struct Callee {
+    pub(crate) module: ModuleId,
+    pub(crate) outputs: BTreeSet<String>,
+    pub(crate) variables: BTreeMap<String, Parameter>,
+    /// Outputs that are ephemeral.
+    pub(crate) ephemeral: BTreeSet<String>,
+    /// Why outputs should not be used any more.
+    pub(crate) deprecated: BTreeMap<String, String>,
+    /// Some of its text did not parse.
+    pub(crate) incomplete: bool,
+}
+
+/// What a caller has to know of a variable.
+#[derive(Debug, Clone)]
+pub(crate) struct Parameter {
+    pub(crate) required: bool,
+    pub(crate) ephemeral: bool,
+    pub(crate) deprecated: Option<String>,
+}
+
+impl Callee {
+    pub(super) fn new(id: ModuleId, module: &Module) -> Self {
+        let parameter = |variable: &Variable| Parameter {
+            required: variable.is_required(),
+            ephemeral: variable.ephemeral,
+            deprecated: variable.deprecated.clone(),
+        };
+        let outputs = || module.outputs.values();
+        let deprecated = outputs().filter_map(|it| Some((it.name.clone(), it.deprecated.clone()?)));
+        Self {
+            module: id,
+            outputs: module.outputs.keys().cloned().collect(),
+            variables: module.variables.iter().map(|(name, it)| (name.clone(), parameter(it))).collect(),
+            ephemeral: outputs().filter(|it| it.ephemeral).map(|it| it.name.clone()).collect(),
+            deprecated: deprecated.collect(),
+            incomplete: module.incomplete,
+        }
+    }
+}
+
+impl Module {
+    pub(super) fn declare_call(&mut self, mut block: BlockSyntax, diagnostics: &mut Diagnostics) {
+        let Some(name) = label_name(&block, diagnostics) else { return };
+        if let Some(first) = self.calls.get(&name) {
+            diagnostics.push(duplicate("module", &name, block.header_span, first.span));
+            return;
+        }
+        for inner in &block.body.blocks {
+            unknown_inner(inner, &[], "module", diagnostics);
+        }
+        let repetition = repetition(&mut block, diagnostics);
+        let depends_on = block.body.attributes.shift_remove("depends_on");
+        let source = block.body.attributes.shift_remove("source");
+        if source.is_none() {
+            diagnostics.push(missing("source", block.header_span));
+        }
+        if let Some(version) = block.body.attributes.shift_remove("version") {
+            let diagnostic = Diagnostic::error("E0221", "`version` of a module is not supported");
+            let detail = "There is no registry of modules; a release is chosen in `source`.";
+            diagnostics.push(diagnostic.detail(detail).at(version.name_span));
+        }
+        let source = source.and_then(|source| {
+            let text = constant(&source.value, &Type::String, "source", diagnostics)?;
+            Some((text.as_str()?.to_owned(), source.value.span))
+        });
+        let call = ModuleCall {
+            span: block.header_span,
+            source,
+            repetition,
+            depends_on: list(depends_on.as_ref(), diagnostics),
+            arguments: block.body.attributes,
+            callee: None,
+            name: name.clone(),
+        };
+        self.calls.insert(name, call);
+    }
+}
+
+impl ModuleCall {
+    /// Returns whether it has `for_each` or `count`.
+    pub fn is_repeated(&self) -> bool {
+        !matches!(self.repetition, Repetition::Single)
+    }
+
+    /// Returns whether its instances are numbered.
+    pub fn is_counted(&self) -> bool {
+        matches!(self.repetition, Repetition::Count(_))
+    }
+
+    /// Reports arguments that the module does not take, and those that it needs and does not get.
+    pub(super) fn misfits(&self) -> Vec<Diagnostic> {
+        let Some(callee) = self.callee.as_ref().filter(|callee| !callee.incomplete) else {
+            return Vec::new();
+        };
+        let unknown = self.arguments.iter().filter(|(name, _)| !callee.variables.contains_key(*name));
+        let unknown = unknown.map(|(name, argument)| {
+            let summary = format!("`module.{}` has no variable `{name}`", self.name);
+            let diagnostic = Diagnostic::error("E0222", summary).at(argument.name_span);
+            match did_you_mean(name, callee.variables.keys().map(String::as_str)) {
+                Some(hint) => diagnostic.hint(hint),
+                None => diagnostic.hint(format!("Declare it there: `variable \"{name}\" {{}}`.")),
+            }
+        });
+        let given = |name: &String| self.arguments.contains_key(name);
+        let needed = callee.variables.iter().filter(|(name, it)| it.required && !given(name));
+        let needed = needed.map(|(name, _)| {
+            let summary = format!("`module.{}` needs a value for its variable `{name}`", self.name);
+            Diagnostic::error("E0223", summary).hint(format!("Write `{name} = …` here.")).at(self.span)
+        });
+        let deprecated = self.arguments.iter().filter_map(|(name, argument)| {
+            let why = callee.variables.get(name)?.deprecated.as_ref()?;
+            let summary = format!("variable `{name}` of `module.{}` is deprecated", self.name);
+            Some(Diagnostic::warning("W0228", summary).detail(why).at(argument.name_span))
+        });
+        unknown.chain(needed).chain(deprecated).collect()
+    }
+}
+
+/// Returns the folder that a local `source` names, from the root's folder; what is wrong with it otherwise.
+pub(super) fn local_folder(from: &str, source: &str) -> Result<String, &'static str> {
+    let local = source == "." || source == ".." || source.starts_with("./") || source.starts_with("../");
+    if !local {
+        return Err(
+            "A folder beside this one is written with `./` or `../` in front, as in `./modules/lab`.",
+        );
+    }
+    if source.chars().any(|letter| letter.is_control() || letter == '\\') {
+        return Err("The path holds characters that no folder of a spec has.");
+    }
+    let mut parts: Vec<&str> = from.split('/').filter(|part| *part != ".").collect();
+    for part in source.split('/') {
+        match part {
+            "" | "." => {}
+            ".." if parts.last().is_some_and(|last| *last != "..") => {
+                parts.pop();
+            }
+            other => parts.push(other),
+        }
+    }
+    Ok(if parts.is_empty() { ".".to_owned() } else { parts.join("/") })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn folders_of_modules_are_taken_from_where_they_are_called() {
+        for (from, source, folder) in [
+            (".", "./modules/a", Some("modules/a")),
+            ("modules/a", "../b", Some("modules/b")),
+            ("modules/a", "./inner/", Some("modules/a/inner")),
+            (".", "../shared", Some("../shared")),
+            ("../shared", "../other", Some("../other")),
+            ("modules/a", "../..", Some(".")),
+            ("modules/a", "../../..", Some("..")),
+            (".", "modules/a", None),
+            (".", "/etc", None),
+            (".", "./a\nb", None),
+        ] {
+            assert_eq!(local_folder(from, source).ok().as_deref(), folder, "{source} from {from}");
+        }
+    }
+}
