@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-pub use tools::{CompletionFlags, ManFlags, SchemaFlags, UnlockFlags};
+pub use tools::{CompletionFlags, ConsoleFlags, GraphFlags, GraphFormat, ManFlags, SchemaFlags, UnlockFlags};
 pub use variable::{Variable, VariableFlags};
 
 mod dashes;
@@ -58,6 +58,10 @@ pub enum Command {
     State(state::StateCommand),
     /// Give back a lock on the state that nobody holds any more.
     ForceUnlock(UnlockFlags),
+    /// Draw what depends on what: DOT, Mermaid or SVG.
+    Graph(GraphFlags),
+    /// Evaluate expressions with the values that a plan would give.
+    Console(ConsoleFlags),
     /// Show which blocks and attributes there are.
     Schema(SchemaFlags),
     /// Show how targets, processes, links and mounts are now.
@@ -94,6 +98,15 @@ pub struct PlanningFlags {
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true,
           default_missing_value = "true", action = ArgAction::Set)]
     pub input: bool,
+    /// Plan only this and what it needs; `*` is any text; may be given again.
+    #[arg(long, value_name = "ADDRESS")]
+    pub target: Vec<String>,
+    /// Leave this out, and what needs it; `*` is any text; may be given again.
+    #[arg(long, value_name = "ADDRESS")]
+    pub exclude: Vec<String>,
+    /// Replace this although nothing asks for it; `*` is any text; may be given again.
+    #[arg(long, value_name = "ADDRESS")]
+    pub replace: Vec<String>,
     /// Allow the bytes of this resource to be lost; may be given again.
     #[arg(long, value_name = "ADDRESS")]
     pub allow_data_loss: Vec<String>,

@@ -14,8 +14,10 @@ use crate::view::stream::Stream;
 
 mod apply;
 mod completion;
+mod console;
 mod force_unlock;
 pub mod fs;
+mod graph;
 mod interrupt;
 mod output;
 mod plan;
@@ -84,6 +86,8 @@ fn shape(command: &Command) -> (Shape, bool) {
         Command::Status(flags) => (Shape::Words, flags.view.no_color),
         Command::State(_)
         | Command::ForceUnlock(_)
+        | Command::Graph(_)
+        | Command::Console(_)
         | Command::Completion(_)
         | Command::Man(_)
         | Command::Fs(_) => (Shape::Words, false),
@@ -106,6 +110,8 @@ fn dispatch(command: Command, terminal: Terminal) -> Result<Success, Failure> {
         Command::Output(flags) => output::run(&flags, terminal),
         Command::State(command) => state::run(&command, terminal),
         Command::ForceUnlock(flags) => force_unlock::run(&flags, terminal),
+        Command::Graph(flags) => graph::run(&flags, terminal),
+        Command::Console(flags) => console::run(&flags, terminal),
         Command::Schema(flags) => schema::run(&flags, terminal),
         Command::Completion(flags) => completion::run(&flags, terminal),
         Command::Man(flags) => completion::man(&flags, terminal),

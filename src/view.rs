@@ -7,6 +7,7 @@ pub mod apply;
 pub mod diagnostic;
 pub mod failure;
 pub mod fs;
+pub mod graph;
 pub mod plan;
 pub mod schema;
 pub mod status;

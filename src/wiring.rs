@@ -3,14 +3,16 @@
 //! Siblings never meet elsewhere; this file holds no decision of its own.
 //! Invariant: a plan is made from what hosts report only when they were asked.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lustre_apply::observe::{Observer, as_observed};
-use lustre_language::{Given, Input, Origin};
+use lustre_language::{Given, Input, Origin, Scope};
+use lustre_model::address::Address;
 use lustre_model::diagnostic::{Diagnostic, Diagnostics};
 use lustre_model::journal::Resolve;
-use lustre_model::plan::{Allowance, Mode, Plan};
+use lustre_model::plan::{Mode, Plan};
 use lustre_model::recorded::World;
 use lustre_model::value::Value;
 use lustre_plan::{Options, Resolver, SpecText};
@@ -35,16 +37,54 @@ pub fn validate(spec: &Spec) -> Diagnostics {
         }
     }
     let offline = spec.folder.clone().offline();
-    let (_, mut found) = planned((spec, &offline), &inputs, &World::default(), (Mode::Normal, Vec::new()));
+    let (_, mut found) = planned((spec, &offline), &inputs, &World::default(), options(Mode::Normal));
     found.sort();
     found
+}
+
+/// Returns how to plan when no flag says more.
+pub fn options(mode: Mode) -> Options {
+    Options {
+        mode,
+        replace: Vec::new(),
+        target: Vec::new(),
+        exclude: Vec::new(),
+        allowances: Vec::new(),
+        tool_version: env!("CARGO_PKG_VERSION").to_owned(),
+    }
+}
+
+/// Evaluates an expression with the values that a plan made now would give.
+pub fn evaluate(spec: &Spec, recorded: &World, text: &str) -> Result<Value, Diagnostics> {
+    let mut program = spec.program.clone();
+    let expression = program.parse_expression(text)?;
+    let whole = SpecText { program: &program, files: &spec.files, inputs: &spec.inputs };
+    let ask = |scope: &Scope<'_>| (scope.evaluate_expression(&expression), scope.take_diagnostics());
+    let ((value, mut found), _) =
+        lustre_plan::within((whole, recorded), &options(Mode::Normal), &spec.folder, ask);
+    found.sort();
+    value.ok_or(found)
+}
+
+/// Returns what each object of the spec needs directly, and everything that is wrong with the spec.
+pub fn dependencies(
+    spec: &Spec,
+    recorded: &World,
+    options: Options,
+) -> (BTreeMap<Address, BTreeSet<Address>>, Diagnostics) {
+    let text = SpecText { program: &spec.program, files: &spec.files, inputs: &spec.inputs };
+    let (needs, more) = lustre_plan::dependencies(text, recorded, &options, &spec.folder);
+    let mut found = spec.diagnostics.clone();
+    found.extend(more);
+    found.sort();
+    (needs, found)
 }
 
 /// Makes a plan; with `observing`, hosts are asked first, so many at once.
 pub fn plan(
     spec: &Spec,
     recorded: &Recorded,
-    (mode, allowances): (Mode, Vec<Allowance>),
+    options: Options,
     observing: Option<usize>,
 ) -> Result<(Plan, Diagnostics), Failure> {
     let binary = agent_binary()?;
@@ -63,7 +103,7 @@ pub fn plan(
         }
         Some(_) | None => Arc::clone(&recorded.world),
     };
-    let (plan, mut found) = planned((spec, &spec.folder), &spec.inputs, &world, (mode, allowances));
+    let (plan, mut found) = planned((spec, &spec.folder), &spec.inputs, &world, options);
     let Some(plan) = plan else { return Err(diagnosed(found)) };
     if let Some(observer) = observer {
         found.extend(runtime()?.block_on(probe::conditions(&plan, &spec.program, (&observer, &binary))));
@@ -79,11 +119,9 @@ fn planned(
     (spec, outside): (&Spec, &Folder),
     inputs: &[Input],
     world: &World,
-    (mode, allowances): (Mode, Vec<Allowance>),
+    options: Options,
 ) -> (Option<Plan>, Diagnostics) {
     let text = SpecText { program: &spec.program, files: &spec.files, inputs };
-    let tool_version = env!("CARGO_PKG_VERSION").to_owned();
-    let options = Options { mode, replace: Vec::new(), allowances, tool_version };
     lustre_plan::plan(text, world, &options, outside, spec.diagnostics.clone())
 }
 

@@ -1,10 +1,40 @@
-//! The grammar of commands beside the road from spec to cluster: schema, completion, man, force-unlock.
+//! The grammar of commands beside the road from spec to cluster: graph, console, schema, completion, man, force-unlock.
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 
-use super::ViewFlags;
+use super::{VariableFlags, ViewFlags};
+
+/// How a graph is drawn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum GraphFormat {
+    /// For Graphviz.
+    Dot,
+    /// For Markdown that draws Mermaid.
+    Mermaid,
+    /// A picture.
+    Svg,
+}
+
+/// Flags of `graph`.
+#[derive(Debug, Args)]
+pub struct GraphFlags {
+    /// How to draw it.
+    #[arg(long, value_enum, default_value = "dot")]
+    pub format: GraphFormat,
+    /// The steps of a saved plan instead of the blocks of the spec.
+    #[arg(long, value_name = "FILE")]
+    pub plan: Option<PathBuf>,
+}
+
+/// Flags of `console`.
+#[derive(Debug, Args)]
+pub struct ConsoleFlags {
+    /// Values of variables.
+    #[command(flatten)]
+    pub variables: VariableFlags,
+}
 
 /// Flags of `schema`.
 #[derive(Debug, Args)]

@@ -88,9 +88,14 @@ impl Manner<'_> {
 
     fn saved(&self, path: &Path) -> Result<Success, Failure> {
         let plan = show::read_plan(path)?;
-        for (given, flag) in
-            [(!self.planning.variables.given.is_empty(), "-var"), (!self.planning.refresh, "-refresh")]
-        {
+        let planning = self.planning;
+        for (given, flag) in [
+            (!planning.variables.given.is_empty(), "-var"),
+            (!planning.refresh, "-refresh"),
+            (!planning.target.is_empty(), "-target"),
+            (!planning.exclude.is_empty(), "-exclude"),
+            (!planning.replace.is_empty(), "-replace"),
+        ] {
             if given {
                 return Err(Failure::Sealed { flag });
             }

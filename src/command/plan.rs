@@ -7,7 +7,9 @@
 use std::path::Path;
 
 use lustre_model::diagnostic::Diagnostics;
+use lustre_model::pattern::Pattern;
 use lustre_model::plan::{Allowance, Mode, Plan};
+use lustre_plan::Options;
 
 use super::recorded::{self, Recorded};
 use super::spec::{self, Asking, Spec};
@@ -76,9 +78,16 @@ impl<'a> Planner<'a> {
 
     /// Makes a plan and shows it, with the warnings that came up.
     pub fn plan(&self, recorded: &Recorded, mode: Mode) -> Result<Plan, Failure> {
-        let allowances = allowances(&self.flags.allow_data_loss);
+        let patterns = |given: &[String]| given.iter().cloned().map(Pattern).collect();
+        let options = Options {
+            replace: patterns(&self.flags.replace),
+            target: patterns(&self.flags.target),
+            exclude: patterns(&self.flags.exclude),
+            allowances: allowances(&self.flags.allow_data_loss),
+            ..wiring::options(mode)
+        };
         let observing = self.flags.refresh.then_some(self.flags.parallelism);
-        let (plan, warnings) = wiring::plan(&self.spec, recorded, (mode, allowances), observing)?;
+        let (plan, warnings) = wiring::plan(&self.spec, recorded, options, observing)?;
         self.show(&plan, &warnings);
         Ok(plan)
     }

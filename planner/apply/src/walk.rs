@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use lustre_model::address::Address;
 use lustre_model::diagnostic::Diagnostic;
 use lustre_model::journal::{Event as Record, Journal, JournalError, Outcome, Resolve, ResolveError};
-use lustre_model::plan::{Allowance, Gate, Mode, Operation, Plan, Step, StepId};
+use lustre_model::plan::{Allowance, Extent, Gate, Mode, Operation, Plan, Step, StepId};
 use lustre_model::recorded::{Lineage, World};
 use lustre_model::resource::Attributes;
 use thiserror::Error;
@@ -353,13 +353,15 @@ impl Walk {
             return Ok(self.report);
         }
         let world = self.apply.journal.world();
-        let outputs = match self.apply.plan.parts().mode {
-            Mode::Destroy => BTreeMap::new(),
-            Mode::Normal => {
+        let parts = self.apply.plan.parts();
+        let outputs = match (parts.extent, parts.mode) {
+            (Extent::Part, _) => world.outputs.clone(),
+            (Extent::Whole, Mode::Destroy) => BTreeMap::new(),
+            (Extent::Whole, Mode::Normal) => {
                 self.apply.resolve.outputs(&world).map_err(|source| ApplyError::Outputs { source })?
             }
         };
-        if self.apply.plan.parts().mode == Mode::Normal {
+        if (parts.extent, parts.mode) == (Extent::Whole, Mode::Normal) {
             self.report.warnings = self.apply.resolve.warnings(&world);
         }
         if outputs != world.outputs {

@@ -5,12 +5,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lustre_language::{Input, Program, World as Outside};
+use lustre_language::{Input, Program, Scope, World as Outside};
 use lustre_model::address::{Address, Key};
 use lustre_model::diagnostic::{Diagnostic, Diagnostics, Span};
 use lustre_model::journal::Event;
+use lustre_model::pattern::Pattern;
 use lustre_model::plan::{
-    Action, ActionReason, Allowance, Change, Gate, GateReason, Impact, Mode, Move, OutputChange,
+    Action, ActionReason, Allowance, Change, Extent, Gate, GateReason, Impact, Mode, Move, OutputChange,
     PLAN_VERSION, Plan, PlanParts, SealedSpec, Source,
 };
 use lustre_model::recorded::{Output, Status, World};
@@ -23,9 +24,10 @@ use crate::depose::depose;
 use crate::diff::deletion;
 use crate::outside::Noting;
 use crate::schema::prevents_destroy;
+use crate::select::select;
 use crate::steps::{Circle, steps};
 
-mod walk;
+pub(crate) mod walk;
 
 use walk::Walk;
 
@@ -45,8 +47,12 @@ pub struct SpecText<'a> {
 pub struct Options {
     /// Towards the spec, or towards nothing.
     pub mode: Mode,
-    /// Addresses, or patterns with `*`, of what is to be replaced.
-    pub replace: Vec<String>,
+    /// What is to be replaced.
+    pub replace: Vec<Pattern>,
+    /// What alone is planned, with all it needs; everything when empty.
+    pub target: Vec<Pattern>,
+    /// What is not planned, nor what needs it.
+    pub exclude: Vec<Pattern>,
     /// What may lose bytes.
     pub allowances: Vec<Allowance>,
     /// The version of lustre, for the plan.
@@ -69,7 +75,7 @@ pub fn plan(
         walk.blocks();
     }
     let mut decided = walk.decided();
-    let variables = decided.variables;
+    let variables = std::mem::take(&mut decided.variables);
     if decided.found.has_errors() {
         return (None, decided.found);
     }
@@ -80,9 +86,14 @@ pub fn plan(
         let (action, reason, impact) = (Action::Forget, None, Impact::Live);
         (address.clone(), Change { action, reason, impact, ..change })
     }));
+    let extent = select(&mut decided, options);
     impacts(&mut decided.changes, &decided.world);
     report_claims(&decided.changes, &decided.spans, &mut decided.found);
-    let outputs = outputs(&decided.outputs, recorded);
+    // Outputs speak of the whole spec: a part of it leaves them as they are.
+    let outputs = match extent {
+        Extent::Whole => outputs(&decided.outputs, recorded),
+        Extent::Part => outputs(&recorded.outputs, recorded),
+    };
     let previous = origins(&decided.moves);
     let deposing =
         depose(&mut decided.changes, &decided.dependencies, recorded.serial, &decided.create_first);
@@ -110,6 +121,7 @@ pub fn plan(
         version: PLAN_VERSION,
         tool_version: options.tool_version.clone(),
         mode: options.mode,
+        extent,
         lineage: recorded.lineage.clone(),
         serial: recorded.serial,
         spec,
@@ -133,6 +145,35 @@ pub fn plan(
             (None, decided.found)
         }
     }
+}
+
+/// Walks over a spec as a plan does, and then asks for something with all its values in sight.
+///
+/// What is wrong with the spec is returned beside; values that depend on it are unknown.
+pub fn within<R>(
+    (text, recorded): (SpecText<'_>, &World),
+    options: &Options,
+    outside: &dyn Outside,
+    ask: impl FnOnce(&Scope<'_>) -> R,
+) -> (R, Diagnostics) {
+    let noting = Noting::new(outside);
+    let mut walk = Walk::new(text, recorded, options, (&noting, Diagnostics::new()));
+    walk.blocks();
+    walk.ask(ask)
+}
+
+/// Returns what each object of a spec needs directly, and what is wrong with the spec.
+pub fn dependencies(
+    text: SpecText<'_>,
+    recorded: &World,
+    options: &Options,
+    outside: &dyn Outside,
+) -> (BTreeMap<Address, BTreeSet<Address>>, Diagnostics) {
+    let noting = Noting::new(outside);
+    let mut walk = Walk::new(text, recorded, options, (&noting, Diagnostics::new()));
+    walk.blocks();
+    let decided = walk.decided();
+    (decided.dependencies, decided.found)
 }
 
 /// What is recorded and no longer wanted.

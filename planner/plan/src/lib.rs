@@ -26,10 +26,11 @@ mod relocation;
 pub mod render;
 mod resolve;
 mod schema;
+mod select;
 mod spec;
 mod steps;
 
-pub use build::{Options, SpecText, plan};
+pub use build::{Options, SpecText, dependencies, plan, within};
 pub use resolve::{Resolver, resolve};
 pub use spec::{AttributeOutline, BlockOutline, NestedOutline, outline, parse_size};
 

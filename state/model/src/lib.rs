@@ -16,6 +16,7 @@ pub mod journal;
 pub mod layout;
 pub mod metadata;
 pub mod object;
+pub mod pattern;
 pub mod plan;
 pub mod recorded;
 pub mod resource;

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::address::Address;
+use crate::pattern::glob;
 use crate::recorded::{Lineage, Output};
 use crate::resource::{Attributes, Kind};
 use crate::value::Value;
@@ -255,6 +256,15 @@ pub enum Mode {
     Destroy,
 }
 
+/// How much of a spec a plan is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Extent {
+    /// All of it.
+    Whole,
+    /// What was asked for; outputs stay as they are.
+    Part,
+}
+
 /// Allows the loss of data of the addresses that match: an address, or a pattern with `*`. An allowance for a cluster
 /// covers its targets.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -263,31 +273,9 @@ pub struct Allowance(pub String);
 impl Allowance {
     /// Tells whether the allowance covers an address.
     pub fn covers(&self, address: &Address) -> bool {
-        let matches = |address: &Address| glob(self.0.as_bytes(), address.to_string().as_bytes());
+        let matches = |address: &Address| glob(&self.0, &address.to_string());
         matches(address) || matches(&address.whole())
     }
-}
-
-/// Matches `*` against any text, everything else against itself. Linear in the text for each `*`.
-fn glob(pattern: &[u8], text: &[u8]) -> bool {
-    let (mut p, mut t) = (0, 0);
-    let mut retry: Option<(usize, usize)> = None;
-    while t < text.len() {
-        if pattern.get(p) == Some(&b'*') {
-            retry = Some((p, t));
-            p += 1;
-        } else if pattern.get(p) == Some(&text[t]) {
-            p += 1;
-            t += 1;
-        } else if let Some((star, from)) = retry {
-            retry = Some((star, from + 1));
-            p = star + 1;
-            t = from + 1;
-        } else {
-            return false;
-        }
-    }
-    pattern[p..].iter().all(|byte| *byte == b'*')
 }
 
 /// Why an object may not be touched as planned until somebody says so.
@@ -318,6 +306,8 @@ pub struct PlanParts {
     pub tool_version: String,
     /// Towards what.
     pub mode: Mode,
+    /// How much of the spec it is about.
+    pub extent: Extent,
     /// The state it was made for.
     pub lineage: Lineage,
     /// That state's serial.
@@ -454,7 +444,7 @@ mod tests {
             ("cluster.a", "cluster.ab", false),
             ("*.a", "cluster.ab", false),
         ] {
-            assert_eq!(glob(pattern.as_bytes(), text.as_bytes()), fits, "{pattern} {text}");
+            assert_eq!(glob(pattern, text), fits, "{pattern} {text}");
         }
     }
 }

@@ -11,7 +11,7 @@ use lustre_language::{
 use lustre_model::address::Address;
 use lustre_model::diagnostic::{Diagnostic, Diagnostics, Span};
 use lustre_model::journal::Event;
-use lustre_model::plan::{Action, Adoption, Allowance, Change, Mode, Move};
+use lustre_model::plan::{Action, Adoption, Change, Mode, Move};
 use lustre_model::recorded::{Object, Output, World};
 use lustre_model::resource::{Attributes, Kind};
 use lustre_model::value::Value;
@@ -188,6 +188,12 @@ impl<'a> Walk<'a> {
             );
             self.found.push(Diagnostic::error("E0835", summary).hint(hint).at(import.span));
         }
+    }
+
+    /// Asks for something with the values that the walk found.
+    pub fn ask<R>(mut self, ask: impl FnOnce(&Scope<'_>) -> R) -> (R, Diagnostics) {
+        self.found.extend(self.scope.take_diagnostics());
+        (ask(&self.scope), self.found)
     }
 
     pub fn decided(mut self) -> Decided {
@@ -441,8 +447,7 @@ impl<'a> Walk<'a> {
         if parents.any(|parent| replaced(&parent)) {
             return Force::Parent;
         }
-        let requested = |pattern: &String| Allowance(pattern.clone()).covers(&desired.address);
-        if self.options.replace.iter().any(requested) {
+        if self.options.replace.iter().any(|pattern| pattern.covers(&desired.address)) {
             return Force::Request;
         }
         let triggered = |(address, attribute): &(Address, Option<String>)| {

@@ -15,7 +15,14 @@ use lustre_model::resource::{Kind, Resource};
 use lustre_plan::{KINDS, Options, Resolver, SpecText, plan};
 
 pub fn options() -> Options {
-    Options { mode: Mode::Normal, replace: Vec::new(), allowances: Vec::new(), tool_version: "0.1.0".into() }
+    Options {
+        mode: Mode::Normal,
+        replace: Vec::new(),
+        target: Vec::new(),
+        exclude: Vec::new(),
+        allowances: Vec::new(),
+        tool_version: "0.1.0".into(),
+    }
 }
 
 /// Splits a text into files: each begins behind a line `-- path --`; what is before the first is `main.hcl`.

@@ -86,7 +86,8 @@ fn tainted_objects_are_replaced() {
 #[test]
 fn replacement_on_request_and_by_trigger() {
     let world = applied(CHAIN, &nothing());
-    let wanted = lustre_plan::Options { replace: vec!["value.a".into()], ..options() };
+    let wanted =
+        lustre_plan::Options { replace: vec![lustre_model::pattern::Pattern("value.a".into())], ..options() };
     let plan = try_plan(CHAIN, &[], &world, &wanted).expect("a plan");
     assert_eq!(actions(&plan)[0], "replace value.a");
     let triggered = |input: &str| {
