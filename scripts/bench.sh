@@ -19,14 +19,14 @@ if [ ! -x "$PASSTHROUGH_HP" ]; then
         -o APT::Sandbox::User=root)
     (cd "$build" && apt-get "${options[@]}" update -qq && apt-get "${options[@]}" source -qq fuse3)
     # Headers and a library to link with, only unpacked: nothing is installed for a program that we run once.
-    (cd "$build" && apt-get -o APT::Sandbox::User=root download -qq libfuse3-dev && dpkg -x libfuse3-dev_*.deb unpacked)
+    (cd "$build" && apt-get -o APT::Sandbox::User=root download -qq libfuse3-dev && dpkg -x libfuse3-dev_*.deb root)
     library=$(find /lib /usr/lib -name 'libfuse3.so.3*' | head -n 1)
     if [ -z "$library" ]; then
-        (cd "$build" && apt-get -o APT::Sandbox::User=root download -qq libfuse3-3 && dpkg -x libfuse3-3_*.deb unpacked)
-        library=$(find "$build/unpacked" -name 'libfuse3.so.3.*' | head -n 1)
+        (cd "$build" && apt-get -o APT::Sandbox::User=root download -qq libfuse3-3 && dpkg -x libfuse3-3_*.deb root)
+        library=$(find "$build/root" -name 'libfuse3.so.3.*' | head -n 1)
         cp "$library" "$tools/libfuse3.so.3"
     fi
-    g++ -O2 -std=c++17 -D_FILE_OFFSET_BITS=64 -DHAVE_UTIMENSAT -DHAVE_POSIX_FALLOCATE -I"$build/unpacked/usr/include/fuse3" \
+    g++ -O2 -std=c++17 -D_FILE_OFFSET_BITS=64 -DHAVE_UTIMENSAT -DHAVE_POSIX_FALLOCATE -I"$build/root/usr/include/fuse3" \
         "$build"/fuse3-*/example/passthrough_hp.cc "$library" -pthread -ldl "-Wl,-rpath,$(cd "$tools" && pwd)" -o "$PASSTHROUGH_HP"
 fi
 

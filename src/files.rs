@@ -9,10 +9,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use lustre_language::{
-    Applying, Entry, EntryKind, FolderError, Folders, Moment, World as Outside, WorldError,
-};
-use lustre_model::recorded::World;
+use lustre_language::{Applying, Entry, EntryKind, FolderError, Folders, Moment, World, WorldError};
 
 use crate::clock;
 
@@ -81,20 +78,28 @@ pub fn text(path: &Path) -> io::Result<String> {
 pub struct Folder {
     root: PathBuf,
     planned_at: Moment,
-    /// Whether other states are read.
-    online: bool,
 }
 
 impl Folder {
     /// Takes relative paths from here; the plan's time is now.
     pub fn new(root: PathBuf) -> Self {
-        Self { root, planned_at: clock::moment(), online: true }
+        Self { root, planned_at: clock::moment() }
     }
+}
 
-    /// Reads no other state.
-    pub fn offline(self) -> Self {
-        Self { online: false, ..self }
+/// Says what an entry of a folder counts as; `inside` is the folder without symbolic links.
+fn entry_kind(path: &Path, inside: &Path) -> io::Result<Option<EntryKind>> {
+    let found = fs::symlink_metadata(path)?;
+    if found.is_dir() {
+        return Ok(Some(EntryKind::Folder));
     }
+    let is_file = if found.is_symlink() {
+        // A link that leads nowhere, or out of the folder, is as good as not there.
+        fs::canonicalize(path).is_ok_and(|target| target.starts_with(inside) && target.is_file())
+    } else {
+        found.is_file()
+    };
+    Ok(is_file.then_some(EntryKind::File))
 }
 
 /// The folders of a spec on this machine, and what was read of them.
@@ -172,27 +177,12 @@ impl Folders for SpecFolders {
     }
 }
 
-/// Says what an entry of a folder counts as; `inside` is the folder without symbolic links.
-fn entry_kind(path: &Path, inside: &Path) -> io::Result<Option<EntryKind>> {
-    let found = fs::symlink_metadata(path)?;
-    if found.is_dir() {
-        return Ok(Some(EntryKind::Folder));
-    }
-    let is_file = if found.is_symlink() {
-        // A link that leads nowhere, or out of the folder, is as good as not there.
-        fs::canonicalize(path).is_ok_and(|target| target.starts_with(inside) && target.is_file())
-    } else {
-        found.is_file()
-    };
-    Ok(is_file.then_some(EntryKind::File))
-}
-
 fn refused(error: &io::Error) -> WorldError {
     let kind = error.kind();
     if kind == io::ErrorKind::NotFound { WorldError::NotFound } else { WorldError::Refused(kind) }
 }
 
-impl Outside for Folder {
+impl World for Folder {
     fn read_file(&self, path: &str) -> Result<Vec<u8>, WorldError> {
         let file = fs::File::open(self.root.join(path)).map_err(|error| refused(&error))?;
         let mut bytes = Vec::new();
@@ -234,18 +224,6 @@ impl Outside for Folder {
 
     fn applying(&self) -> Option<Applying> {
         None
-    }
-
-    fn read_state(&self, path: &str) -> Result<World, WorldError> {
-        if !self.online {
-            return Err(WorldError::Offline);
-        }
-        let damaged = |error: lustre_store::StoreError| WorldError::Damaged(error.to_string());
-        let read = lustre_store::read(&lustre_store::Folder, &self.root.join(path)).map_err(damaged)?;
-        match read.recovery {
-            lustre_store::Recovery::Absent => Err(WorldError::NotFound),
-            lustre_store::Recovery::Clean | lustre_store::Recovery::Replayed { .. } => Ok(read.world),
-        }
     }
 
     fn working_folder(&self) -> String {

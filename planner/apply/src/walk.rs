@@ -10,7 +10,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lustre_model::address::Address;
-use lustre_model::diagnostic::Diagnostic;
 use lustre_model::journal::{Event as Record, Journal, JournalError, Outcome, Resolve, ResolveError};
 use lustre_model::plan::{Allowance, Gate, Mode, Operation, Plan, Step, StepId};
 use lustre_model::recorded::{Lineage, World};
@@ -114,8 +113,6 @@ pub struct Report {
     pub failed: Vec<Failure>,
     /// Those that were not begun because another failed.
     pub skipped: Vec<Address>,
-    /// What checks of the spec warn of, once everything is done.
-    pub warnings: Vec<Diagnostic>,
     /// Whether it was asked to stop before everything was begun.
     pub interrupted: bool,
 }
@@ -131,7 +128,10 @@ impl Report {
 pub async fn carry_out(apply: Apply) -> Result<Report, ApplyError> {
     let world = apply.journal.world();
     check(&apply, &world)?;
-    append(&apply.journal, apply.plan.preparation()).await?;
+    let moves = apply.plan.parts().moves.iter();
+    let moves: Vec<Record> =
+        moves.map(|m| Record::Moved { from: m.from.clone(), to: m.to.clone() }).collect();
+    append(&apply.journal, moves).await?;
     let mut walk = Walk {
         order: Order::new(&apply.plan),
         world: World::clone(&apply.journal.world()),
@@ -265,10 +265,6 @@ impl Walk {
             match settle(&apply, step, &mut self.world) {
                 Ok(both) => {
                     records.extend(both);
-                    if let Err(error) = verify(&apply, step, &self.world) {
-                        self.note_failed(id, begun, &error);
-                        continue;
-                    }
                     settled.push((id, begun));
                     ready.extend(self.order.succeeded(id).iter().copied().filter(at_once));
                 }
@@ -345,7 +341,7 @@ impl Walk {
     }
 
     /// Records the outputs when everything is done.
-    async fn finish(mut self) -> Result<Report, ApplyError> {
+    async fn finish(self) -> Result<Report, ApplyError> {
         if let Some(source) = self.refused {
             return Err(ApplyError::Journal { source });
         }
@@ -359,9 +355,6 @@ impl Walk {
                 self.apply.resolve.outputs(&world).map_err(|source| ApplyError::Outputs { source })?
             }
         };
-        if self.apply.plan.parts().mode == Mode::Normal {
-            self.report.warnings = self.apply.resolve.warnings(&world);
-        }
         if outputs != world.outputs {
             drop(world);
             append(&self.apply.journal, vec![Record::Outputs { outputs }]).await?;
@@ -429,14 +422,6 @@ fn settle(apply: &Apply, step: &Step, world: &mut World) -> Result<[Record; 2], 
     Ok([begin, end])
 }
 
-/// Checks what the spec asserts of an object behind its step.
-fn verify(apply: &Apply, step: &Step, world: &World) -> Result<(), StepError> {
-    match step.operation {
-        Operation::Create | Operation::Update | Operation::Read => Ok(apply.resolve.verify(step, world)?),
-        Operation::Delete => Ok(()),
-    }
-}
-
 /// Runs one step: intent, work, result.
 async fn run(apply: Arc<Apply>, id: StepId) -> Ended {
     let Some(step) = apply.plan.step(id).cloned() else { return Ended::Done };
@@ -458,10 +443,7 @@ async fn run(apply: Arc<Apply>, id: StepId) -> Ended {
     let task = Task { step: step.clone(), attributes, private, world, tell };
     match attempt(&apply, task).await {
         Ok(left) => match append(&apply.journal, vec![result(&step, left)]).await {
-            Ok(()) => match verify(&apply, &step, &apply.journal.world()) {
-                Ok(()) => Ended::Done,
-                Err(error) => Ended::Failed(error),
-            },
+            Ok(()) => Ended::Done,
             Err(refused) => Ended::Refused(refused),
         },
         Err(error) => {

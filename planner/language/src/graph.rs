@@ -15,7 +15,7 @@ use lustre_model::address::{Address, Key, ModuleStep};
 use lustre_model::diagnostic::Span;
 
 use crate::mention::{self, Reference};
-use crate::program::{Assertions, Module, ModuleCall, Program, Resource};
+use crate::program::{Module, ModuleCall, Program, Resource};
 use crate::scope::{ModuleInstance, Scope};
 use crate::syntax::{Expr, Step};
 
@@ -46,8 +46,6 @@ pub enum Block<'a> {
     Local(&'a str),
     /// An output.
     Output(&'a str),
-    /// A `check`.
-    Check(&'a Assertions),
     /// Everything in a called module.
     Whole,
 }
@@ -131,18 +129,6 @@ impl<'a> Graph<'a> {
         self.places[place].children.get(call.name.as_str()).copied()
     }
 
-    /// Returns the module at a place, and the names of the calls that lead there.
-    pub fn module(&self, place: usize) -> (&'a Module, Vec<&'a str>) {
-        let mut names = Vec::new();
-        let mut at = place;
-        while let Some((parent, call)) = self.places[at].parent {
-            names.push(call.name.as_str());
-            at = parent;
-        }
-        names.reverse();
-        (self.places[place].module, names)
-    }
-
     /// Returns the name of a node, for messages.
     pub fn label(&self, node: usize) -> String {
         let Node { place, block } = self.nodes[node];
@@ -159,7 +145,6 @@ impl<'a> Graph<'a> {
             Block::Variable(name) => Some(format!("var.{name}")),
             Block::Local(name) => Some(format!("local.{name}")),
             Block::Output(name) => Some(format!("output.{name}")),
-            Block::Check(check) => Some(format!("check.{}", check.name)),
             Block::Inputs | Block::Whole => None,
         });
         names.join(".")
@@ -211,9 +196,6 @@ impl<'a> Graph<'a> {
             for local in module.locals.values().filter(|local| !local.cyclic) {
                 let node = self.node(place, Block::Local(&local.name));
                 self.places[place].locals.insert(&local.name, node);
-            }
-            for check in module.assertions.values() {
-                self.node(place, Block::Check(check));
             }
             if place == 0 {
                 continue;
@@ -274,9 +256,6 @@ impl<'a> Graph<'a> {
                 output.expressions().for_each(|it| self.values(at, it, Purpose::Dependency, &mut edges));
                 self.wholes(at, &output.depends_on, &mut edges);
             }
-            Block::Check(check) => {
-                check.expressions().for_each(|it| self.values(at, it, Purpose::Order, &mut edges));
-            }
             Block::Whole => {
                 let children = at.children.values().filter_map(|child| self.places[*child].whole);
                 let inside = at.resources.values().copied().chain(children);
@@ -314,12 +293,9 @@ impl<'a> Graph<'a> {
                 "var" => edges.extend(at.variables.get(name).map(|to| edge(to, None))),
                 "local" => edges.extend(at.locals.get(name).map(|to| edge(to, None))),
                 "module" => self.outputs(at, &reference, purpose, edges),
-                _ => {
-                    let Some(resource) = at.module.named(&reference) else { continue };
-                    let place = if resource.is_data() { 2 } else { 1 };
-                    let key = reference.key(place).filter(|_| resource.is_repeated());
-                    let to = at.resources.get(&(resource.kind.as_str(), resource.name.as_str()));
-                    edges.extend(to.map(|to| edge(to, key)));
+                kind => {
+                    let key = || reference.key(1).filter(|_| repeated(at.module, kind, name));
+                    edges.extend(at.resources.get(&(kind, name)).map(|to| edge(to, key())));
                 }
             }
         }
@@ -352,6 +328,10 @@ impl<'a> Graph<'a> {
             edges.extend(child.map(|to| Edge { to, span, key, purpose: Purpose::Dependency }));
         }
     }
+}
+
+fn repeated(module: &Module, kind: &str, name: &str) -> bool {
+    module.resource(kind, name).is_some_and(Resource::is_repeated)
 }
 
 /// Which resources stand behind each node, in each instance of its module; asked for in the order of evaluation.
@@ -388,9 +368,7 @@ impl Reach {
                 Some(_) | None => scope.caller(around).into_iter().collect(),
             };
             for instance in instances {
-                if let Block::Resource(resource) = graph.nodes[edge.to].block
-                    && !resource.is_data()
-                {
+                if let Block::Resource(resource) = graph.nodes[edge.to].block {
                     let mut address = resource.address().with_key(edge.key.clone());
                     address.modules = scope.path(instance);
                     Rc::make_mut(&mut found).insert(address);
@@ -399,8 +377,7 @@ impl Reach {
                 }
             }
         }
-        // Data is no object: what it is read from stands behind it.
-        if !matches!(graph.nodes[node].block, Block::Resource(resource) if !resource.is_data()) {
+        if !matches!(graph.nodes[node].block, Block::Resource(_)) {
             self.known.insert((node, module), Rc::clone(&found));
         }
         found

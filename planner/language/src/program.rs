@@ -24,27 +24,16 @@ use crate::syntax::{self, BlockSyntax, BodySyntax, Expr};
 mod call;
 mod check;
 mod cycle;
-mod data;
 mod declare;
-mod ephemeral;
 mod load;
-mod relocate;
 mod version;
 
 pub use self::call::ModuleCall;
 pub(crate) use self::check::check_call;
-pub(crate) use self::data::Named;
 pub use self::load::{FolderError, Folders};
-pub use self::relocate::{Endpoint, Import, Moved, Removed};
 
 /// The names that blocks may have at the root, besides the kinds of resources.
-pub(crate) const ROOT_BLOCKS: [&str; 11] = [
-    "lustre", "variable", "locals", "output", "module", "moved", "removed", "import", "check", "provider",
-    "data",
-];
-
-/// How kinds of data begin: `data.cluster`.
-pub(crate) const DATA: &str = "data.";
+pub(crate) const ROOT_BLOCKS: [&str; 5] = ["lustre", "variable", "locals", "output", "module"];
 
 /// The blocks of a folder and of the modules that it calls.
 #[derive(Debug, Clone)]
@@ -70,10 +59,6 @@ pub struct Module {
     pub(crate) outputs: IndexMap<String, Output>,
     pub(crate) resources: IndexMap<(String, String), Resource>,
     pub(crate) calls: IndexMap<String, ModuleCall>,
-    pub(crate) moved: Vec<Moved>,
-    pub(crate) removed: Vec<Removed>,
-    pub(crate) imports: Vec<Import>,
-    pub(crate) assertions: IndexMap<String, Assertions>,
     /// Some text did not parse, so that names may be missing which are not missing.
     pub(crate) incomplete: bool,
 }
@@ -98,10 +83,6 @@ pub struct Variable {
     pub sensitive: bool,
     /// Whether null is a value; otherwise null means the default.
     pub nullable: bool,
-    /// Whether its value is never written, into a plan or a state.
-    pub ephemeral: bool,
-    /// Why nobody should give it a value any more.
-    pub deprecated: Option<String>,
     /// Where the block begins.
     pub span: Span,
     pub(crate) default: Option<Expr>,
@@ -109,11 +90,6 @@ pub struct Variable {
 }
 
 impl Variable {
-    /// Returns whether its value is never shown: it is sensitive, or nowhere written.
-    pub(crate) fn is_hidden(&self) -> bool {
-        self.sensitive || self.ephemeral
-    }
-
     /// Returns whether it must be given.
     pub fn is_required(&self) -> bool {
         self.default.is_none()
@@ -125,28 +101,6 @@ impl Variable {
 pub(crate) struct Check {
     pub(crate) condition: Expr,
     pub(crate) error_message: Expr,
-}
-
-/// A block `check`: what should hold, and only warns when it does not.
-#[derive(Debug, Clone)]
-pub struct Assertions {
-    /// Its label.
-    pub name: String,
-    /// Where the block begins.
-    pub span: Span,
-    pub(crate) asserts: Vec<Check>,
-}
-
-impl Assertions {
-    pub(crate) fn expressions(&self) -> impl Iterator<Item = &Expr> {
-        self.asserts.iter().flat_map(Check::expressions)
-    }
-}
-
-impl Check {
-    pub(crate) fn expressions(&self) -> [&Expr; 2] {
-        [&self.condition, &self.error_message]
-    }
 }
 
 /// One attribute of a block `locals`.
@@ -170,10 +124,6 @@ pub struct Output {
     pub description: Option<String>,
     /// Whether its value is never shown.
     pub sensitive: bool,
-    /// Whether it passes ephemeral values on to the caller of its module.
-    pub ephemeral: bool,
-    /// Why nobody should use it any more.
-    pub deprecated: Option<String>,
     /// Where the block begins.
     pub span: Span,
     pub(crate) value: Expr,
@@ -192,7 +142,7 @@ impl Output {
 /// A block of a resource.
 #[derive(Debug, Clone)]
 pub struct Resource {
-    /// Its type, `host`; of data `data.cluster`.
+    /// Its type, `host`.
     pub kind: String,
     /// Its label.
     pub name: String,
@@ -221,34 +171,9 @@ impl Resource {
         Some(attribute.name_span.to(attribute.value.span))
     }
 
-    /// Returns whether it is a `data` block: read, and never made.
-    pub fn is_data(&self) -> bool {
-        self.kind.starts_with(DATA)
-    }
-
-    /// Returns whether it says `depends_on`.
-    pub fn has_depends_on(&self) -> bool {
-        !self.depends_on.is_empty()
-    }
-
     /// Returns whether it has `for_each` or `count`.
     pub fn is_repeated(&self) -> bool {
         !matches!(self.repetition, Repetition::Single)
-    }
-
-    /// Returns whether its instances are numbered.
-    pub fn is_counted(&self) -> bool {
-        matches!(self.repetition, Repetition::Count(_))
-    }
-
-    /// Returns whether something is checked before it is applied.
-    pub fn has_preconditions(&self) -> bool {
-        !self.lifecycle.preconditions.is_empty()
-    }
-
-    /// Returns whether something is checked behind that.
-    pub fn has_postconditions(&self) -> bool {
-        !self.lifecycle.postconditions.is_empty()
     }
 }
 
@@ -283,19 +208,10 @@ pub(crate) struct LifecycleSyntax {
 
 impl LifecycleSyntax {
     pub(crate) fn expressions(&self) -> impl Iterator<Item = &Expr> {
-        self.before().chain(self.after())
-    }
-
-    /// Returns what is evaluated before the resource has a value.
-    pub(crate) fn before(&self) -> impl Iterator<Item = &Expr> {
+        let checks = self.preconditions.iter().chain(&self.postconditions);
         let single =
             self.prevent_destroy.iter().chain(&self.create_before_destroy).chain(&self.replace_triggered_by);
-        single.chain(self.preconditions.iter().flat_map(Check::expressions))
-    }
-
-    /// Returns what is evaluated behind that.
-    pub(crate) fn after(&self) -> impl Iterator<Item = &Expr> {
-        self.postconditions.iter().flat_map(Check::expressions)
+        single.chain(checks.flat_map(|check| [&check.condition, &check.error_message]))
     }
 }
 
@@ -310,37 +226,8 @@ impl Module {
             outputs: IndexMap::new(),
             resources: IndexMap::new(),
             calls: IndexMap::new(),
-            moved: Vec::new(),
-            removed: Vec::new(),
-            imports: Vec::new(),
-            assertions: IndexMap::new(),
             incomplete: false,
         }
-    }
-
-    /// Returns the moves that it tells of.
-    pub fn moved(&self) -> &[Moved] {
-        &self.moved
-    }
-
-    /// Returns what it says was removed from it.
-    pub fn removed(&self) -> &[Removed] {
-        &self.removed
-    }
-
-    /// Returns the blocks `check`.
-    pub fn assertions(&self) -> impl Iterator<Item = &Assertions> {
-        self.assertions.values()
-    }
-
-    /// Returns the calls of modules.
-    pub fn calls(&self) -> impl Iterator<Item = &ModuleCall> {
-        self.calls.values()
-    }
-
-    /// Returns the call of a module of that name.
-    pub fn call(&self, name: &str) -> Option<&ModuleCall> {
-        self.calls.get(name)
     }
 
     /// Returns the resource of a kind and name.
@@ -355,13 +242,8 @@ impl Program {
         &self.sources
     }
 
-    /// Returns the module that a call leads to.
-    pub fn callee(&self, call: &ModuleCall) -> Option<&Module> {
-        call.callee.as_ref().map(|callee| self.module(callee.module))
-    }
-
     /// Returns the module of the folder itself.
-    pub fn root(&self) -> &Module {
+    pub(crate) fn root(&self) -> &Module {
         self.module(ModuleId(self.modules.len().saturating_sub(1)))
     }
 

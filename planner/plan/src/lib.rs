@@ -9,12 +9,9 @@
 //! Invariant: planning twice from the same inputs gives the same plan, and planning again after it was carried out gives
 //! one without changes.
 
-mod adopt;
 mod allot;
 mod build;
 mod claim;
-mod data;
-mod depose;
 mod diff;
 pub mod file;
 mod lower;
@@ -22,7 +19,6 @@ mod moves;
 mod order;
 mod outside;
 mod publish;
-mod relocation;
 pub mod render;
 mod resolve;
 mod schema;
@@ -34,5 +30,4 @@ pub use resolve::{Resolver, resolve};
 pub use spec::{AttributeOutline, BlockOutline, NestedOutline, outline, parse_size};
 
 /// The block types of resources, for `lustre_language::Program::load`.
-pub const KINDS: [&str; 7] =
-    ["host", "cluster", "bucket", "data_repository_association", "mount", "value", data::CLUSTER];
+pub const KINDS: [&str; 6] = ["host", "cluster", "bucket", "data_repository_association", "mount", "value"];

@@ -3,16 +3,13 @@
 //! Evaluates the sealed sources again, with what is recorded now; reads no file and asks nobody.
 //! Invariant: a value that the plan showed as known is what comes out.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use lustre_language::{
-    Applied, EmptyWorld, Expansion, Given, Input, ModuleInstance, Moment, Origin, Program, Scope,
-    World as Outside,
-};
+use lustre_language::{Applied, Expansion, Given, Input, ModuleInstance, Moment, Origin, Program, Scope};
 use lustre_model::address::{Address, Key};
-use lustre_model::diagnostic::{Diagnostic, Diagnostics, Severity};
+use lustre_model::diagnostic::Diagnostics;
 use lustre_model::journal::{Resolve, ResolveError};
 use lustre_model::plan::{Plan, Step};
 use lustre_model::recorded::{Object, Output, Status, World};
@@ -21,15 +18,11 @@ use lustre_model::value::{Kind as ValueKind, Value};
 
 use crate::KINDS;
 use crate::allot::Allotted;
-use crate::data::{self, Answer};
 use crate::lower::{self, Giving};
 use crate::outside::Telling;
 use crate::publish::published;
 use crate::schema::computed;
 use crate::spec::{Decoded, Evaluation, decode};
-
-/// Most blocks of data that are read for each other.
-const DATA_DEPTH_MAX: u32 = 16;
 
 /// A plan with its sources, read once.
 pub struct Resolver {
@@ -40,11 +33,6 @@ pub struct Resolver {
     places: BTreeMap<Address, usize>,
     /// Instances of blocks, found once: they stay the same while a plan is carried out.
     expansions: Mutex<HashMap<Address, Expansion>>,
-    /// Addresses of all data, and what was read of it.
-    data: BTreeSet<Address>,
-    read: Mutex<BTreeMap<Address, Attributes>>,
-    /// Where data is read that could not be while planning.
-    outside: Arc<dyn Outside + Send + Sync>,
     began: Option<Moment>,
 }
 
@@ -55,12 +43,12 @@ pub fn resolve(plan: &Plan, address: &Address, world: &World) -> Result<Attribut
         let causes = vec!["the plan has no such step".to_owned()];
         return Err(ResolveError::Evaluation { address: address.to_string(), causes });
     };
-    Resolver::new(plan.clone(), Arc::new(EmptyWorld)).attributes(step, world)
+    Resolver::new(plan.clone()).attributes(step, world)
 }
 
 impl Resolver {
-    /// Reads the sealed sources of a plan. Data that was not read while planning is read from `outside`.
-    pub fn new(plan: Plan, outside: Arc<dyn Outside + Send + Sync>) -> Self {
+    /// Reads the sealed sources of a plan.
+    pub fn new(plan: Plan) -> Self {
         let spec = &plan.parts().spec;
         let files = spec.sources.iter().map(|source| (source.path.clone(), source.text.clone()));
         let (program, _) = Program::load(files, &KINDS);
@@ -69,19 +57,10 @@ impl Resolver {
             given: Given::Value(value.clone()),
             origin: Origin::CommandLine,
         };
-        // Ephemeral variables are not in the plan; what depends on them is a condition, which was checked before.
-        let ephemeral = program.variables().filter(|variable| variable.ephemeral).map(|variable| Input {
-            name: variable.name.clone(),
-            given: Given::Value(Value::unknown(variable.constraint.clone())),
-            origin: Origin::CommandLine,
-        });
-        let inputs = spec.variables.iter().map(input).chain(ephemeral).collect();
+        let inputs = spec.variables.iter().map(input).collect();
         let changes = plan.changes().iter().enumerate();
         let places = changes.map(|(place, change)| (change.address.clone(), place)).collect();
-        let data = spec.data.keys().chain(&plan.parts().reads).cloned().collect();
-        let read = Mutex::new(spec.data.clone());
-        let expansions = Mutex::default();
-        Self { program, inputs, places, expansions, data, read, outside, plan, began: None }
+        Self { plan, program, inputs, places, expansions: Mutex::default(), began: None }
     }
 
     /// Says when the apply began, which makes `timestamp`, `uuid` and `bcrypt` known.
@@ -89,53 +68,6 @@ impl Resolver {
     pub fn began(mut self, at: Moment) -> Self {
         self.began = Some(at);
         self
-    }
-
-    /// Returns what data has; read now when it was not before.
-    fn data(&self, address: &Address, now: &Now<'_>) -> Option<Attributes> {
-        let kept = || self.read.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(attributes) = kept().get(address) {
-            return Some(attributes.clone());
-        }
-        if now.depth.get() >= DATA_DEPTH_MAX {
-            return None;
-        }
-        now.depth.set(now.depth.get() + 1);
-        let telling = Telling::new(&self.plan, self.began);
-        let mut scope = Scope::new(&self.program, &telling, &self.inputs).with_applied(now);
-        let attributes = self.read_data(address, &mut scope);
-        now.depth.set(now.depth.get() - 1);
-        now.found.borrow_mut().extend(scope.take_diagnostics());
-        match attributes? {
-            Ok(attributes) => {
-                kept().insert(address.clone(), attributes.clone());
-                Some(attributes)
-            }
-            Err(refused) => {
-                now.found.borrow_mut().push(*refused);
-                None
-            }
-        }
-    }
-
-    fn read_data(
-        &self,
-        address: &Address,
-        scope: &mut Scope<'_>,
-    ) -> Option<Result<Attributes, Box<Diagnostic>>> {
-        let resource = self.program.resource(address)?;
-        let module = scope.module(&address.modules)?;
-        let instance = scope.instance(module, resource, address.key.clone())?;
-        let evaluated = scope.evaluate(resource, &instance);
-        let evaluation = if evaluated.complete { Evaluation::Complete } else { Evaluation::Partial };
-        let mut found = Diagnostics::new();
-        let question = data::decode(address, (&evaluated.body, evaluation), &mut found);
-        let Some(question) = question else { return found.into_iter().next().map(|it| Err(Box::new(it))) };
-        match data::read(&question, self.outside.as_ref()) {
-            Ok(Answer::Read(attributes)) => Some(Ok(attributes)),
-            Ok(Answer::Later) => None,
-            Err(refused) => Some(Err(refused)),
-        }
     }
 
     fn expansions(&self) -> MutexGuard<'_, HashMap<Address, Expansion>> {
@@ -148,7 +80,7 @@ impl Resolver {
         let whole = step.address.whole();
         let failed = |found: &Diagnostics| ResolveError::Evaluation {
             address: step.address.to_string(),
-            causes: found.iter().map(cause).collect(),
+            causes: found.iter().map(|diagnostic| diagnostic.summary.clone()).collect(),
         };
         let resource = self.program.resource(&whole);
         let resource = resource.ok_or_else(|| failed(&Diagnostics::new()))?;
@@ -162,7 +94,6 @@ impl Resolver {
         let instance = instance.ok_or_else(|| failed(&scope.take_diagnostics()))?;
         let evaluated = scope.evaluate(resource, &instance);
         let mut found = scope.take_diagnostics();
-        found.extend(now.found.take());
         let evaluation = if evaluated.complete { Evaluation::Complete } else { Evaluation::Partial };
         let decoded = now.looked_at.borrow();
         let spec = decode((&whole, kind), (&evaluated.body, evaluation), &decoded, &mut found);
@@ -249,31 +180,16 @@ struct Now<'a> {
     world: &'a World,
     /// Objects that were asked for, with what they have.
     looked_at: RefCell<Decoded>,
-    /// How many blocks of data are being read for each other.
-    depth: Cell<u32>,
-    /// What went wrong with data.
-    found: RefCell<Diagnostics>,
 }
 
 impl<'a> Now<'a> {
     fn new(resolver: &'a Resolver, world: &'a World) -> Self {
-        Self {
-            resolver,
-            world,
-            looked_at: RefCell::default(),
-            depth: Cell::new(0),
-            found: RefCell::default(),
-        }
+        Self { resolver, world, looked_at: RefCell::default() }
     }
 }
 
 impl Applied for Now<'_> {
     fn keys(&self, block: &Address) -> Vec<Option<Key>> {
-        let data = self.resolver.data.range(block.clone()..).take_while(|it| it.block() == *block);
-        let data: Vec<Option<Key>> = data.map(|address| address.key.clone()).collect();
-        if !data.is_empty() {
-            return data;
-        }
         let own = self.resolver.places.range(block.clone()..);
         let own = own.take_while(|(address, _)| address.block() == *block);
         let there = own.filter(|(address, place)| {
@@ -291,9 +207,6 @@ impl Applied for Now<'_> {
     }
 
     fn value(&self, instance: &Address) -> Option<Value> {
-        if self.resolver.data.contains(instance) {
-            return self.resolver.data(instance, self).map(Value::object);
-        }
         let kind = Kind::from_name(&instance.kind)?;
         let attributes = self.resolver.current(instance, self.world)?;
         let parts = self.resolver.parts(instance);
@@ -308,12 +221,7 @@ impl Resolve for Resolver {
         let mut planned = step.after.clone().unwrap_or_default();
         planned
             .retain(|name, value| value.is_wholly_known() || !computed(step.kind).contains(&name.as_str()));
-        let conditions = || self.program.resource(&step.address).is_some_and(|it| it.has_preconditions());
         if planned.values().all(Value::is_wholly_known) {
-            // Preconditions may have been unknown when the plan was made.
-            if step.address.parts.is_empty() && conditions() {
-                self.evaluate(step, world)?;
-            }
             return Ok(planned);
         }
         let evaluated = self.evaluate(step, world)?;
@@ -346,45 +254,6 @@ impl Resolve for Resolver {
         Ok(planned)
     }
 
-    fn verify(&self, step: &Step, world: &World) -> Result<(), ResolveError> {
-        let address = &step.address;
-        let resource = self.program.resource(address).filter(|_| address.parts.is_empty());
-        let Some(resource) = resource.filter(|resource| resource.has_postconditions()) else {
-            return Ok(());
-        };
-        let telling = Telling::new(&self.plan, self.began);
-        let now = Now::new(self, world);
-        let scope = Scope::new(&self.program, &telling, &self.inputs).with_applied(&now);
-        scope.take_diagnostics();
-        let instance = scope
-            .module(&address.modules)
-            .and_then(|module| scope.instance(module, resource, address.key.clone()));
-        if instance.is_some_and(|instance| scope.postconditions_hold(resource, &instance)) {
-            return Ok(());
-        }
-        let causes = scope.take_diagnostics().iter().map(cause).collect();
-        Err(ResolveError::Unfulfilled { address: address.to_string(), causes })
-    }
-
-    fn warnings(&self, world: &World) -> Vec<Diagnostic> {
-        let telling = Telling::new(&self.plan, self.began);
-        let now = Now::new(self, world);
-        let scope = Scope::new(&self.program, &telling, &self.inputs).with_applied(&now);
-        scope.take_diagnostics();
-        let mut modules = vec![(ModuleInstance::ROOT, self.program.root())];
-        while let Some((instance, module)) = modules.pop() {
-            module.assertions().for_each(|check| scope.check(instance, check));
-            for call in module.calls() {
-                let Some(callee) = self.program.callee(call) else { continue };
-                modules.extend(scope.callees(instance, &call.name, None).into_iter().map(|it| (it, callee)));
-            }
-        }
-        // The texts that places are in are not at hand for whoever carries a plan out.
-        let placeless = |found: Diagnostic| Diagnostic { span: None, related: Vec::new(), ..found };
-        let found = scope.take_diagnostics().into_iter();
-        found.filter(|it| it.severity == Severity::Warning).map(placeless).collect()
-    }
-
     fn outputs(&self, world: &World) -> Result<BTreeMap<String, Output>, ResolveError> {
         let telling = Telling::new(&self.plan, self.began);
         let now = Now::new(self, world);
@@ -402,14 +271,6 @@ impl Resolve for Resolver {
             outputs.insert(output.name.clone(), Output { value, sensitive: output.sensitive });
         }
         Ok(outputs)
-    }
-}
-
-/// Says what is wrong in one line; of a condition, in the words of the spec.
-fn cause(found: &Diagnostic) -> String {
-    match found.detail.as_str() {
-        "" => found.summary.clone(),
-        detail => format!("{}: {detail}", found.summary),
     }
 }
 

@@ -5,7 +5,6 @@
 //! host.oss["a"]   mount.login[0]                an instance of for_each, of count
 //! module.lab["x"].cluster.scratch               inside a module instance
 //! cluster.scratch.target["scratch-OST0003"]     a part of a cluster, made by the planner
-//! data.cluster.other                            data; its kind is `data.cluster`
 //! ```
 //! An address is a name only; whether anything is there is not its business.
 //! Invariant: printing and parsing are inverse, and identifiers inside are never empty.
@@ -44,9 +43,6 @@ pub struct Part {
     /// Which one.
     pub name: String,
 }
-
-/// Kind of the part that an object becomes whose replacement is created before it goes.
-pub const DEPOSED: &str = "deposed";
 
 /// Names a resource instance or a part of one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -105,11 +101,6 @@ impl Address {
     #[must_use]
     pub fn whole(&self) -> Self {
         Self { parts: Vec::new(), ..self.clone() }
-    }
-
-    /// Returns whether it is that of an object which is being replaced.
-    pub fn is_deposed(&self) -> bool {
-        self.parts.last().is_some_and(|part| part.kind == DEPOSED)
     }
 
     /// Returns the address of the block, without instance key and parts.
@@ -210,10 +201,6 @@ impl FromStr for Address {
             kind = reader.identifier()?;
         }
         reader.expect('.', "`.`")?;
-        if kind == "data" {
-            kind = format!("data.{}", reader.identifier()?);
-            reader.expect('.', "`.`")?;
-        }
         let name = reader.identifier()?;
         let key = reader.key()?;
         let mut parts = Vec::new();
@@ -349,7 +336,6 @@ mod tests {
             "mount.login[0]",
             "module.lab[\"x\"].module.inner.cluster.scratch",
             "cluster.scratch.target[\"scratch-OST0003\"]",
-            "module.lab.data.cluster.x[\"a\"]",
             "host.x[\"a.b[\\\"c\\\"]$${d}\\n\"]",
         ] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);

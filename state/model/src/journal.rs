@@ -11,8 +11,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::address::Address;
-use crate::diagnostic::Diagnostic;
-use crate::plan::{Move, Operation, Plan, Step};
+use crate::plan::{Operation, Step};
 use crate::recorded::{DeploymentAuthority, IllegalEvent, Output, Secret, World};
 use crate::resource::{Attributes, Kind};
 
@@ -73,11 +72,6 @@ pub enum Event {
         from: Address,
         /// The new one.
         to: Address,
-    },
-    /// Objects have other addresses now, one after the other; recorded at once, however many there are.
-    MovedAll {
-        /// From where to where.
-        moves: Vec<Move>,
     },
     /// An object is dropped from the state without touching it.
     Forgotten {
@@ -150,50 +144,11 @@ pub trait Journal: Send + Sync {
     }
 }
 
-impl Plan {
-    /// Returns the events that come before the first step: moves, what is taken over, what is forgotten.
-    pub fn preparation(&self) -> Vec<Event> {
-        let parts = self.parts();
-        let mut events = Vec::new();
-        if !parts.moves.is_empty() {
-            events.push(Event::MovedAll { moves: parts.moves.clone() });
-        }
-        for adopted in &parts.adopted {
-            events.push(Event::Intent {
-                address: adopted.address.clone(),
-                kind: adopted.kind,
-                operation: Operation::Create,
-                attributes: adopted.attributes.clone(),
-                dependencies: BTreeSet::new(),
-            });
-            let outcome = Outcome::Present {
-                attributes: adopted.attributes.clone(),
-                private: BTreeMap::new(),
-                dependencies: BTreeSet::new(),
-            };
-            events.push(Event::Result { address: adopted.address.clone(), outcome });
-        }
-        let forgotten = parts.forgotten.iter().cloned();
-        events.extend(forgotten.map(|address| Event::Forgotten { address }));
-        events
-    }
-}
-
 /// Fills in, while a plan is carried out, what was not known when it was made. Compiles nothing new: the sources are
 /// those sealed in the plan.
 pub trait Resolve: Send + Sync {
     /// Returns what the step's object is to become, all known, given what was applied so far.
     fn attributes(&self, step: &Step, world: &World) -> Result<Attributes, ResolveError>;
-
-    /// Checks what the spec asserts of an object behind a step: its postconditions.
-    fn verify(&self, _step: &Step, _world: &World) -> Result<(), ResolveError> {
-        Ok(())
-    }
-
-    /// Returns what `check` blocks warn of, given what was applied.
-    fn warnings(&self, _world: &World) -> Vec<Diagnostic> {
-        Vec::new()
-    }
 
     /// Returns the outputs, given what was applied.
     fn outputs(&self, world: &World) -> Result<BTreeMap<String, Output>, ResolveError>;
@@ -208,14 +163,6 @@ pub enum ResolveError {
         /// Which object or output.
         address: String,
         /// Why.
-        causes: Vec<String>,
-    },
-    /// The object is there, but not as the spec asserts.
-    #[error("{address} was applied, but {}", causes.join("; "))]
-    Unfulfilled {
-        /// Which object.
-        address: String,
-        /// What does not hold.
         causes: Vec<String>,
     },
     /// A value is still not known although all the step waits for is done.

@@ -16,7 +16,7 @@ use crate::resource::{Attributes, Kind};
 use crate::value::Value;
 
 /// The version of the plan that this code writes and reads.
-pub const PLAN_VERSION: u32 = 2;
+pub const PLAN_VERSION: u32 = 1;
 
 /// What happens to an object, as a person sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -32,8 +32,6 @@ pub enum Action {
     Delete,
     /// It is read.
     Read,
-    /// It is dropped from the state and stays as it is.
-    Forget,
     /// Nothing.
     NoOp,
 }
@@ -64,8 +62,6 @@ pub enum ActionReason {
     DeleteBecauseCountIndex,
     /// The cluster's storage block asks for fewer targets, or the host is no longer named there.
     DeleteBecauseNoTarget,
-    /// A replacement is there, and this is what it replaced.
-    DeleteBecauseDeposed,
     /// Everything is to be destroyed.
     DeleteByRequest,
     /// An earlier apply began it and was cut off.
@@ -123,10 +119,6 @@ pub struct Change {
     pub after: Option<Attributes>,
     /// Attributes whose change makes a replacement necessary.
     pub replace_paths: Vec<String>,
-    /// Where the old object is kept until the new one is there, for a replacement that creates before it destroys.
-    pub deposed: Option<Address>,
-    /// What it was known by, when an `import` block takes it over.
-    pub imported: Option<String>,
 }
 
 /// Names a step within its plan: its place in [`Plan::steps`].
@@ -190,17 +182,6 @@ pub struct Move {
     pub to: Address,
 }
 
-/// An object that is there already and becomes recorded.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Adoption {
-    /// Where it is recorded from now on.
-    pub address: Address,
-    /// What it is.
-    pub kind: Kind,
-    /// What it is as it was found, all known.
-    pub attributes: Attributes,
-}
-
 /// A file of the spec.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Source {
@@ -239,9 +220,7 @@ pub struct SealedSpec {
     pub world: SealedWorld,
     /// Values of variables.
     pub variables: BTreeMap<String, Value>,
-    /// What data was read while the plan was made, by address.
-    pub data: BTreeMap<Address, Attributes>,
-    /// SHA-256 over the sources, the files that were read, the variables and the data, hex.
+    /// SHA-256 over the sources, the files that were read and the variables, hex.
     pub config_hash: String,
 }
 
@@ -326,12 +305,6 @@ pub struct PlanParts {
     pub spec: SealedSpec,
     /// Changes of addresses, made before the first step.
     pub moves: Vec<Move>,
-    /// Data that is read when the plan is carried out.
-    pub reads: Vec<Address>,
-    /// Objects that are taken over behind the moves.
-    pub adopted: Vec<Adoption>,
-    /// Objects that are dropped from the state behind that, and stay as they are.
-    pub forgotten: Vec<Address>,
     /// Every object of the spec and of the state, in the order of their addresses.
     pub changes: Vec<Change>,
     /// What to do.
@@ -405,8 +378,7 @@ impl Plan {
     /// Tells whether carrying the plan out changes anything at all.
     pub fn has_changes(&self) -> bool {
         let outputs = self.0.outputs.iter().any(|output| output.action != Action::NoOp);
-        let recorded = self.0.moves.is_empty() && self.0.adopted.is_empty() && self.0.forgotten.is_empty();
-        outputs || !self.0.steps.is_empty() || !recorded
+        outputs || !self.0.steps.is_empty() || !self.0.moves.is_empty()
     }
 
     /// Returns the addresses whose bytes would go, allowed or not.

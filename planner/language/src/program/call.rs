@@ -10,7 +10,7 @@ use lustre_model::diagnostic::{Diagnostic, Diagnostics, Span};
 use lustre_model::types::Type;
 
 use crate::program::declare::{constant, label_name, list, missing, repetition, unknown_inner};
-use crate::program::{Module, ModuleId, Repetition, Variable, duplicate};
+use crate::program::{Module, ModuleId, Repetition, duplicate};
 use crate::suggest::did_you_mean;
 use crate::syntax::{AttributeSyntax, BlockSyntax, Expr};
 
@@ -36,41 +36,10 @@ pub struct ModuleCall {
 pub(crate) struct Callee {
     pub(crate) module: ModuleId,
     pub(crate) outputs: BTreeSet<String>,
-    pub(crate) variables: BTreeMap<String, Parameter>,
-    /// Outputs that are ephemeral.
-    pub(crate) ephemeral: BTreeSet<String>,
-    /// Why outputs should not be used any more.
-    pub(crate) deprecated: BTreeMap<String, String>,
+    /// Variables, and whether each must have a value.
+    pub(crate) variables: BTreeMap<String, bool>,
     /// Some of its text did not parse.
     pub(crate) incomplete: bool,
-}
-
-/// What a caller has to know of a variable.
-#[derive(Debug, Clone)]
-pub(crate) struct Parameter {
-    pub(crate) required: bool,
-    pub(crate) ephemeral: bool,
-    pub(crate) deprecated: Option<String>,
-}
-
-impl Callee {
-    pub(super) fn new(id: ModuleId, module: &Module) -> Self {
-        let parameter = |variable: &Variable| Parameter {
-            required: variable.is_required(),
-            ephemeral: variable.ephemeral,
-            deprecated: variable.deprecated.clone(),
-        };
-        let outputs = || module.outputs.values();
-        let deprecated = outputs().filter_map(|it| Some((it.name.clone(), it.deprecated.clone()?)));
-        Self {
-            module: id,
-            outputs: module.outputs.keys().cloned().collect(),
-            variables: module.variables.iter().map(|(name, it)| (name.clone(), parameter(it))).collect(),
-            ephemeral: outputs().filter(|it| it.ephemeral).map(|it| it.name.clone()).collect(),
-            deprecated: deprecated.collect(),
-            incomplete: module.incomplete,
-        }
-    }
 }
 
 impl Module {
@@ -117,11 +86,6 @@ impl ModuleCall {
         !matches!(self.repetition, Repetition::Single)
     }
 
-    /// Returns whether its instances are numbered.
-    pub fn is_counted(&self) -> bool {
-        matches!(self.repetition, Repetition::Count(_))
-    }
-
     /// Reports arguments that the module does not take, and those that it needs and does not get.
     pub(super) fn misfits(&self) -> Vec<Diagnostic> {
         let Some(callee) = self.callee.as_ref().filter(|callee| !callee.incomplete) else {
@@ -137,17 +101,12 @@ impl ModuleCall {
             }
         });
         let given = |name: &String| self.arguments.contains_key(name);
-        let needed = callee.variables.iter().filter(|(name, it)| it.required && !given(name));
+        let needed = callee.variables.iter().filter(|(name, required)| **required && !given(name));
         let needed = needed.map(|(name, _)| {
             let summary = format!("`module.{}` needs a value for its variable `{name}`", self.name);
             Diagnostic::error("E0223", summary).hint(format!("Write `{name} = …` here.")).at(self.span)
         });
-        let deprecated = self.arguments.iter().filter_map(|(name, argument)| {
-            let why = callee.variables.get(name)?.deprecated.as_ref()?;
-            let summary = format!("variable `{name}` of `module.{}` is deprecated", self.name);
-            Some(Diagnostic::warning("W0228", summary).detail(why).at(argument.name_span))
-        });
-        unknown.chain(needed).chain(deprecated).collect()
+        unknown.chain(needed).collect()
     }
 }
 

@@ -7,7 +7,7 @@ use lustre_model::diagnostic::{Diagnostic, Diagnostics, Span};
 
 use crate::function;
 use crate::mention::{self, Mention, Reference};
-use crate::program::{DATA, Module, ModuleCall, Named, Repetition, Resource};
+use crate::program::{Module, ModuleCall, Repetition, Resource};
 use crate::suggest::did_you_mean;
 use crate::syntax::{BodySyntax, Call, Expr, Step};
 
@@ -18,12 +18,8 @@ pub(crate) enum Place<'a> {
     Plain,
     /// In a resource.
     Resource(&'a Resource),
-    /// In a postcondition of a resource, where `self` is the resource.
-    After(&'a Resource),
     /// In the arguments of a module call.
     Call(&'a ModuleCall),
-    /// In a block that is repeated so.
-    Repeated(&'a Repetition),
     /// In the validation of a variable.
     Validation(&'a str),
 }
@@ -54,12 +50,6 @@ impl Module {
         for call in self.calls.values() {
             self.check_module_call(call, diagnostics);
         }
-        for expression in self.assertions.values().flat_map(|check| check.expressions()) {
-            self.check_expression(expression, Place::Plain, diagnostics);
-        }
-        for import in &self.imports {
-            self.check_import(import, diagnostics);
-        }
         if let Some(state) = &self.settings.state {
             for expression in state.body.expressions() {
                 self.check_expression(expression, Place::Plain, diagnostics);
@@ -73,21 +63,8 @@ impl Module {
         }
         let place = Place::Resource(resource);
         self.check_body(&resource.body, &mut Vec::new(), place, diagnostics);
-        for expression in resource.lifecycle.before() {
+        for expression in resource.lifecycle.expressions() {
             self.check_expression(expression, place, diagnostics);
-        }
-        for expression in resource.lifecycle.after() {
-            self.check_expression(expression, Place::After(resource), diagnostics);
-        }
-        for expression in &resource.lifecycle.replace_triggered_by {
-            let target = mention::references(expression).next();
-            let known = target.and_then(|it| self.named(&it)).filter(|it| !it.is_data());
-            if known.is_none() && !self.incomplete {
-                let summary = "`replace_triggered_by` names no resource";
-                let detail =
-                    "Each element is a resource, an instance or an attribute: `value.x[\"a\"].input`.";
-                diagnostics.push(Diagnostic::error("E0313", summary).detail(detail).at(expression.span));
-            }
         }
         self.check_depends_on(&resource.depends_on, diagnostics);
     }
@@ -129,7 +106,8 @@ impl Module {
             let target = mention::references(expression).next();
             let known = target.is_some_and(|it| match (it.root, it.name(0)) {
                 ("module", Some(name)) => self.calls.contains_key(name),
-                (_, _) => self.named(&it).is_some(),
+                (kind, Some(name)) => self.resource(kind, name).is_some(),
+                (_, None) => false,
             });
             if !known && !self.incomplete {
                 let diagnostic =
@@ -181,46 +159,23 @@ impl Module {
             "path" => one_of("path", name, &["module", "root", "cwd"], span),
             "each" => match place {
                 Place::Resource(Resource { repetition: Repetition::ForEach(_), .. })
-                | Place::After(Resource { repetition: Repetition::ForEach(_), .. })
-                | Place::Call(ModuleCall { repetition: Repetition::ForEach(_), .. })
-                | Place::Repeated(Repetition::ForEach(_)) => one_of("each", name, &["key", "value"], span),
-                Place::Resource(_)
-                | Place::After(_)
-                | Place::Call(_)
-                | Place::Repeated(_)
-                | Place::Plain
-                | Place::Validation(_) => Some(out_of_place("each", "for_each", span)),
+                | Place::Call(ModuleCall { repetition: Repetition::ForEach(_), .. }) => {
+                    one_of("each", name, &["key", "value"], span)
+                }
+                Place::Resource(_) | Place::Call(_) | Place::Plain | Place::Validation(_) => {
+                    Some(out_of_place("each", "for_each", span))
+                }
             },
             "count" => match place {
                 Place::Resource(Resource { repetition: Repetition::Count(_), .. })
-                | Place::After(Resource { repetition: Repetition::Count(_), .. })
-                | Place::Call(ModuleCall { repetition: Repetition::Count(_), .. })
-                | Place::Repeated(Repetition::Count(_)) => one_of("count", name, &["index"], span),
-                Place::Resource(_)
-                | Place::After(_)
-                | Place::Call(_)
-                | Place::Repeated(_)
-                | Place::Plain
-                | Place::Validation(_) => Some(out_of_place("count", "count", span)),
-            },
-            "module" => self.check_module_reference(reference, place),
-            "self" => match place {
-                Place::After(_) => None,
-                Place::Resource(_)
-                | Place::Call(_)
-                | Place::Repeated(_)
-                | Place::Plain
-                | Place::Validation(_) => {
-                    let diagnostic = Diagnostic::error("E0309", "`self` has no meaning here").at(span);
-                    Some(diagnostic.detail("It stands only inside a `postcondition`."))
+                | Place::Call(ModuleCall { repetition: Repetition::Count(_), .. }) => {
+                    one_of("count", name, &["index"], span)
+                }
+                Place::Resource(_) | Place::Call(_) | Place::Plain | Place::Validation(_) => {
+                    Some(out_of_place("count", "count", span))
                 }
             },
-            "data" => match name {
-                Some(kind) if self.kinds.iter().any(|known| known.strip_prefix(DATA) == Some(kind)) => self
-                    .check_resource_reference(&format!("{DATA}{kind}"), reference.name(1), reference, place),
-                Some(kind) => Some(self.unknown_data(kind, span)),
-                None => self.undeclared("kind of data", None, span, [].iter()),
-            },
+            "module" => self.check_module_reference(reference, place),
             kind if self.kinds.iter().any(|known| known == kind) => {
                 self.check_resource_reference(kind, name, reference, place)
             }
@@ -275,13 +230,13 @@ impl Module {
         let Some(resource) = name.and_then(|name| self.resource(kind, name)) else {
             return self.undeclared(kind, name, reference.span, of_kind());
         };
-        if let Place::Resource(own) | Place::After(own) = place
+        if let Place::Resource(own) = place
             && (&own.kind, &own.name) == (&resource.kind, &resource.name)
         {
             let diagnostic = Diagnostic::error("E0305", format!("`{}` refers to itself", resource.address()));
             return Some(diagnostic.at(reference.span));
         }
-        let key = reference.key(if resource.is_data() { 2 } else { 1 });
+        let key = reference.key(1);
         if !resource.is_repeated() && key.is_some() {
             let diagnostic =
                 Diagnostic::error("E0306", format!("`{}` has one instance only", resource.address()));
@@ -290,12 +245,6 @@ impl Module {
             return Some(diagnostic.at(reference.span).related(resource.span, "declared here"));
         }
         None
-    }
-
-    /// Returns the resource or data that a reference names.
-    pub(crate) fn named(&self, reference: &Reference<'_>) -> Option<&Resource> {
-        let named = Named::of(reference)?;
-        self.resource(&named.kind(), named.name)
     }
 
     fn check_module_reference(&self, reference: &Reference<'_>, place: Place<'_>) -> Option<Diagnostic> {
@@ -326,9 +275,7 @@ impl Module {
         let output = reference.name(if indexed { 2 } else { 1 })?;
         let callee = call.callee.as_ref().filter(|callee| !callee.incomplete)?;
         if callee.outputs.contains(output) {
-            let why = callee.deprecated.get(output)?;
-            let summary = format!("output `{output}` of `{address}` is deprecated");
-            return Some(Diagnostic::warning("W0229", summary).detail(why).at(reference.span));
+            return None;
         }
         let diagnostic = Diagnostic::error("E0312", format!("`{address}` has no output `{output}`"));
         let diagnostic = diagnostic.at(reference.span).related(call.span, "the module is called here");
@@ -339,9 +286,8 @@ impl Module {
     }
 
     fn unknown_root(&self, root: &str, span: Span) -> Diagnostic {
-        let roots = ["var", "local", "each", "count", "path", "module", "data"];
-        let kinds = self.kinds.iter().map(String::as_str).filter(|kind| !kind.starts_with(DATA));
-        let known = kinds.chain(roots);
+        let roots = ["var", "local", "each", "count", "path", "module"];
+        let known = self.kinds.iter().map(String::as_str).chain(roots);
         let diagnostic = Diagnostic::error("E0307", format!("unknown name `{root}`")).at(span);
         match did_you_mean(root, known) {
             Some(hint) => diagnostic.hint(hint),

@@ -10,8 +10,7 @@ use crate::constraint;
 use crate::evaluate::Context;
 use crate::program::version;
 use crate::program::{
-    Assertions, Check, DATA, LifecycleSyntax, Local, Module, Output, ROOT_BLOCKS, Repetition, Resource,
-    Variable, duplicate,
+    Check, LifecycleSyntax, Local, Module, Output, ROOT_BLOCKS, Repetition, Resource, Variable, duplicate,
 };
 use crate::suggest::did_you_mean;
 use crate::syntax::{AttributeSyntax, BlockSyntax, BodySyntax, Expr, ExprKind};
@@ -32,12 +31,6 @@ impl Module {
                 "locals" => self.declare_locals(block, diagnostics),
                 "output" => self.declare_output(block, diagnostics),
                 "module" => self.declare_call(block, diagnostics),
-                "moved" => self.declare_moved(&block, diagnostics),
-                "removed" => self.declare_removed(&block, diagnostics),
-                "import" => self.declare_import(block, diagnostics),
-                "check" => self.declare_check(&block, diagnostics),
-                "provider" => refuse_provider(&block, diagnostics),
-                "data" => self.declare_data(block, diagnostics),
                 kind if self.kinds.iter().any(|known| known == kind) => {
                     self.declare_resource(block, diagnostics)
                 }
@@ -47,8 +40,7 @@ impl Module {
     }
 
     fn unknown_block(&self, block: &BlockSyntax, diagnostics: &mut Diagnostics) {
-        let kinds = self.kinds.iter().map(String::as_str).filter(|kind| !kind.starts_with(DATA));
-        let known = kinds.chain(ROOT_BLOCKS);
+        let known = self.kinds.iter().map(String::as_str).chain(ROOT_BLOCKS);
         let diagnostic =
             Diagnostic::error("E0203", format!("unknown block type `{}`", block.kind)).at(block.header_span);
         let mut names: Vec<String> = known.clone().map(|name| format!("`{name}`")).collect();
@@ -86,7 +78,7 @@ impl Module {
 
     fn declare_variable(&mut self, block: BlockSyntax, diagnostics: &mut Diagnostics) {
         let Some(name) = label_name(&block, diagnostics) else { return };
-        let known = ["type", "default", "description", "sensitive", "nullable", "ephemeral", "deprecated"];
+        let known = ["type", "default", "description", "sensitive", "nullable"];
         known_arguments(&block.body, &known, "variable", diagnostics);
         if let Some(first) = self.variables.get(&name) {
             diagnostics.push(duplicate("variable", &name, block.header_span, first.span));
@@ -101,7 +93,6 @@ impl Module {
         };
         let sensitive = flag("sensitive", false, diagnostics).unwrap_or(true);
         let nullable = flag("nullable", true, diagnostics).unwrap_or(true);
-        let ephemeral = flag("ephemeral", false, diagnostics).unwrap_or(true);
         let mut validations = Vec::new();
         for inner in &block.body.blocks {
             if inner.kind == "validation" {
@@ -112,11 +103,9 @@ impl Module {
         }
         let variable = Variable {
             constraint: constraint.unwrap_or(Type::Any),
-            description: told(&block.body, "description", diagnostics),
+            description: description(&block.body, diagnostics),
             sensitive,
             nullable,
-            ephemeral,
-            deprecated: told(&block.body, "deprecated", diagnostics),
             span: block.header_span,
             default: attribute("default").map(|it| it.value.clone()),
             validations,
@@ -143,7 +132,7 @@ impl Module {
         let Some(name) = label_name(&block, diagnostics) else { return };
         known_arguments(
             &block.body,
-            &["value", "description", "sensitive", "depends_on", "ephemeral", "deprecated"],
+            &["value", "description", "sensitive", "depends_on"],
             "output",
             diagnostics,
         );
@@ -155,19 +144,8 @@ impl Module {
             diagnostics.push(missing("value", block.header_span));
             return;
         };
-        let mut flag = |name: &str| {
-            let attribute = block.body.attributes.get(name);
-            let value = attribute.and_then(|it| constant(&it.value, &Type::Bool, name, diagnostics));
-            value.and_then(|value| value.as_bool()).unwrap_or(false)
-        };
-        let (sensitive, ephemeral) = (flag("sensitive"), flag("ephemeral"));
-        if let Some(attribute) =
-            block.body.attributes.get("ephemeral").filter(|_| self.folder == "." && ephemeral)
-        {
-            let diagnostic = Diagnostic::error("E0242", format!("output `{name}` of the root is ephemeral"));
-            let detail = "Outputs of the root are recorded. Ephemeral ones are for modules.";
-            diagnostics.push(diagnostic.detail(detail).at(attribute.name_span));
-        }
+        let sensitive = block.body.attributes.get("sensitive");
+        let sensitive = sensitive.and_then(|it| constant(&it.value, &Type::Bool, "sensitive", diagnostics));
         let mut preconditions = Vec::new();
         for inner in &block.body.blocks {
             if inner.kind == "precondition" {
@@ -177,10 +155,8 @@ impl Module {
             }
         }
         let output = Output {
-            description: told(&block.body, "description", diagnostics),
-            sensitive,
-            ephemeral,
-            deprecated: told(&block.body, "deprecated", diagnostics),
+            description: description(&block.body, diagnostics),
+            sensitive: sensitive.and_then(|value| value.as_bool()).unwrap_or(false),
             span: block.header_span,
             value: value.value.clone(),
             depends_on: list(block.body.attributes.get("depends_on"), diagnostics),
@@ -190,29 +166,7 @@ impl Module {
         self.outputs.insert(name, output);
     }
 
-    fn declare_check(&mut self, block: &BlockSyntax, diagnostics: &mut Diagnostics) {
-        let Some(name) = label_name(block, diagnostics) else { return };
-        if let Some(first) = self.assertions.get(&name) {
-            diagnostics.push(duplicate("check", &name, block.header_span, first.span));
-            return;
-        }
-        known_arguments(&block.body, &[], "check", diagnostics);
-        let mut asserts = Vec::new();
-        for inner in &block.body.blocks {
-            match inner.kind.as_str() {
-                "assert" => asserts.extend(check(inner, diagnostics)),
-                _ => unknown_inner(inner, &["assert"], "check", diagnostics),
-            }
-        }
-        if block.body.blocks.is_empty() {
-            let diagnostic = Diagnostic::error("E0215", "`check` without `assert`").at(block.header_span);
-            diagnostics.push(diagnostic.hint("Add `assert { condition = …, error_message = … }`."));
-        }
-        let assertions = Assertions { name: name.clone(), span: block.header_span, asserts };
-        self.assertions.insert(name, assertions);
-    }
-
-    pub(super) fn declare_resource(&mut self, mut block: BlockSyntax, diagnostics: &mut Diagnostics) {
+    fn declare_resource(&mut self, mut block: BlockSyntax, diagnostics: &mut Diagnostics) {
         let Some(name) = label_name(&block, diagnostics) else { return };
         let key = (block.kind.clone(), name.clone());
         if let Some(first) = self.resources.get(&key) {
@@ -234,20 +188,6 @@ impl Module {
         };
         self.resources.insert(key, resource);
     }
-}
-
-/// Refuses every provider, whether anything uses it or not: what it says would not be honoured.
-fn refuse_provider(block: &BlockSyntax, diagnostics: &mut Diagnostics) {
-    let Some(name) = label_name(block, diagnostics) else { return };
-    let diagnostic = Diagnostic::error("E0240", format!("provider {name:?} is not supported"));
-    let detail = match name.as_str() {
-        "aws" => {
-            "Nothing that a spec can have is made on EC2 yet. Region and credentials of a bucket are arguments of the \
-             `data_repository_association` that uses it."
-        }
-        _ => "Kinds of resources are built in; none of them comes from a provider.",
-    };
-    diagnostics.push(diagnostic.detail(detail).hint("Take the block out.").at(block.header_span));
 }
 
 /// Takes `for_each` and `count` out of a block.
@@ -330,19 +270,13 @@ fn check(block: &BlockSyntax, diagnostics: &mut Diagnostics) -> Option<Check> {
     Some(Check { condition: condition?, error_message: error_message? })
 }
 
-/// Reports a second block where there is one only.
-pub(super) fn duplicate_inner(kind: &str, at: Span, first: Span) -> Diagnostic {
-    duplicate("block", kind, at, first)
-}
-
 pub(super) fn missing(name: &str, at: Span) -> Diagnostic {
     Diagnostic::error("E0206", format!("argument `{name}` is missing")).at(at)
 }
 
-/// Returns an attribute that tells people something.
-fn told(body: &BodySyntax, name: &str, diagnostics: &mut Diagnostics) -> Option<String> {
-    let attribute = body.attributes.get(name)?;
-    let text = constant(&attribute.value, &Type::String, name, diagnostics)?;
+fn description(body: &BodySyntax, diagnostics: &mut Diagnostics) -> Option<String> {
+    let attribute = body.attributes.get("description")?;
+    let text = constant(&attribute.value, &Type::String, "description", diagnostics)?;
     text.as_str().map(str::to_owned)
 }
 

@@ -9,7 +9,7 @@ use lustre_model::types::Type;
 use lustre_model::value::Value;
 
 use crate::evaluate::{Context, Failed, Outcome};
-use crate::program::{Named, Repetition, Resource};
+use crate::program::{Repetition, Resource};
 use crate::scope::frame::{Frame, Name, Opened};
 use crate::scope::known::{Known, gather};
 use crate::scope::{ModuleInstance, Scope};
@@ -34,29 +34,14 @@ pub(super) fn root(
         "local" => scope.settle(context.module, Name::Local(name.to_owned())),
         "path" => path(scope, context, name),
         "each" | "count" => repetition(context, root, name),
-        // A bare `self` is the whole, so that no step is used up.
-        "self" => return own(scope, context).map(|value| (value, 0)),
         "module" => return module_value(scope, context, (name, steps), whole),
-        _ => {
+        kind => {
             let frame = scope.frame(context.module);
-            let named = Named::read(root, steps).ok_or(Failed)?;
-            let resource = scope.module_at(&frame).resource(&named.kind(), named.name).ok_or(Failed)?;
-            let before = named.steps() - 1;
-            let (value, used) = resource_value(scope, context, (resource, &frame, &steps[before..]), whole)?;
-            return Ok((value, used + before));
+            let resource = scope.module_at(&frame).resource(kind, name).ok_or(Failed)?;
+            return resource_value(scope, context, (resource, &frame, steps), whole);
         }
     };
     Ok((value?, 1))
-}
-
-/// Returns the value of the instance that a postcondition is about.
-fn own(scope: &Scope<'_>, context: &Context<'_>) -> Outcome {
-    let address = &context.instance.ok_or(Failed)?.address;
-    let known = scope.frame(context.module).known(address);
-    if known.has_failed(&address.key) {
-        return Err(Failed);
-    }
-    Ok(one_instance(scope, (address, &known)).unwrap_or_else(|| Value::unknown(Type::Any)))
 }
 
 fn path(scope: &Scope<'_>, context: &Context<'_>, name: &str) -> Outcome {

@@ -5,29 +5,24 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lustre_language::{
-    Evaluated, Graph, GraphBlock, Imported, Instance, Lifecycle, ModuleInstance, Program, Reach, Resource,
-    Scope, nearest,
+    Evaluated, Graph, GraphBlock, Lifecycle, ModuleInstance, Program, Reach, Resource, Scope,
 };
 use lustre_model::address::Address;
 use lustre_model::diagnostic::{Diagnostic, Diagnostics, Span};
 use lustre_model::journal::Event;
-use lustre_model::plan::{Action, Adoption, Allowance, Change, Mode, Move};
-use lustre_model::recorded::{Object, Output, World};
+use lustre_model::plan::{Action, Allowance, Change, Mode, Move};
+use lustre_model::recorded::{Output, World};
 use lustre_model::resource::{Attributes, Kind};
 use lustre_model::value::Value;
 
 use super::{Options, SpecText};
-use crate::adopt::{adoption, recorded};
 use crate::allot::Allotted;
-use crate::data::{self, Answer};
-use crate::depose::single;
 use crate::diff::{Desired, Force, Ignore, change};
 use crate::lower::{self, Giving};
 use crate::moves::moves;
 use crate::order::{Edge, order};
 use crate::outside::Noting;
 use crate::publish::published;
-use crate::relocation::{Relocation, relocate};
 use crate::schema::PREVENT_DESTROY;
 use crate::spec::{Decoded, Evaluation, Spec, decode};
 
@@ -41,16 +36,6 @@ pub struct Decided {
     pub spans: BTreeMap<Address, Span>,
     /// Changes of addresses.
     pub moves: Vec<Move>,
-    /// What is taken over.
-    pub adopted: Vec<Adoption>,
-    /// What is forgotten, as it was recorded.
-    pub forgotten: BTreeMap<Address, Object>,
-    /// What data was read.
-    pub data: BTreeMap<Address, Attributes>,
-    /// What data is read later.
-    pub reads: Vec<Address>,
-    /// Whose replacements are created before the old ones go, and where that is said.
-    pub create_first: BTreeMap<Address, Span>,
     /// The recorded world after them.
     pub world: World,
     /// Outputs as planned.
@@ -72,22 +57,12 @@ pub struct Walk<'a> {
     dependencies: BTreeMap<Address, BTreeSet<Address>>,
     spans: BTreeMap<Address, Span>,
     moves: Vec<Move>,
-    relocation: Relocation,
-    /// What is to be taken over, by address.
-    imports: BTreeMap<Address, Imported>,
-    adopted: Vec<Adoption>,
-    create_first: BTreeMap<Address, Span>,
-    outside: &'a Noting<'a>,
-    /// Data that was read, and data that is read later.
-    data: BTreeMap<Address, Attributes>,
-    reads: Vec<Address>,
     found: Diagnostics,
 }
 
 /// An instance whose body was decoded.
 struct Decent {
     address: Address,
-    instance: Instance,
     kind: Kind,
     spec: Spec,
     lifecycle: Lifecycle,
@@ -111,13 +86,6 @@ impl<'a> Walk<'a> {
             dependencies: BTreeMap::new(),
             spans: BTreeMap::new(),
             moves: Vec::new(),
-            relocation: Relocation::default(),
-            imports: BTreeMap::new(),
-            adopted: Vec::new(),
-            create_first: BTreeMap::new(),
-            outside: noting,
-            data: BTreeMap::new(),
-            reads: Vec::new(),
             found,
         }
     }
@@ -125,10 +93,6 @@ impl<'a> Walk<'a> {
     /// Decides about every block of every module, in the order of their references.
     pub fn blocks(&mut self) {
         let graph = Graph::new(self.program);
-        self.relocation = relocate((&graph, self.program), &mut self.world, &mut self.found);
-        self.moves.append(&mut self.relocation.moves);
-        self.allotted = Allotted::new(&self.world);
-        self.imports = self.scope.imports().into_iter().map(|it| (it.address.clone(), it)).collect();
         let edges: Vec<Edge> = (0..graph.nodes().len())
             .flat_map(|from| graph.edges(from).iter().map(move |edge| (from, edge)))
             .map(|(from, edge)| Edge { from, to: edge.to, span: edge.span })
@@ -151,9 +115,6 @@ impl<'a> Walk<'a> {
                 let module = modules[node.place][place];
                 let references = reach.of(&graph, &self.scope, (number, module));
                 match node.block {
-                    GraphBlock::Resource(resource) if resource.is_data() => {
-                        self.data((module, resource), &references);
-                    }
                     GraphBlock::Resource(resource) => self.block((module, resource), &references),
                     GraphBlock::Call(call) => {
                         let callees = self.scope.callees(module, &call.name, None);
@@ -163,7 +124,6 @@ impl<'a> Walk<'a> {
                     }
                     GraphBlock::Inputs => self.scope.validate(module),
                     GraphBlock::Output(name) if node.place > 0 => self.scope.check_output(module, name),
-                    GraphBlock::Check(check) => self.scope.check(module, check),
                     GraphBlock::Output(_)
                     | GraphBlock::Variable(_)
                     | GraphBlock::Local(_)
@@ -173,27 +133,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Reports what the blocks `moved` and `import` say and the spec, once it is known, does not bear out.
-    fn check_statements(&mut self) {
-        let changes = &self.changes;
-        let wanted = |address: &Address| changes.get(address).is_some_and(|change| change.after.is_some());
-        self.relocation.still_there(wanted, &mut self.found);
-        for (address, import) in self.imports.iter().filter(|(address, _)| !wanted(address)) {
-            let summary = format!("`import` names {address}, which the spec does not have");
-            let names = changes.keys().map(Address::to_string).collect::<Vec<_>>();
-            let near = nearest(&address.to_string(), names.iter().map(String::as_str)).map(str::to_owned);
-            let hint = near.map_or_else(
-                || format!("Write its block, `{} \"{}\" {{ … }}`.", address.kind, address.name),
-                |near| format!("Did you mean `{near}`?"),
-            );
-            self.found.push(Diagnostic::error("E0835", summary).hint(hint).at(import.span));
-        }
-    }
-
-    pub fn decided(mut self) -> Decided {
-        if !self.found.has_errors() {
-            self.check_statements();
-        }
+    pub fn decided(self) -> Decided {
         let mut outputs = BTreeMap::new();
         if self.options.mode == Mode::Normal {
             for output in self.program.outputs() {
@@ -205,7 +145,6 @@ impl<'a> Walk<'a> {
         let variables = self
             .program
             .variables()
-            .filter(|variable| !variable.ephemeral)
             .filter_map(|variable| Some((variable.name.clone(), self.scope.variable(&variable.name)?)));
         let variables = variables.collect();
         let mut found = self.found;
@@ -215,56 +154,11 @@ impl<'a> Walk<'a> {
             dependencies: self.dependencies,
             spans: self.spans,
             moves: self.moves,
-            adopted: self.adopted,
-            create_first: self.create_first,
-            data: self.data,
-            reads: self.reads,
-            forgotten: self.relocation.forgotten,
             world: self.world,
             outputs,
             variables,
             found,
         }
-    }
-
-    /// Reads data of an instance of a module, or leaves it for later.
-    fn data(&mut self, (module, resource): (ModuleInstance, &'a Resource), references: &BTreeSet<Address>) {
-        let pending =
-            |address: &Address| self.changes.get(address).is_some_and(|change| change.action != Action::NoOp);
-        let behind = || references.iter().flat_map(|reference| self.instances_of(reference));
-        let wait = resource.has_depends_on() && behind().any(|address| pending(&address));
-        for instance in self.scope.expand(module, resource) {
-            let Evaluated { body, complete, .. } = self.scope.evaluate(resource, &instance);
-            self.found.extend(self.scope.take_diagnostics());
-            let evaluation = if complete { Evaluation::Complete } else { Evaluation::Partial };
-            let question = data::decode(&instance.address, (&body, evaluation), &mut self.found);
-            let answer = question.as_ref().map(|question| match data::read(question, self.outside) {
-                Ok(Answer::Read(attributes)) if !wait => Ok(Some(attributes)),
-                Ok(Answer::Read(_) | Answer::Later) => Ok(None),
-                Err(_) if wait => Ok(None),
-                Err(refused) => Err(refused),
-            });
-            let attributes = match (question, answer) {
-                (Some(_), Some(Ok(Some(attributes)))) => {
-                    self.data.insert(instance.address.clone(), attributes.clone());
-                    attributes
-                }
-                (Some(question), Some(Ok(None))) => {
-                    self.reads.push(instance.address.clone());
-                    data::unread(&question)
-                }
-                (_, failed) => {
-                    self.found.extend(failed.and_then(Result::err).map(|refused| *refused));
-                    self.scope.poison(&instance.address);
-                    continue;
-                }
-            };
-            self.scope.set(&instance.address, Value::object(attributes));
-            if resource.has_postconditions() && !self.scope.postconditions_hold(resource, &instance) {
-                self.scope.poison(&instance.address);
-            }
-        }
-        self.found.extend(self.scope.take_diagnostics());
     }
 
     /// Decides about a resource of an instance of a module; `references` are the blocks and instances behind it.
@@ -274,7 +168,7 @@ impl<'a> Walk<'a> {
         for instance in self.scope.expand(module, resource) {
             let evaluated = self.scope.evaluate(resource, &instance);
             self.found.extend(self.scope.take_diagnostics());
-            match self.decode((&instance, kind), evaluated) {
+            match self.decode((&instance.address, kind), evaluated) {
                 Some(decent) => decoded.push(decent),
                 None => self.scope.poison(&instance.address),
             }
@@ -286,47 +180,37 @@ impl<'a> Walk<'a> {
         for decent in decoded {
             let address = decent.address.clone();
             self.spans.insert(address.clone(), resource.span);
-            let instance = resource.has_postconditions().then(|| decent.instance.clone());
             if self.decide(decent, (&dependencies, resource.span)).is_none() {
                 self.scope.poison(&address);
-            } else if let Some(instance) = instance {
-                // What is wrong was reported; what depends on it would only repeat that.
-                if !self.scope.postconditions_hold(resource, &instance) {
-                    self.scope.poison(&address);
-                }
             }
         }
     }
 
-    fn decode(&mut self, (instance, kind): (&Instance, Kind), evaluated: Evaluated) -> Option<Decent> {
-        let address = &instance.address;
+    fn decode(&mut self, (address, kind): (&Address, Kind), evaluated: Evaluated) -> Option<Decent> {
         let Evaluated { body, lifecycle, complete } = evaluated;
         let evaluation = if complete { Evaluation::Complete } else { Evaluation::Partial };
         let mut spec = decode((address, kind), (&body, evaluation), &self.decoded, &mut self.found)?;
         if lifecycle.create_before_destroy {
-            match single(kind) {
-                None => drop(self.create_first.insert(address.clone(), body.span)),
-                Some(reason) => {
-                    let summary = format!("`create_before_destroy` of a {kind} is not supported");
-                    self.found.push(Diagnostic::error("E0806", summary).detail(reason).at(body.span));
-                }
-            }
+            let summary = "`create_before_destroy` is not supported";
+            let detail = "Two of them would need the same port, path or name at once.";
+            self.found.push(Diagnostic::error("E0806", summary).detail(detail).at(body.span));
         }
         let scratch = |value: &Value| value.as_str().is_some_and(|text| text.starts_with("SCRATCH"));
         let durable = kind == Kind::Cluster && !spec.attributes.get("deployment_type").is_some_and(scratch);
         if lifecycle.prevent_destroy.unwrap_or(durable) {
             spec.attributes.insert(PREVENT_DESTROY.to_owned(), Value::from(true));
         }
-        Some(Decent { address: address.clone(), instance: instance.clone(), kind, spec, lifecycle })
+        Some(Decent { address: address.clone(), kind, spec, lifecycle })
     }
 
     /// Moves recorded instances of the block to the keys that they have now.
     fn renamed(&mut self, kind: Kind, decoded: &[Decent]) {
         let instances = decoded.iter().map(|it| (it.address.clone(), &it.spec.attributes)).collect();
-        let moves = moves(kind, &instances, &self.world);
-        if !moves.is_empty() && self.world.apply(&Event::MovedAll { moves: moves.clone() }).is_ok() {
-            moves.iter().for_each(|found| self.allotted.rename(&found.from, &found.to));
-            self.moves.extend(moves);
+        for found in moves(kind, &instances, &self.world) {
+            let event = Event::Moved { from: found.from.clone(), to: found.to.clone() };
+            if self.world.apply(&event).is_ok() {
+                self.moves.push(found);
+            }
         }
     }
 
@@ -340,7 +224,7 @@ impl<'a> Walk<'a> {
     }
 
     fn decide(&mut self, decent: Decent, (references, span): (&BTreeSet<Address>, Span)) -> Option<()> {
-        let Decent { address, kind, spec, lifecycle, .. } = decent;
+        let Decent { address, kind, spec, lifecycle } = decent;
         let mut attributes = spec.attributes;
         let mut giving = Giving {
             world: &self.world,
@@ -382,30 +266,10 @@ impl<'a> Walk<'a> {
     }
 
     fn compare(&mut self, desired: &Desired, force: Force, dependencies: BTreeSet<Address>) {
-        let imported = self.adopt(desired);
         let recorded = self.world.objects.get(&desired.address);
-        let change = Change { imported, ..change(desired, recorded, force) };
+        let change = change(desired, recorded, force);
         self.changes.insert(desired.address.clone(), change);
         self.dependencies.insert(desired.address.clone(), dependencies);
-    }
-
-    /// Takes an object over that an `import` block names and that is not recorded; returns what it was known by.
-    fn adopt(&mut self, desired: &Desired) -> Option<String> {
-        let import = self.imports.get(&desired.address)?;
-        if self.world.objects.contains_key(&desired.address) {
-            return None;
-        }
-        match adoption(desired, import) {
-            Ok(adoption) => {
-                self.world.objects.insert(adoption.address.clone(), recorded(&adoption));
-                self.adopted.push(adoption);
-                Some(import.id.clone())
-            }
-            Err(refused) => {
-                self.found.push(*refused);
-                None
-            }
-        }
     }
 
     fn publish(&mut self, address: &Address, kind: Kind) {
@@ -458,7 +322,7 @@ impl<'a> Walk<'a> {
         match (change.action, attribute) {
             (Action::NoOp | Action::Create, _) => false,
             (Action::Replace, _) | (_, None) => true,
-            (Action::Update | Action::Delete | Action::Read | Action::Forget, Some(name)) => {
+            (Action::Update | Action::Delete | Action::Read, Some(name)) => {
                 let side = |attributes: &Option<Attributes>| {
                     attributes.as_ref().and_then(|all| all.get(name).cloned())
                 };

@@ -96,16 +96,13 @@ fn change_json(change: &Change) -> Json {
         |attributes: &Option<Attributes>| attributes.as_ref().map_or(json!(false), sensitive_attributes);
     let unknown = change.after.as_ref().map_or(json!(false), unknown_attributes);
     let mut shown = json!({
-        "actions": if change.deposed.is_some() { json!(["create", "delete"]) } else { actions(change.action) },
+        "actions": actions(change.action),
         "before": side(&change.before),
         "after": side(&change.after),
         "after_unknown": unknown,
         "before_sensitive": marks(&change.before),
         "after_sensitive": marks(&change.after),
     });
-    if let Some(id) = &change.imported {
-        shown["importing"] = json!({ "id": id });
-    }
     if !change.replace_paths.is_empty() {
         shown["replace_paths"] = change.replace_paths.iter().map(|name| json!([name])).collect();
     }
@@ -119,7 +116,6 @@ fn actions(action: Action) -> Json {
         Action::Replace => json!(["delete", "create"]),
         Action::Delete => json!(["delete"]),
         Action::Read => json!(["read"]),
-        Action::Forget => json!(["forget"]),
         Action::NoOp => json!(["no-op"]),
     }
 }

@@ -28,18 +28,13 @@ pub fn plan(plan: &Plan) -> Styled {
         out.push(Style::Heading, nothing);
         return out;
     }
-    let acts = |change: &&Change| {
-        change.action != Action::NoOp || change.previous_address.is_some() || change.imported.is_some()
-    };
+    let acts = |change: &&Change| change.action != Action::NoOp || change.previous_address.is_some();
     let changes: Vec<&Change> = plan.changes().iter().filter(acts).collect();
     if !changes.is_empty() {
         out.push(Style::Heading, "lustre will perform the following actions:\n\n");
     }
     for change in changes {
         object(&mut out, change);
-    }
-    for read in &plan.parts().reads {
-        out.push(Style::Heading, format!("  # {read} will be read during apply\n\n"));
     }
     out.push(Style::Heading, format!("Plan: {}.\n", summary(plan)));
     outputs(&mut out, &plan.parts().outputs);
@@ -70,7 +65,7 @@ pub fn counts(plan: &Plan) -> Counts {
                 counts.add += 1;
                 counts.destroy += 1;
             }
-            Action::Read | Action::Forget | Action::NoOp => {}
+            Action::Read | Action::NoOp => {}
         }
     }
     counts
@@ -78,10 +73,7 @@ pub fn counts(plan: &Plan) -> Counts {
 
 fn summary(plan: &Plan) -> String {
     let Counts { add, change, destroy } = counts(plan);
-    let (import, forget) = (plan.parts().adopted.len(), plan.parts().forgotten.len());
-    let before = if import == 0 { String::new() } else { format!("{import} to import, ") };
-    let behind = if forget == 0 { String::new() } else { format!(", {forget} to forget") };
-    format!("{before}{add} to add, {change} to change, {destroy} to destroy{behind}")
+    format!("{add} to add, {change} to change, {destroy} to destroy")
 }
 
 fn object(out: &mut Styled, change: &Change) {
@@ -90,10 +82,8 @@ fn object(out: &mut Styled, change: &Change) {
         Action::Create => ("  + ", Style::Add),
         Action::Update => ("  ~ ", Style::Change),
         Action::Delete => ("  - ", Style::Remove),
-        Action::Replace if change.deposed.is_some() => ("+/- ", Style::Change),
         Action::Replace => ("-/+ ", Style::Change),
         Action::Read => (" <= ", Style::Change),
-        Action::Forget => ("  . ", Style::Change),
         Action::NoOp => ("    ", Style::Plain),
     };
     out.push(style, letter);
@@ -132,14 +122,9 @@ fn heading(out: &mut Styled, change: &Change) {
         (Action::Replace, Some(ActionReason::ReplaceByRequest)) => "will be replaced, as requested",
         (Action::Replace, _) => "must be replaced",
         (Action::Read, _) => "will be read during apply",
-        (Action::Forget, _) => "will no longer be managed, and is not destroyed",
-        (Action::NoOp, _) if change.imported.is_some() => "will be imported",
         (Action::NoOp, _) => "has moved",
     };
     out.push(Style::Heading, format!("  # {address} {what}\n"));
-    if let Some(id) = &change.imported {
-        out.push(Style::Plain, format!("  # (imported from {})\n", quote(id)));
-    }
     if let Some(previous) = &change.previous_address {
         out.push(Style::Plain, format!("  # (it was {previous})\n"));
     }
@@ -159,7 +144,6 @@ fn because(reason: ActionReason) -> Option<&'static str> {
     match reason {
         ActionReason::DeleteBecauseNoResourceConfig => Some("the spec has no such block"),
         ActionReason::DeleteBecauseNoModule => Some("the spec has no such module"),
-        ActionReason::DeleteBecauseDeposed => Some("it was replaced"),
         ActionReason::DeleteBecauseEachKey => Some("its for_each has no such key"),
         ActionReason::DeleteBecauseCountIndex => Some("its count is lower now"),
         ActionReason::DeleteBecauseNoTarget => Some("the storage block asks for no target there any more"),
@@ -224,7 +208,7 @@ fn outputs(out: &mut Styled, changes: &[OutputChange]) {
         let mark = match change.action {
             Action::Create => Mark::Add,
             Action::Delete => Mark::Remove,
-            Action::Update | Action::Replace | Action::Read | Action::Forget | Action::NoOp => Mark::Change,
+            Action::Update | Action::Replace | Action::Read | Action::NoOp => Mark::Change,
         };
         line(out, 0, mark);
         out.push(Style::Plain, format!("{:width$} = ", change.name));

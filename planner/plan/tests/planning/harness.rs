@@ -3,7 +3,6 @@
 //! Invariant: what it does to a world is what an apply without failures records.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use lustre_language::{EmptyWorld, Given, Input, Moment, Origin, Program};
 use lustre_model::address::Address;
@@ -34,27 +33,6 @@ fn files(text: &str) -> Vec<(String, String)> {
 
 /// Plans a text, perhaps of several files; mistakes come as one line each.
 pub fn try_plan(text: &str, vars: &[(&str, &str)], world: &World, options: &Options) -> Result<Plan, String> {
-    let (plan, told) = plan_and_told(text, vars, world, options);
-    plan.ok_or(told)
-}
-
-/// Plans a text; with the plan, if there is one, comes everything that was found, warnings too.
-pub fn plan_and_told(
-    text: &str,
-    vars: &[(&str, &str)],
-    world: &World,
-    options: &Options,
-) -> (Option<Plan>, String) {
-    plan_within(text, vars, (world, &EmptyWorld), options)
-}
-
-/// Like [`plan_and_told`], with a world outside.
-pub fn plan_within(
-    text: &str,
-    vars: &[(&str, &str)],
-    (world, outside): (&World, &dyn lustre_language::World),
-    options: &Options,
-) -> (Option<Plan>, String) {
     let files = files(text);
     let (program, found) = Program::load(files.clone(), &KINDS);
     let input = |(name, value): &(&str, &str)| Input {
@@ -64,8 +42,8 @@ pub fn plan_within(
     };
     let inputs: Vec<Input> = vars.iter().map(input).collect();
     let text = SpecText { program: &program, files: &files, inputs: &inputs };
-    let (plan, found) = plan(text, world, options, outside, found);
-    (plan, told(&found, &program))
+    let (plan, found) = plan(text, world, options, &EmptyWorld, found);
+    plan.ok_or_else(|| told(&found, &program))
 }
 
 fn told(found: &Diagnostics, program: &Program) -> String {
@@ -94,11 +72,6 @@ pub fn planned(text: &str, world: &World) -> Plan {
 pub fn destroyed(world: &World) -> Plan {
     let options = Options { mode: Mode::Destroy, allowances: vec![Allowance("*".into())], ..options() };
     try_plan("", &[], world, &options).unwrap_or_else(|told| panic!("{told}"))
-}
-
-/// Returns what makes the unknown values of a plan known.
-pub fn resolver(plan: &Plan) -> Resolver {
-    Resolver::new(plan.clone(), Arc::new(EmptyWorld))
 }
 
 /// An empty world.
@@ -140,10 +113,11 @@ pub fn intent(step: &Step, attributes: lustre_model::resource::Attributes) -> Ev
     }
 }
 
-/// Makes the plan's moves, takes over what it adopts, and forgets what it forgets.
+/// Makes the plan's moves.
 pub fn carry_out_moves(plan: &Plan, world: &mut World) {
-    for event in plan.preparation() {
-        world.apply(&event).expect("the preparation fits");
+    for found in &plan.parts().moves {
+        let event = Event::Moved { from: found.from.clone(), to: found.to.clone() };
+        world.apply(&event).expect("the move fits");
     }
 }
 
@@ -151,7 +125,7 @@ pub fn carry_out_moves(plan: &Plan, world: &mut World) {
 #[track_caller]
 pub fn carry_out(plan: &Plan, world: &World) -> World {
     let mut world = world.clone();
-    let resolver = resolver(plan).began(Moment(1_767_323_100));
+    let resolver = Resolver::new(plan.clone()).began(Moment(1_767_323_100));
     carry_out_moves(plan, &mut world);
     for step in plan.steps() {
         for dependency in &step.dependencies {

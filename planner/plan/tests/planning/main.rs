@@ -4,10 +4,6 @@
 //! Invariant checked everywhere: what was applied as planned needs no further plan.
 
 #[cfg(test)]
-mod conditions;
-#[cfg(test)]
-mod data;
-#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod growth;
@@ -19,8 +15,6 @@ mod lifecycle;
 mod mistakes;
 #[cfg(test)]
 mod modules;
-#[cfg(test)]
-mod relocation;
 #[cfg(test)]
 mod sealed;
 #[cfg(test)]
