@@ -68,6 +68,7 @@ fn action(action: Action) -> &'static str {
         Action::Replace => "replace",
         Action::Delete => "delete",
         Action::Read => "read",
+        Action::Forget => "forget",
         Action::NoOp => "noop",
     }
 }

@@ -128,10 +128,7 @@ impl Report {
 pub async fn carry_out(apply: Apply) -> Result<Report, ApplyError> {
     let world = apply.journal.world();
     check(&apply, &world)?;
-    let moves = apply.plan.parts().moves.iter();
-    let moves: Vec<Record> =
-        moves.map(|m| Record::Moved { from: m.from.clone(), to: m.to.clone() }).collect();
-    append(&apply.journal, moves).await?;
+    append(&apply.journal, apply.plan.preparation()).await?;
     let mut walk = Walk {
         order: Order::new(&apply.plan),
         world: World::clone(&apply.journal.world()),

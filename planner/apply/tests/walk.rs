@@ -195,6 +195,8 @@ fn parts(steps: Vec<Step>, world: &World) -> PlanParts {
             variables: BTreeMap::new(),
             config_hash: String::new(),
         },
+        adopted: Vec::new(),
+        forgotten: Vec::new(),
         moves: Vec::new(),
         changes: Vec::new(),
         steps,

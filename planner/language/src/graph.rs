@@ -129,6 +129,18 @@ impl<'a> Graph<'a> {
         self.places[place].children.get(call.name.as_str()).copied()
     }
 
+    /// Returns the module at a place, and the names of the calls that lead there.
+    pub fn module(&self, place: usize) -> (&'a Module, Vec<&'a str>) {
+        let mut names = Vec::new();
+        let mut at = place;
+        while let Some((parent, call)) = self.places[at].parent {
+            names.push(call.name.as_str());
+            at = parent;
+        }
+        names.reverse();
+        (self.places[place].module, names)
+    }
+
     /// Returns the name of a node, for messages.
     pub fn label(&self, node: usize) -> String {
         let Node { place, block } = self.nodes[node];

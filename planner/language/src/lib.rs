@@ -55,7 +55,7 @@
 //! `E06` variables, outputs and conditions, `E07` instances.
 //!
 //! Not here: which attributes a resource has, the graph, the state, files (they come through [`World`]). Not built yet:
-//! `data`, `check`, `moved`, `removed`, `import`, `provider`.
+//! `data`, `check`, `provider`.
 //! Invariant: no text makes anything here panic, hang, or use memory without bound.
 
 mod body;
@@ -76,9 +76,10 @@ pub use crate::function::{Function, Parameter, Presence, functions};
 pub use crate::graph::{Block as GraphBlock, Edge, Graph, Node, Reach};
 pub use crate::input::{Given, Input, Origin};
 pub use crate::program::{
-    FolderError, Folders, Local, Module, ModuleCall, Output, Program, Resource, Settings, Variable,
+    Endpoint, FolderError, Folders, Import, Local, Module, ModuleCall, Moved, Output, Program, Removed,
+    Resource, Settings, Variable,
 };
-pub use crate::scope::{Applied, Expansion, Instance, ModuleInstance, Scope};
+pub use crate::scope::{Applied, Expansion, Imported, Instance, ModuleInstance, Scope};
 pub use crate::suggest::{did_you_mean, nearest};
 pub use crate::syntax::Expr;
 pub use crate::world::{Applying, EmptyWorld, Entry, EntryKind, Moment, World, WorldError};

@@ -26,14 +26,17 @@ mod check;
 mod cycle;
 mod declare;
 mod load;
+mod relocate;
 mod version;
 
 pub use self::call::ModuleCall;
 pub(crate) use self::check::check_call;
 pub use self::load::{FolderError, Folders};
+pub use self::relocate::{Endpoint, Import, Moved, Removed};
 
 /// The names that blocks may have at the root, besides the kinds of resources.
-pub(crate) const ROOT_BLOCKS: [&str; 5] = ["lustre", "variable", "locals", "output", "module"];
+pub(crate) const ROOT_BLOCKS: [&str; 8] =
+    ["lustre", "variable", "locals", "output", "module", "moved", "removed", "import"];
 
 /// The blocks of a folder and of the modules that it calls.
 #[derive(Debug, Clone)]
@@ -59,6 +62,9 @@ pub struct Module {
     pub(crate) outputs: IndexMap<String, Output>,
     pub(crate) resources: IndexMap<(String, String), Resource>,
     pub(crate) calls: IndexMap<String, ModuleCall>,
+    pub(crate) moved: Vec<Moved>,
+    pub(crate) removed: Vec<Removed>,
+    pub(crate) imports: Vec<Import>,
     /// Some text did not parse, so that names may be missing which are not missing.
     pub(crate) incomplete: bool,
 }
@@ -175,6 +181,11 @@ impl Resource {
     pub fn is_repeated(&self) -> bool {
         !matches!(self.repetition, Repetition::Single)
     }
+
+    /// Returns whether its instances are numbered.
+    pub fn is_counted(&self) -> bool {
+        matches!(self.repetition, Repetition::Count(_))
+    }
 }
 
 /// How many instances a resource or a module call has.
@@ -226,8 +237,26 @@ impl Module {
             outputs: IndexMap::new(),
             resources: IndexMap::new(),
             calls: IndexMap::new(),
+            moved: Vec::new(),
+            removed: Vec::new(),
+            imports: Vec::new(),
             incomplete: false,
         }
+    }
+
+    /// Returns the moves that it tells of.
+    pub fn moved(&self) -> &[Moved] {
+        &self.moved
+    }
+
+    /// Returns what it says was removed from it.
+    pub fn removed(&self) -> &[Removed] {
+        &self.removed
+    }
+
+    /// Returns the call of a module of that name.
+    pub fn call(&self, name: &str) -> Option<&ModuleCall> {
+        self.calls.get(name)
     }
 
     /// Returns the resource of a kind and name.
@@ -242,8 +271,13 @@ impl Program {
         &self.sources
     }
 
+    /// Returns the module that a call leads to.
+    pub fn callee(&self, call: &ModuleCall) -> Option<&Module> {
+        call.callee.as_ref().map(|callee| self.module(callee.module))
+    }
+
     /// Returns the module of the folder itself.
-    pub(crate) fn root(&self) -> &Module {
+    pub fn root(&self) -> &Module {
         self.module(ModuleId(self.modules.len().saturating_sub(1)))
     }
 

@@ -26,12 +26,14 @@ use crate::world::World;
 
 mod expand;
 mod frame;
+mod import;
 mod instance;
 mod known;
 mod resolve;
 mod settle;
 
 use self::frame::{Frame, Name};
+pub use self::import::Imported;
 pub use self::known::{Applied, Expansion};
 
 /// An instance of a module, within one [`Scope`].

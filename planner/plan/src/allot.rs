@@ -57,6 +57,15 @@ impl Allotted {
         self.ports.entry(address.to_owned()).or_default().insert(port);
     }
 
+    /// Lets what a cluster has given follow it to another address.
+    pub fn rename(&mut self, from: &Address, to: &Address) {
+        for numbers in [&mut self.targets, &mut self.links] {
+            if let Some(next) = numbers.remove(from) {
+                numbers.insert(to.clone(), next);
+            }
+        }
+    }
+
     /// Gives the lowest free port of a host; `None` when all are given.
     pub fn port(&mut self, address: &str, range: PortRange) -> Option<u16> {
         let taken = self.ports.entry(address.to_owned()).or_default();

@@ -72,6 +72,11 @@ pub fn plan(
     }
     let deletions = deletions(&decided.world, &decided.changes, (text.program, options.mode));
     decided.changes.extend(deletions);
+    decided.changes.extend(decided.forgotten.iter().map(|(address, object)| {
+        let change = deletion(address, object, ActionReason::DeleteBecauseNoResourceConfig);
+        let (action, reason, impact) = (Action::Forget, None, Impact::Live);
+        (address.clone(), Change { action, reason, impact, ..change })
+    }));
     impacts(&mut decided.changes, &decided.world);
     report_claims(&decided.changes, &decided.spans, &mut decided.found);
     let outputs = outputs(&decided.outputs, recorded);
@@ -93,6 +98,8 @@ pub fn plan(
         serial: recorded.serial,
         spec,
         moves: decided.moves,
+        adopted: decided.adopted,
+        forgotten: decided.forgotten.into_keys().collect(),
         changes,
         steps,
         outputs,

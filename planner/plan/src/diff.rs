@@ -9,7 +9,6 @@ use lustre_model::address::Address;
 use lustre_model::plan::{Action, ActionReason, Change, Impact};
 use lustre_model::recorded::{Object, Status};
 use lustre_model::resource::{Attributes, Kind};
-use lustre_model::types::Type;
 use lustre_model::value::Value;
 
 use crate::schema::{Class, class, computed, loss};
@@ -84,6 +83,7 @@ pub fn deletion(address: &Address, recorded: &Object, reason: ActionReason) -> C
         before: Some(recorded.attributes.clone()),
         after: None,
         replace_paths: Vec::new(),
+        imported: None,
     }
 }
 
@@ -142,6 +142,7 @@ fn built(desired: &Desired, verdict: Verdict, before: Option<Attributes>, after:
         before,
         after: Some(after),
         replace_paths: Vec::new(),
+        imported: None,
     }
 }
 
@@ -188,15 +189,11 @@ fn keep_computed(kind: Kind, after: &mut Attributes, before: &Attributes) {
 /// Adds what only apply will know.
 fn with_computed(kind: Kind, mut attributes: Attributes) -> Attributes {
     for name in computed(kind) {
-        let input = attributes.get("input");
-        // `output` will be what `input` is: its type is known, and so is whether it must not be shown.
-        let unknown = match input {
-            None => Value::unknown(Type::Any),
-            Some(input) => {
-                let unknown = Value::unknown(input.type_of()).marked(input.has_sensitive());
-                if input.is_definite() { unknown.definite() } else { unknown }
-            }
-        };
+        // `output` will be what `input` is: its type is known, and so is whether it must not be shown. Without `input`
+        // there will be none.
+        let Some(input) = attributes.get("input") else { continue };
+        let unknown = Value::unknown(input.type_of()).marked(input.has_sensitive());
+        let unknown = if input.is_definite() { unknown.definite() } else { unknown };
         attributes.insert((*name).to_owned(), unknown);
     }
     attributes

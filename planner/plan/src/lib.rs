@@ -9,6 +9,7 @@
 //! Invariant: planning twice from the same inputs gives the same plan, and planning again after it was carried out gives
 //! one without changes.
 
+mod adopt;
 mod allot;
 mod build;
 mod claim;
@@ -19,6 +20,7 @@ mod moves;
 mod order;
 mod outside;
 mod publish;
+mod relocation;
 pub mod render;
 mod resolve;
 mod schema;

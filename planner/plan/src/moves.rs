@@ -86,7 +86,7 @@ fn give_way(
 }
 
 /// Orders moves so that each goes to a free address, putting one object of a circle aside.
-fn ordered(mut wanted: BTreeMap<Address, Address>, world: &World) -> Vec<Move> {
+pub fn ordered(mut wanted: BTreeMap<Address, Address>, world: &World) -> Vec<Move> {
     let mut moves = Vec::new();
     while let Some((first, last)) = wanted.pop_first() {
         // Follow the chain from the first: whoever is in the way goes before.

@@ -82,7 +82,7 @@ impl<'a> Builder<'a> {
                 Action::Replace => (true, Some(Operation::Create)),
                 Action::Delete => (true, None),
                 Action::Read => (false, Some(Operation::Read)),
-                Action::NoOp => (false, None),
+                Action::Forget | Action::NoOp => (false, None),
             };
             if delete {
                 let node = Node { address, operation: Operation::Delete };

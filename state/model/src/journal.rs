@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::address::Address;
-use crate::plan::{Operation, Step};
+use crate::plan::{Move, Operation, Plan, Step};
 use crate::recorded::{DeploymentAuthority, IllegalEvent, Output, Secret, World};
 use crate::resource::{Attributes, Kind};
 
@@ -72,6 +72,11 @@ pub enum Event {
         from: Address,
         /// The new one.
         to: Address,
+    },
+    /// Objects have other addresses now, one after the other; recorded at once, however many there are.
+    MovedAll {
+        /// From where to where.
+        moves: Vec<Move>,
     },
     /// An object is dropped from the state without touching it.
     Forgotten {
@@ -141,6 +146,35 @@ pub trait Journal: Send + Sync {
     /// Records what came of a step.
     fn result(&self, step: &Step, outcome: Outcome) -> Result<(), JournalError> {
         self.append(&[Event::Result { address: step.address.clone(), outcome }])
+    }
+}
+
+impl Plan {
+    /// Returns the events that come before the first step: moves, what is taken over, what is forgotten.
+    pub fn preparation(&self) -> Vec<Event> {
+        let parts = self.parts();
+        let mut events = Vec::new();
+        if !parts.moves.is_empty() {
+            events.push(Event::MovedAll { moves: parts.moves.clone() });
+        }
+        for adopted in &parts.adopted {
+            events.push(Event::Intent {
+                address: adopted.address.clone(),
+                kind: adopted.kind,
+                operation: Operation::Create,
+                attributes: adopted.attributes.clone(),
+                dependencies: BTreeSet::new(),
+            });
+            let outcome = Outcome::Present {
+                attributes: adopted.attributes.clone(),
+                private: BTreeMap::new(),
+                dependencies: BTreeSet::new(),
+            };
+            events.push(Event::Result { address: adopted.address.clone(), outcome });
+        }
+        let forgotten = parts.forgotten.iter().cloned();
+        events.extend(forgotten.map(|address| Event::Forgotten { address }));
+        events
     }
 }
 

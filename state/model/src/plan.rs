@@ -16,7 +16,7 @@ use crate::resource::{Attributes, Kind};
 use crate::value::Value;
 
 /// The version of the plan that this code writes and reads.
-pub const PLAN_VERSION: u32 = 1;
+pub const PLAN_VERSION: u32 = 2;
 
 /// What happens to an object, as a person sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -32,6 +32,8 @@ pub enum Action {
     Delete,
     /// It is read.
     Read,
+    /// It is dropped from the state and stays as it is.
+    Forget,
     /// Nothing.
     NoOp,
 }
@@ -119,6 +121,8 @@ pub struct Change {
     pub after: Option<Attributes>,
     /// Attributes whose change makes a replacement necessary.
     pub replace_paths: Vec<String>,
+    /// What it was known by, when an `import` block takes it over.
+    pub imported: Option<String>,
 }
 
 /// Names a step within its plan: its place in [`Plan::steps`].
@@ -180,6 +184,17 @@ pub struct Move {
     pub from: Address,
     /// Where the spec has it.
     pub to: Address,
+}
+
+/// An object that is there already and becomes recorded.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Adoption {
+    /// Where it is recorded from now on.
+    pub address: Address,
+    /// What it is.
+    pub kind: Kind,
+    /// What it is as it was found, all known.
+    pub attributes: Attributes,
 }
 
 /// A file of the spec.
@@ -305,6 +320,10 @@ pub struct PlanParts {
     pub spec: SealedSpec,
     /// Changes of addresses, made before the first step.
     pub moves: Vec<Move>,
+    /// Objects that are taken over behind the moves.
+    pub adopted: Vec<Adoption>,
+    /// Objects that are dropped from the state behind that, and stay as they are.
+    pub forgotten: Vec<Address>,
     /// Every object of the spec and of the state, in the order of their addresses.
     pub changes: Vec<Change>,
     /// What to do.
@@ -378,7 +397,8 @@ impl Plan {
     /// Tells whether carrying the plan out changes anything at all.
     pub fn has_changes(&self) -> bool {
         let outputs = self.0.outputs.iter().any(|output| output.action != Action::NoOp);
-        outputs || !self.0.steps.is_empty() || !self.0.moves.is_empty()
+        let recorded = self.0.moves.is_empty() && self.0.adopted.is_empty() && self.0.forgotten.is_empty();
+        outputs || !self.0.steps.is_empty() || !recorded
     }
 
     /// Returns the addresses whose bytes would go, allowed or not.

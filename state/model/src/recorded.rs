@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use crate::address::Address;
 use crate::journal::{Event, Outcome};
-use crate::plan::Operation;
+use crate::plan::{Move, Operation};
 use crate::resource::{Attributes, Kind};
 use crate::value::Value;
 
@@ -172,7 +172,10 @@ impl World {
                 self.begin(address, *operation, intent)?;
             }
             Event::Result { address, outcome } => self.end(address, outcome)?,
-            Event::Moved { from, to } => self.rename(from, to)?,
+            Event::Moved { from, to } => {
+                self.rename(&[Move { from: from.clone(), to: to.clone() }])?;
+            }
+            Event::MovedAll { moves } => self.rename(moves)?,
             Event::Forgotten { address } => {
                 let missing =
                     || IllegalEvent::Missing { address: Box::new(address.clone()), verb: "forgotten" };
@@ -242,22 +245,39 @@ impl World {
         Ok(())
     }
 
-    /// Gives an object another address; every mention of the old one follows.
-    fn rename(&mut self, from: &Address, to: &Address) -> Result<(), IllegalEvent> {
-        if self.objects.contains_key(to) {
-            return Err(IllegalEvent::Taken { address: Box::new(to.clone()), verb: "moved there" });
+    /// Gives objects other addresses, one move after the other; every mention of an old one follows. Costs one walk over
+    /// the world, however many moves there are.
+    fn rename(&mut self, moves: &[Move]) -> Result<(), IllegalEvent> {
+        // Where each object that moved was recorded, by where it is after the moves so far.
+        let mut origins: BTreeMap<&Address, &Address> = BTreeMap::new();
+        let mut vacated: BTreeSet<&Address> = BTreeSet::new();
+        for Move { from, to } in moves {
+            let missing = || IllegalEvent::Missing { address: Box::new(from.clone()), verb: "moved" };
+            let recorded =
+                |address: &Address| self.objects.contains_key(address) && !vacated.contains(address);
+            if recorded(to) || origins.contains_key(to) {
+                return Err(IllegalEvent::Taken { address: Box::new(to.clone()), verb: "moved there" });
+            }
+            let unmoved = || Some(from).filter(|from| recorded(from));
+            let origin = origins.get(from).copied().or_else(unmoved).ok_or_else(missing)?;
+            origins.remove(from);
+            vacated.insert(origin);
+            origins.insert(to, origin);
         }
-        let missing = || IllegalEvent::Missing { address: Box::new(from.clone()), verb: "moved" };
-        let object = self.objects.remove(from).ok_or_else(missing)?;
-        self.objects.insert(to.clone(), object);
-        if let Some(allotment) = self.allotments.remove(from) {
-            self.allotments.insert(to.clone(), allotment);
+        let renamed: BTreeMap<Address, Address> =
+            origins.iter().map(|(to, from)| ((*from).clone(), (*to).clone())).collect();
+        let objects: Vec<_> = renamed.keys().map(|from| self.objects.remove(from)).collect();
+        let allotments: Vec<_> = renamed.keys().map(|from| self.allotments.remove(from)).collect();
+        for ((to, object), allotment) in renamed.values().zip(objects).zip(allotments) {
+            self.objects.extend(object.map(|object| (to.clone(), object)));
+            self.allotments.extend(allotment.map(|allotment| (to.clone(), allotment)));
         }
         for object in self.objects.values_mut() {
-            if object.dependencies.remove(from) {
-                object.dependencies.insert(to.clone());
+            if object.dependencies.iter().any(|dependency| renamed.contains_key(dependency)) {
+                let now = |address: Address| renamed.get(&address).cloned().unwrap_or(address);
+                object.dependencies = std::mem::take(&mut object.dependencies).into_iter().map(now).collect();
             }
-            object.kind.rename_references(&mut object.attributes, from, to);
+            object.kind.rename_references(&mut object.attributes, &renamed);
         }
         Ok(())
     }

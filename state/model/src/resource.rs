@@ -96,12 +96,13 @@ impl Kind {
         }
     }
 
-    /// Lets every reference to `from` in these attributes follow to `to`.
-    pub fn rename_references(self, attributes: &mut Attributes, from: &Address, to: &Address) {
-        let (from, to) = (Value::from(from.to_string()), Value::from(to.to_string()));
+    /// Lets every reference in these attributes follow to the address that its object has now.
+    pub fn rename_references(self, attributes: &mut Attributes, renamed: &BTreeMap<Address, Address>) {
         for name in self.references() {
-            if let Some(value) = attributes.get_mut(*name).filter(|value| **value == from) {
-                *value = to.clone();
+            let Some(value) = attributes.get_mut(*name) else { continue };
+            let address = value.as_str().and_then(|text| text.parse::<Address>().ok());
+            if let Some(to) = address.and_then(|address| renamed.get(&address)) {
+                *value = Value::from(to.to_string());
             }
         }
     }

@@ -86,6 +86,11 @@ impl ModuleCall {
         !matches!(self.repetition, Repetition::Single)
     }
 
+    /// Returns whether its instances are numbered.
+    pub fn is_counted(&self) -> bool {
+        matches!(self.repetition, Repetition::Count(_))
+    }
+
     /// Reports arguments that the module does not take, and those that it needs and does not get.
     pub(super) fn misfits(&self) -> Vec<Diagnostic> {
         let Some(callee) = self.callee.as_ref().filter(|callee| !callee.incomplete) else {

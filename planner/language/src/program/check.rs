@@ -20,6 +20,8 @@ pub(crate) enum Place<'a> {
     Resource(&'a Resource),
     /// In the arguments of a module call.
     Call(&'a ModuleCall),
+    /// In a block that is repeated so.
+    Repeated(&'a Repetition),
     /// In the validation of a variable.
     Validation(&'a str),
 }
@@ -49,6 +51,9 @@ impl Module {
         }
         for call in self.calls.values() {
             self.check_module_call(call, diagnostics);
+        }
+        for import in &self.imports {
+            self.check_import(import, diagnostics);
         }
         if let Some(state) = &self.settings.state {
             for expression in state.body.expressions() {
@@ -159,21 +164,23 @@ impl Module {
             "path" => one_of("path", name, &["module", "root", "cwd"], span),
             "each" => match place {
                 Place::Resource(Resource { repetition: Repetition::ForEach(_), .. })
-                | Place::Call(ModuleCall { repetition: Repetition::ForEach(_), .. }) => {
-                    one_of("each", name, &["key", "value"], span)
-                }
-                Place::Resource(_) | Place::Call(_) | Place::Plain | Place::Validation(_) => {
-                    Some(out_of_place("each", "for_each", span))
-                }
+                | Place::Call(ModuleCall { repetition: Repetition::ForEach(_), .. })
+                | Place::Repeated(Repetition::ForEach(_)) => one_of("each", name, &["key", "value"], span),
+                Place::Resource(_)
+                | Place::Call(_)
+                | Place::Repeated(_)
+                | Place::Plain
+                | Place::Validation(_) => Some(out_of_place("each", "for_each", span)),
             },
             "count" => match place {
                 Place::Resource(Resource { repetition: Repetition::Count(_), .. })
-                | Place::Call(ModuleCall { repetition: Repetition::Count(_), .. }) => {
-                    one_of("count", name, &["index"], span)
-                }
-                Place::Resource(_) | Place::Call(_) | Place::Plain | Place::Validation(_) => {
-                    Some(out_of_place("count", "count", span))
-                }
+                | Place::Call(ModuleCall { repetition: Repetition::Count(_), .. })
+                | Place::Repeated(Repetition::Count(_)) => one_of("count", name, &["index"], span),
+                Place::Resource(_)
+                | Place::Call(_)
+                | Place::Repeated(_)
+                | Place::Plain
+                | Place::Validation(_) => Some(out_of_place("count", "count", span)),
             },
             "module" => self.check_module_reference(reference, place),
             kind if self.kinds.iter().any(|known| known == kind) => {

@@ -31,6 +31,9 @@ impl Module {
                 "locals" => self.declare_locals(block, diagnostics),
                 "output" => self.declare_output(block, diagnostics),
                 "module" => self.declare_call(block, diagnostics),
+                "moved" => self.declare_moved(&block, diagnostics),
+                "removed" => self.declare_removed(&block, diagnostics),
+                "import" => self.declare_import(block, diagnostics),
                 kind if self.kinds.iter().any(|known| known == kind) => {
                     self.declare_resource(block, diagnostics)
                 }
@@ -268,6 +271,11 @@ fn check(block: &BlockSyntax, diagnostics: &mut Diagnostics) -> Option<Check> {
     };
     let (condition, error_message) = (argument("condition"), argument("error_message"));
     Some(Check { condition: condition?, error_message: error_message? })
+}
+
+/// Reports a second block where there is one only.
+pub(super) fn duplicate_inner(kind: &str, at: Span, first: Span) -> Diagnostic {
+    duplicate("block", kind, at, first)
 }
 
 pub(super) fn missing(name: &str, at: Span) -> Diagnostic {

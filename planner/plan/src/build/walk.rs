@@ -5,17 +5,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lustre_language::{
-    Evaluated, Graph, GraphBlock, Lifecycle, ModuleInstance, Program, Reach, Resource, Scope,
+    Evaluated, Graph, GraphBlock, Imported, Lifecycle, ModuleInstance, Program, Reach, Resource, Scope,
+    nearest,
 };
 use lustre_model::address::Address;
 use lustre_model::diagnostic::{Diagnostic, Diagnostics, Span};
 use lustre_model::journal::Event;
-use lustre_model::plan::{Action, Allowance, Change, Mode, Move};
-use lustre_model::recorded::{Output, World};
+use lustre_model::plan::{Action, Adoption, Allowance, Change, Mode, Move};
+use lustre_model::recorded::{Object, Output, World};
 use lustre_model::resource::{Attributes, Kind};
 use lustre_model::value::Value;
 
 use super::{Options, SpecText};
+use crate::adopt::{adoption, recorded};
 use crate::allot::Allotted;
 use crate::diff::{Desired, Force, Ignore, change};
 use crate::lower::{self, Giving};
@@ -23,6 +25,7 @@ use crate::moves::moves;
 use crate::order::{Edge, order};
 use crate::outside::Noting;
 use crate::publish::published;
+use crate::relocation::{Relocation, relocate};
 use crate::schema::PREVENT_DESTROY;
 use crate::spec::{Decoded, Evaluation, Spec, decode};
 
@@ -36,6 +39,10 @@ pub struct Decided {
     pub spans: BTreeMap<Address, Span>,
     /// Changes of addresses.
     pub moves: Vec<Move>,
+    /// What is taken over.
+    pub adopted: Vec<Adoption>,
+    /// What is forgotten, as it was recorded.
+    pub forgotten: BTreeMap<Address, Object>,
     /// The recorded world after them.
     pub world: World,
     /// Outputs as planned.
@@ -57,6 +64,10 @@ pub struct Walk<'a> {
     dependencies: BTreeMap<Address, BTreeSet<Address>>,
     spans: BTreeMap<Address, Span>,
     moves: Vec<Move>,
+    relocation: Relocation,
+    /// What is to be taken over, by address.
+    imports: BTreeMap<Address, Imported>,
+    adopted: Vec<Adoption>,
     found: Diagnostics,
 }
 
@@ -86,6 +97,9 @@ impl<'a> Walk<'a> {
             dependencies: BTreeMap::new(),
             spans: BTreeMap::new(),
             moves: Vec::new(),
+            relocation: Relocation::default(),
+            imports: BTreeMap::new(),
+            adopted: Vec::new(),
             found,
         }
     }
@@ -93,6 +107,10 @@ impl<'a> Walk<'a> {
     /// Decides about every block of every module, in the order of their references.
     pub fn blocks(&mut self) {
         let graph = Graph::new(self.program);
+        self.relocation = relocate((&graph, self.program), &mut self.world, &mut self.found);
+        self.moves.append(&mut self.relocation.moves);
+        self.allotted = Allotted::new(&self.world);
+        self.imports = self.scope.imports().into_iter().map(|it| (it.address.clone(), it)).collect();
         let edges: Vec<Edge> = (0..graph.nodes().len())
             .flat_map(|from| graph.edges(from).iter().map(move |edge| (from, edge)))
             .map(|(from, edge)| Edge { from, to: edge.to, span: edge.span })
@@ -133,7 +151,27 @@ impl<'a> Walk<'a> {
         }
     }
 
-    pub fn decided(self) -> Decided {
+    /// Reports what the blocks `moved` and `import` say and the spec, once it is known, does not bear out.
+    fn check_statements(&mut self) {
+        let changes = &self.changes;
+        let wanted = |address: &Address| changes.get(address).is_some_and(|change| change.after.is_some());
+        self.relocation.still_there(wanted, &mut self.found);
+        for (address, import) in self.imports.iter().filter(|(address, _)| !wanted(address)) {
+            let summary = format!("`import` names {address}, which the spec does not have");
+            let names = changes.keys().map(Address::to_string).collect::<Vec<_>>();
+            let near = nearest(&address.to_string(), names.iter().map(String::as_str)).map(str::to_owned);
+            let hint = near.map_or_else(
+                || format!("Write its block, `{} \"{}\" {{ … }}`.", address.kind, address.name),
+                |near| format!("Did you mean `{near}`?"),
+            );
+            self.found.push(Diagnostic::error("E0835", summary).hint(hint).at(import.span));
+        }
+    }
+
+    pub fn decided(mut self) -> Decided {
+        if !self.found.has_errors() {
+            self.check_statements();
+        }
         let mut outputs = BTreeMap::new();
         if self.options.mode == Mode::Normal {
             for output in self.program.outputs() {
@@ -154,6 +192,8 @@ impl<'a> Walk<'a> {
             dependencies: self.dependencies,
             spans: self.spans,
             moves: self.moves,
+            adopted: self.adopted,
+            forgotten: self.relocation.forgotten,
             world: self.world,
             outputs,
             variables,
@@ -206,11 +246,10 @@ impl<'a> Walk<'a> {
     /// Moves recorded instances of the block to the keys that they have now.
     fn renamed(&mut self, kind: Kind, decoded: &[Decent]) {
         let instances = decoded.iter().map(|it| (it.address.clone(), &it.spec.attributes)).collect();
-        for found in moves(kind, &instances, &self.world) {
-            let event = Event::Moved { from: found.from.clone(), to: found.to.clone() };
-            if self.world.apply(&event).is_ok() {
-                self.moves.push(found);
-            }
+        let moves = moves(kind, &instances, &self.world);
+        if !moves.is_empty() && self.world.apply(&Event::MovedAll { moves: moves.clone() }).is_ok() {
+            moves.iter().for_each(|found| self.allotted.rename(&found.from, &found.to));
+            self.moves.extend(moves);
         }
     }
 
@@ -266,10 +305,30 @@ impl<'a> Walk<'a> {
     }
 
     fn compare(&mut self, desired: &Desired, force: Force, dependencies: BTreeSet<Address>) {
+        let imported = self.adopt(desired);
         let recorded = self.world.objects.get(&desired.address);
-        let change = change(desired, recorded, force);
+        let change = Change { imported, ..change(desired, recorded, force) };
         self.changes.insert(desired.address.clone(), change);
         self.dependencies.insert(desired.address.clone(), dependencies);
+    }
+
+    /// Takes an object over that an `import` block names and that is not recorded; returns what it was known by.
+    fn adopt(&mut self, desired: &Desired) -> Option<String> {
+        let import = self.imports.get(&desired.address)?;
+        if self.world.objects.contains_key(&desired.address) {
+            return None;
+        }
+        match adoption(desired, import) {
+            Ok(adoption) => {
+                self.world.objects.insert(adoption.address.clone(), recorded(&adoption));
+                self.adopted.push(adoption);
+                Some(import.id.clone())
+            }
+            Err(refused) => {
+                self.found.push(*refused);
+                None
+            }
+        }
     }
 
     fn publish(&mut self, address: &Address, kind: Kind) {
@@ -322,7 +381,7 @@ impl<'a> Walk<'a> {
         match (change.action, attribute) {
             (Action::NoOp | Action::Create, _) => false,
             (Action::Replace, _) | (_, None) => true,
-            (Action::Update | Action::Delete | Action::Read, Some(name)) => {
+            (Action::Update | Action::Delete | Action::Read | Action::Forget, Some(name)) => {
                 let side = |attributes: &Option<Attributes>| {
                     attributes.as_ref().and_then(|all| all.get(name).cloned())
                 };

@@ -103,6 +103,9 @@ fn change_json(change: &Change) -> Json {
         "before_sensitive": marks(&change.before),
         "after_sensitive": marks(&change.after),
     });
+    if let Some(id) = &change.imported {
+        shown["importing"] = json!({ "id": id });
+    }
     if !change.replace_paths.is_empty() {
         shown["replace_paths"] = change.replace_paths.iter().map(|name| json!([name])).collect();
     }
@@ -116,6 +119,7 @@ fn actions(action: Action) -> Json {
         Action::Replace => json!(["delete", "create"]),
         Action::Delete => json!(["delete"]),
         Action::Read => json!(["read"]),
+        Action::Forget => json!(["forget"]),
         Action::NoOp => json!(["no-op"]),
     }
 }

@@ -28,7 +28,9 @@ pub fn plan(plan: &Plan) -> Styled {
         out.push(Style::Heading, nothing);
         return out;
     }
-    let acts = |change: &&Change| change.action != Action::NoOp || change.previous_address.is_some();
+    let acts = |change: &&Change| {
+        change.action != Action::NoOp || change.previous_address.is_some() || change.imported.is_some()
+    };
     let changes: Vec<&Change> = plan.changes().iter().filter(acts).collect();
     if !changes.is_empty() {
         out.push(Style::Heading, "lustre will perform the following actions:\n\n");
@@ -65,7 +67,7 @@ pub fn counts(plan: &Plan) -> Counts {
                 counts.add += 1;
                 counts.destroy += 1;
             }
-            Action::Read | Action::NoOp => {}
+            Action::Read | Action::Forget | Action::NoOp => {}
         }
     }
     counts
@@ -73,7 +75,10 @@ pub fn counts(plan: &Plan) -> Counts {
 
 fn summary(plan: &Plan) -> String {
     let Counts { add, change, destroy } = counts(plan);
-    format!("{add} to add, {change} to change, {destroy} to destroy")
+    let (import, forget) = (plan.parts().adopted.len(), plan.parts().forgotten.len());
+    let before = if import == 0 { String::new() } else { format!("{import} to import, ") };
+    let behind = if forget == 0 { String::new() } else { format!(", {forget} to forget") };
+    format!("{before}{add} to add, {change} to change, {destroy} to destroy{behind}")
 }
 
 fn object(out: &mut Styled, change: &Change) {
@@ -84,6 +89,7 @@ fn object(out: &mut Styled, change: &Change) {
         Action::Delete => ("  - ", Style::Remove),
         Action::Replace => ("-/+ ", Style::Change),
         Action::Read => (" <= ", Style::Change),
+        Action::Forget => ("  . ", Style::Change),
         Action::NoOp => ("    ", Style::Plain),
     };
     out.push(style, letter);
@@ -122,9 +128,14 @@ fn heading(out: &mut Styled, change: &Change) {
         (Action::Replace, Some(ActionReason::ReplaceByRequest)) => "will be replaced, as requested",
         (Action::Replace, _) => "must be replaced",
         (Action::Read, _) => "will be read during apply",
+        (Action::Forget, _) => "will no longer be managed, and is not destroyed",
+        (Action::NoOp, _) if change.imported.is_some() => "will be imported",
         (Action::NoOp, _) => "has moved",
     };
     out.push(Style::Heading, format!("  # {address} {what}\n"));
+    if let Some(id) = &change.imported {
+        out.push(Style::Plain, format!("  # (imported from {})\n", quote(id)));
+    }
     if let Some(previous) = &change.previous_address {
         out.push(Style::Plain, format!("  # (it was {previous})\n"));
     }
@@ -208,7 +219,7 @@ fn outputs(out: &mut Styled, changes: &[OutputChange]) {
         let mark = match change.action {
             Action::Create => Mark::Add,
             Action::Delete => Mark::Remove,
-            Action::Update | Action::Replace | Action::Read | Action::NoOp => Mark::Change,
+            Action::Update | Action::Replace | Action::Read | Action::Forget | Action::NoOp => Mark::Change,
         };
         line(out, 0, mark);
         out.push(Style::Plain, format!("{:width$} = ", change.name));

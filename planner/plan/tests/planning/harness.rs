@@ -113,11 +113,10 @@ pub fn intent(step: &Step, attributes: lustre_model::resource::Attributes) -> Ev
     }
 }
 
-/// Makes the plan's moves.
+/// Makes the plan's moves, takes over what it adopts, and forgets what it forgets.
 pub fn carry_out_moves(plan: &Plan, world: &mut World) {
-    for found in &plan.parts().moves {
-        let event = Event::Moved { from: found.from.clone(), to: found.to.clone() };
-        world.apply(&event).expect("the move fits");
+    for event in plan.preparation() {
+        world.apply(&event).expect("the preparation fits");
     }
 }
 

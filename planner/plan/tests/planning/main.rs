@@ -16,6 +16,8 @@ mod mistakes;
 #[cfg(test)]
 mod modules;
 #[cfg(test)]
+mod relocation;
+#[cfg(test)]
 mod sealed;
 #[cfg(test)]
 mod unknown;

@@ -39,6 +39,13 @@ output "c" {{
 }
 
 #[test]
+fn a_value_without_input_has_no_output_and_that_is_known() {
+    let text = "value \"a\" {}\nvalue \"b\" {\n  input = value.a.output == null ? \"none\" : \"some\"\n}\n";
+    let world = applied(text, &nothing());
+    assert_eq!(world.objects[&address("value.b")].attributes["output"], Value::from("none"));
+}
+
+#[test]
 fn a_path_that_is_known_only_after_apply_is_filled_in() {
     let text = r#"
 value "root" {

@@ -1,0 +1,62 @@
+//! What an `import` block takes over: which kinds can be, and what an object is taken to be like before it is.
+//!
+//! Nothing outside of the state is touched. What the spec asks for beyond that is an update like any other.
+//! Invariant: a kind that cannot be taken over is refused by name, with the reason.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use lustre_language::Imported;
+use lustre_model::diagnostic::Diagnostic;
+use lustre_model::plan::Adoption;
+use lustre_model::recorded::{Object, Status};
+use lustre_model::resource::Kind;
+use lustre_model::value::Value;
+
+use crate::diff::Desired;
+
+/// Returns an object as it is taken over: of a value, the id is the text that it remembers so far.
+pub fn adoption(desired: &Desired, import: &Imported) -> Result<Adoption, Box<Diagnostic>> {
+    if let Some(reason) = refusal(desired.kind) {
+        let summary = format!("a {} cannot be imported", desired.kind);
+        return Err(Box::new(Diagnostic::error("E0836", summary).detail(reason).at(import.span)));
+    }
+    let mut attributes = desired.attributes.clone();
+    attributes.retain(|_, value| value.is_wholly_known());
+    for name in ["input", "output"] {
+        attributes.insert(name.to_owned(), Value::from(import.id.as_str()));
+    }
+    Ok(Adoption { address: desired.address.clone(), kind: desired.kind, attributes })
+}
+
+/// Returns the object that an adoption records.
+pub fn recorded(adoption: &Adoption) -> Object {
+    Object {
+        kind: adoption.kind,
+        attributes: adoption.attributes.clone(),
+        private: BTreeMap::new(),
+        dependencies: BTreeSet::new(),
+        status: Status::Present,
+    }
+}
+
+fn refusal(kind: Kind) -> Option<&'static str> {
+    match kind {
+        Kind::Value => None,
+        Kind::Host => Some(
+            "Its agent answers only to the deployment whose certificate it was given, and the key to that is in the \
+             other state. Destroy it there, or work from that state.",
+        ),
+        Kind::Cluster | Kind::Target => Some(
+            "Its certificates and the numbers of its targets are only in the state that made it. Work from that state, \
+             or read it with `data \"cluster\"`.",
+        ),
+        Kind::Bucket => Some(
+            "It is a process of its host's agent, which answers to one deployment only. A new `bucket` on a folder \
+             serves the objects that are in it already.",
+        ),
+        Kind::DataRepositoryAssociation => {
+            Some("Its id and what it knows of each object belong to its cluster, whose state is another.")
+        }
+        Kind::Mount => Some("Mounting it anew loses nothing; unmount it where it was made and apply."),
+    }
+}
