@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lustre_apply::{Apply, Hosts, Report, carry_out};
+use lustre_model::diagnostic::{Diagnostic, Sources};
 use lustre_model::journal::Journal;
 use lustre_model::plan::{Allowance, Gate, Mode, Operation, Plan};
 use lustre_model::recorded::Output;
@@ -185,6 +186,7 @@ impl Manner<'_> {
             (Mode::Destroy, false) => "Destroy incomplete.",
         };
         let text = format!("{word} Resources: {counts}.");
+        self.show_warnings(&report.warnings);
         if self.view.json {
             let changes = json!({
                 "add": added, "change": changed, "remove": destroyed, "import": 0, "operation": verb(mode),
@@ -201,6 +203,17 @@ impl Manner<'_> {
             return Err(Failure::Interrupted);
         }
         Err(Failure::Steps { failed: report.failed.len(), skipped: report.skipped.len() })
+    }
+
+    fn show_warnings(&self, warnings: &[Diagnostic]) {
+        let sources = Sources::default();
+        for warning in warnings {
+            if self.view.json {
+                Stream(self.terminal).diagnostic(warning, &sources);
+            } else {
+                self.terminal.tell(&format!("Warning: {}: {}", warning.summary, warning.detail));
+            }
+        }
     }
 
     fn show_outputs(&self, outputs: &BTreeMap<String, Output>) {

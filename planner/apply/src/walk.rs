@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lustre_model::address::Address;
+use lustre_model::diagnostic::Diagnostic;
 use lustre_model::journal::{Event as Record, Journal, JournalError, Outcome, Resolve, ResolveError};
 use lustre_model::plan::{Allowance, Gate, Mode, Operation, Plan, Step, StepId};
 use lustre_model::recorded::{Lineage, World};
@@ -113,6 +114,8 @@ pub struct Report {
     pub failed: Vec<Failure>,
     /// Those that were not begun because another failed.
     pub skipped: Vec<Address>,
+    /// What checks of the spec warn of, once everything is done.
+    pub warnings: Vec<Diagnostic>,
     /// Whether it was asked to stop before everything was begun.
     pub interrupted: bool,
 }
@@ -338,7 +341,7 @@ impl Walk {
     }
 
     /// Records the outputs when everything is done.
-    async fn finish(self) -> Result<Report, ApplyError> {
+    async fn finish(mut self) -> Result<Report, ApplyError> {
         if let Some(source) = self.refused {
             return Err(ApplyError::Journal { source });
         }
@@ -352,6 +355,9 @@ impl Walk {
                 self.apply.resolve.outputs(&world).map_err(|source| ApplyError::Outputs { source })?
             }
         };
+        if self.apply.plan.parts().mode == Mode::Normal {
+            self.report.warnings = self.apply.resolve.warnings(&world);
+        }
         if outputs != world.outputs {
             drop(world);
             append(&self.apply.journal, vec![Record::Outputs { outputs }]).await?;

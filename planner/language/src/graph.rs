@@ -15,7 +15,7 @@ use lustre_model::address::{Address, Key, ModuleStep};
 use lustre_model::diagnostic::Span;
 
 use crate::mention::{self, Reference};
-use crate::program::{Module, ModuleCall, Program, Resource};
+use crate::program::{Assertions, Module, ModuleCall, Program, Resource};
 use crate::scope::{ModuleInstance, Scope};
 use crate::syntax::{Expr, Step};
 
@@ -46,6 +46,8 @@ pub enum Block<'a> {
     Local(&'a str),
     /// An output.
     Output(&'a str),
+    /// A `check`.
+    Check(&'a Assertions),
     /// Everything in a called module.
     Whole,
 }
@@ -157,6 +159,7 @@ impl<'a> Graph<'a> {
             Block::Variable(name) => Some(format!("var.{name}")),
             Block::Local(name) => Some(format!("local.{name}")),
             Block::Output(name) => Some(format!("output.{name}")),
+            Block::Check(check) => Some(format!("check.{}", check.name)),
             Block::Inputs | Block::Whole => None,
         });
         names.join(".")
@@ -208,6 +211,9 @@ impl<'a> Graph<'a> {
             for local in module.locals.values().filter(|local| !local.cyclic) {
                 let node = self.node(place, Block::Local(&local.name));
                 self.places[place].locals.insert(&local.name, node);
+            }
+            for check in module.assertions.values() {
+                self.node(place, Block::Check(check));
             }
             if place == 0 {
                 continue;
@@ -267,6 +273,9 @@ impl<'a> Graph<'a> {
                 let Some(output) = at.module.outputs.get(name) else { return edges };
                 output.expressions().for_each(|it| self.values(at, it, Purpose::Dependency, &mut edges));
                 self.wholes(at, &output.depends_on, &mut edges);
+            }
+            Block::Check(check) => {
+                check.expressions().for_each(|it| self.values(at, it, Purpose::Order, &mut edges));
             }
             Block::Whole => {
                 let children = at.children.values().filter_map(|child| self.places[*child].whole);

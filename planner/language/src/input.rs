@@ -89,7 +89,11 @@ pub(crate) fn bind(
 ) -> IndexMap<String, Outcome> {
     let mut given: BTreeMap<&str, &Input> = BTreeMap::new();
     for input in inputs {
-        if module.variables.contains_key(&input.name) {
+        if let Some(variable) = module.variables.get(&input.name) {
+            diagnostics.extend(variable.deprecated.as_ref().map(|why| {
+                let summary = format!("variable `{}` is deprecated", input.name);
+                input.origin.place(Diagnostic::warning("W0609", summary).detail(why))
+            }));
             given.insert(&input.name, input);
         } else {
             diagnostics.extend(undeclared(module, input));
@@ -100,7 +104,7 @@ pub(crate) fn bind(
             Some(input) => from_input(variable, input, diagnostics),
             None => from_default(variable, diagnostics),
         };
-        (variable.name.clone(), value.map(|value| value.marked(variable.sensitive)))
+        (variable.name.clone(), value.map(|value| value.marked(variable.is_hidden())))
     });
     bound.collect()
 }

@@ -55,7 +55,7 @@
 //! `E06` variables, outputs and conditions, `E07` instances.
 //!
 //! Not here: which attributes a resource has, the graph, the state, files (they come through [`World`]). Not built yet:
-//! `data`, `check`, `provider`.
+//! `data`, `provider`.
 //! Invariant: no text makes anything here panic, hang, or use memory without bound.
 
 mod body;
@@ -76,8 +76,8 @@ pub use crate::function::{Function, Parameter, Presence, functions};
 pub use crate::graph::{Block as GraphBlock, Edge, Graph, Node, Reach};
 pub use crate::input::{Given, Input, Origin};
 pub use crate::program::{
-    Endpoint, FolderError, Folders, Import, Local, Module, ModuleCall, Moved, Output, Program, Removed,
-    Resource, Settings, Variable,
+    Assertions, Endpoint, FolderError, Folders, Import, Local, Module, ModuleCall, Moved, Output, Program,
+    Removed, Resource, Settings, Variable,
 };
 pub use crate::scope::{Applied, Expansion, Imported, Instance, ModuleInstance, Scope};
 pub use crate::suggest::{did_you_mean, nearest};

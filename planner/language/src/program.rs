@@ -25,6 +25,7 @@ mod call;
 mod check;
 mod cycle;
 mod declare;
+mod ephemeral;
 mod load;
 mod relocate;
 mod version;
@@ -35,8 +36,8 @@ pub use self::load::{FolderError, Folders};
 pub use self::relocate::{Endpoint, Import, Moved, Removed};
 
 /// The names that blocks may have at the root, besides the kinds of resources.
-pub(crate) const ROOT_BLOCKS: [&str; 8] =
-    ["lustre", "variable", "locals", "output", "module", "moved", "removed", "import"];
+pub(crate) const ROOT_BLOCKS: [&str; 10] =
+    ["lustre", "variable", "locals", "output", "module", "moved", "removed", "import", "check", "provider"];
 
 /// The blocks of a folder and of the modules that it calls.
 #[derive(Debug, Clone)]
@@ -65,6 +66,7 @@ pub struct Module {
     pub(crate) moved: Vec<Moved>,
     pub(crate) removed: Vec<Removed>,
     pub(crate) imports: Vec<Import>,
+    pub(crate) assertions: IndexMap<String, Assertions>,
     /// Some text did not parse, so that names may be missing which are not missing.
     pub(crate) incomplete: bool,
 }
@@ -89,6 +91,10 @@ pub struct Variable {
     pub sensitive: bool,
     /// Whether null is a value; otherwise null means the default.
     pub nullable: bool,
+    /// Whether its value is never written, into a plan or a state.
+    pub ephemeral: bool,
+    /// Why nobody should give it a value any more.
+    pub deprecated: Option<String>,
     /// Where the block begins.
     pub span: Span,
     pub(crate) default: Option<Expr>,
@@ -96,6 +102,11 @@ pub struct Variable {
 }
 
 impl Variable {
+    /// Returns whether its value is never shown: it is sensitive, or nowhere written.
+    pub(crate) fn is_hidden(&self) -> bool {
+        self.sensitive || self.ephemeral
+    }
+
     /// Returns whether it must be given.
     pub fn is_required(&self) -> bool {
         self.default.is_none()
@@ -107,6 +118,22 @@ impl Variable {
 pub(crate) struct Check {
     pub(crate) condition: Expr,
     pub(crate) error_message: Expr,
+}
+
+/// A block `check`: what should hold, and only warns when it does not.
+#[derive(Debug, Clone)]
+pub struct Assertions {
+    /// Its label.
+    pub name: String,
+    /// Where the block begins.
+    pub span: Span,
+    pub(crate) asserts: Vec<Check>,
+}
+
+impl Assertions {
+    pub(crate) fn expressions(&self) -> impl Iterator<Item = &Expr> {
+        self.asserts.iter().flat_map(|check| [&check.condition, &check.error_message])
+    }
 }
 
 /// One attribute of a block `locals`.
@@ -130,6 +157,10 @@ pub struct Output {
     pub description: Option<String>,
     /// Whether its value is never shown.
     pub sensitive: bool,
+    /// Whether it passes ephemeral values on to the caller of its module.
+    pub ephemeral: bool,
+    /// Why nobody should use it any more.
+    pub deprecated: Option<String>,
     /// Where the block begins.
     pub span: Span,
     pub(crate) value: Expr,
@@ -240,6 +271,7 @@ impl Module {
             moved: Vec::new(),
             removed: Vec::new(),
             imports: Vec::new(),
+            assertions: IndexMap::new(),
             incomplete: false,
         }
     }
@@ -252,6 +284,16 @@ impl Module {
     /// Returns what it says was removed from it.
     pub fn removed(&self) -> &[Removed] {
         &self.removed
+    }
+
+    /// Returns the blocks `check`.
+    pub fn assertions(&self) -> impl Iterator<Item = &Assertions> {
+        self.assertions.values()
+    }
+
+    /// Returns the calls of modules.
+    pub fn calls(&self) -> impl Iterator<Item = &ModuleCall> {
+        self.calls.values()
     }
 
     /// Returns the call of a module of that name.

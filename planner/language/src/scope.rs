@@ -13,14 +13,14 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use lustre_model::address::{Address, Key, ModuleStep};
-use lustre_model::diagnostic::{Diagnostic, Diagnostics, Span};
+use lustre_model::diagnostic::{Diagnostic, Diagnostics, Severity, Span};
 use lustre_model::types::Type;
 use lustre_model::value::Value;
 
 use crate::body::Block;
 use crate::evaluate::{Context, Failed, Outcome};
 use crate::input::{self, Input};
-use crate::program::{Check, Module, Output, Program};
+use crate::program::{Assertions, Check, Module, Output, Program};
 use crate::syntax::{Expr, Step};
 use crate::world::World;
 
@@ -178,6 +178,18 @@ impl<'a> Scope<'a> {
     pub fn check_output(&self, module: ModuleInstance, name: &str) {
         // What failed was reported.
         let _settled = self.settle(module, Name::Output(name.to_owned()));
+    }
+
+    /// Evaluates a `check` of an instance of a module. Whatever is wrong with it is a warning.
+    pub fn check(&self, module: ModuleInstance, assertions: &Assertions) {
+        let mut context = self.context(module);
+        self.checks(&mut context, &assertions.asserts, &format!("check `{}`", assertions.name));
+        let found = std::mem::take(&mut context.diagnostics);
+        let warnings = found.into_iter().map(|diagnostic| {
+            let code = if diagnostic.code == "E0601" { "W0601" } else { diagnostic.code };
+            Diagnostic { severity: Severity::Warning, code, ..diagnostic }
+        });
+        self.diagnostics.borrow_mut().extend(warnings);
     }
 
     /// Evaluates an output of the root; none when it failed, or when what it needs did.

@@ -102,6 +102,7 @@ fn ordered<'a>(
                 }
                 GraphBlock::Inputs => scope.validate(module),
                 GraphBlock::Output(name) if at.place > 0 => scope.check_output(module, name),
+                GraphBlock::Check(check) => scope.check(module, check),
                 GraphBlock::Output(_)
                 | GraphBlock::Variable(_)
                 | GraphBlock::Local(_)

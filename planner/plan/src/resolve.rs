@@ -9,7 +9,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lustre_language::{Applied, Expansion, Given, Input, ModuleInstance, Moment, Origin, Program, Scope};
 use lustre_model::address::{Address, Key};
-use lustre_model::diagnostic::Diagnostics;
+use lustre_model::diagnostic::{Diagnostic, Diagnostics, Severity};
 use lustre_model::journal::{Resolve, ResolveError};
 use lustre_model::plan::{Plan, Step};
 use lustre_model::recorded::{Object, Output, Status, World};
@@ -57,7 +57,13 @@ impl Resolver {
             given: Given::Value(value.clone()),
             origin: Origin::CommandLine,
         };
-        let inputs = spec.variables.iter().map(input).collect();
+        // Ephemeral variables are not in the plan; what depends on them is a condition, which was checked before.
+        let ephemeral = program.variables().filter(|variable| variable.ephemeral).map(|variable| Input {
+            name: variable.name.clone(),
+            given: Given::Value(Value::unknown(variable.constraint.clone())),
+            origin: Origin::CommandLine,
+        });
+        let inputs = spec.variables.iter().map(input).chain(ephemeral).collect();
         let changes = plan.changes().iter().enumerate();
         let places = changes.map(|(place, change)| (change.address.clone(), place)).collect();
         Self { plan, program, inputs, places, expansions: Mutex::default(), began: None }
@@ -252,6 +258,25 @@ impl Resolve for Resolver {
         }
         planned.retain(|_, value| !value.is_null());
         Ok(planned)
+    }
+
+    fn warnings(&self, world: &World) -> Vec<Diagnostic> {
+        let telling = Telling::new(&self.plan, self.began);
+        let now = Now::new(self, world);
+        let scope = Scope::new(&self.program, &telling, &self.inputs).with_applied(&now);
+        scope.take_diagnostics();
+        let mut modules = vec![(ModuleInstance::ROOT, self.program.root())];
+        while let Some((instance, module)) = modules.pop() {
+            module.assertions().for_each(|check| scope.check(instance, check));
+            for call in module.calls() {
+                let Some(callee) = self.program.callee(call) else { continue };
+                modules.extend(scope.callees(instance, &call.name, None).into_iter().map(|it| (it, callee)));
+            }
+        }
+        // The texts that places are in are not at hand for whoever carries a plan out.
+        let placeless = |found: Diagnostic| Diagnostic { span: None, related: Vec::new(), ..found };
+        let found = scope.take_diagnostics().into_iter();
+        found.filter(|it| it.severity == Severity::Warning).map(placeless).collect()
     }
 
     fn outputs(&self, world: &World) -> Result<BTreeMap<String, Output>, ResolveError> {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::address::Address;
+use crate::diagnostic::Diagnostic;
 use crate::plan::{Move, Operation, Plan, Step};
 use crate::recorded::{DeploymentAuthority, IllegalEvent, Output, Secret, World};
 use crate::resource::{Attributes, Kind};
@@ -183,6 +184,11 @@ impl Plan {
 pub trait Resolve: Send + Sync {
     /// Returns what the step's object is to become, all known, given what was applied so far.
     fn attributes(&self, step: &Step, world: &World) -> Result<Attributes, ResolveError>;
+
+    /// Returns what `check` blocks warn of, given what was applied.
+    fn warnings(&self, _world: &World) -> Vec<Diagnostic> {
+        Vec::new()
+    }
 
     /// Returns the outputs, given what was applied.
     fn outputs(&self, world: &World) -> Result<BTreeMap<String, Output>, ResolveError>;

@@ -10,7 +10,7 @@ use lustre_model::diagnostic::{Diagnostic, Diagnostics, Span};
 use lustre_model::types::Type;
 
 use crate::program::declare::{constant, label_name, list, missing, repetition, unknown_inner};
-use crate::program::{Module, ModuleId, Repetition, duplicate};
+use crate::program::{Module, ModuleId, Repetition, Variable, duplicate};
 use crate::suggest::did_you_mean;
 use crate::syntax::{AttributeSyntax, BlockSyntax, Expr};
 
@@ -36,10 +36,41 @@ pub struct ModuleCall {
 pub(crate) struct Callee {
     pub(crate) module: ModuleId,
     pub(crate) outputs: BTreeSet<String>,
-    /// Variables, and whether each must have a value.
-    pub(crate) variables: BTreeMap<String, bool>,
+    pub(crate) variables: BTreeMap<String, Parameter>,
+    /// Outputs that are ephemeral.
+    pub(crate) ephemeral: BTreeSet<String>,
+    /// Why outputs should not be used any more.
+    pub(crate) deprecated: BTreeMap<String, String>,
     /// Some of its text did not parse.
     pub(crate) incomplete: bool,
+}
+
+/// What a caller has to know of a variable.
+#[derive(Debug, Clone)]
+pub(crate) struct Parameter {
+    pub(crate) required: bool,
+    pub(crate) ephemeral: bool,
+    pub(crate) deprecated: Option<String>,
+}
+
+impl Callee {
+    pub(super) fn new(id: ModuleId, module: &Module) -> Self {
+        let parameter = |variable: &Variable| Parameter {
+            required: variable.is_required(),
+            ephemeral: variable.ephemeral,
+            deprecated: variable.deprecated.clone(),
+        };
+        let outputs = || module.outputs.values();
+        let deprecated = outputs().filter_map(|it| Some((it.name.clone(), it.deprecated.clone()?)));
+        Self {
+            module: id,
+            outputs: module.outputs.keys().cloned().collect(),
+            variables: module.variables.iter().map(|(name, it)| (name.clone(), parameter(it))).collect(),
+            ephemeral: outputs().filter(|it| it.ephemeral).map(|it| it.name.clone()).collect(),
+            deprecated: deprecated.collect(),
+            incomplete: module.incomplete,
+        }
+    }
 }
 
 impl Module {
@@ -106,12 +137,17 @@ impl ModuleCall {
             }
         });
         let given = |name: &String| self.arguments.contains_key(name);
-        let needed = callee.variables.iter().filter(|(name, required)| **required && !given(name));
+        let needed = callee.variables.iter().filter(|(name, it)| it.required && !given(name));
         let needed = needed.map(|(name, _)| {
             let summary = format!("`module.{}` needs a value for its variable `{name}`", self.name);
             Diagnostic::error("E0223", summary).hint(format!("Write `{name} = …` here.")).at(self.span)
         });
-        unknown.chain(needed).collect()
+        let deprecated = self.arguments.iter().filter_map(|(name, argument)| {
+            let why = callee.variables.get(name)?.deprecated.as_ref()?;
+            let summary = format!("variable `{name}` of `module.{}` is deprecated", self.name);
+            Some(Diagnostic::warning("W0228", summary).detail(why).at(argument.name_span))
+        });
+        unknown.chain(needed).chain(deprecated).collect()
     }
 }
 

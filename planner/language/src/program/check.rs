@@ -52,6 +52,9 @@ impl Module {
         for call in self.calls.values() {
             self.check_module_call(call, diagnostics);
         }
+        for expression in self.assertions.values().flat_map(|check| check.expressions()) {
+            self.check_expression(expression, Place::Plain, diagnostics);
+        }
         for import in &self.imports {
             self.check_import(import, diagnostics);
         }
@@ -282,7 +285,9 @@ impl Module {
         let output = reference.name(if indexed { 2 } else { 1 })?;
         let callee = call.callee.as_ref().filter(|callee| !callee.incomplete)?;
         if callee.outputs.contains(output) {
-            return None;
+            let why = callee.deprecated.get(output)?;
+            let summary = format!("output `{output}` of `{address}` is deprecated");
+            return Some(Diagnostic::warning("W0229", summary).detail(why).at(reference.span));
         }
         let diagnostic = Diagnostic::error("E0312", format!("`{address}` has no output `{output}`"));
         let diagnostic = diagnostic.at(reference.span).related(call.span, "the module is called here");

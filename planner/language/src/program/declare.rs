@@ -10,7 +10,8 @@ use crate::constraint;
 use crate::evaluate::Context;
 use crate::program::version;
 use crate::program::{
-    Check, LifecycleSyntax, Local, Module, Output, ROOT_BLOCKS, Repetition, Resource, Variable, duplicate,
+    Assertions, Check, LifecycleSyntax, Local, Module, Output, ROOT_BLOCKS, Repetition, Resource, Variable,
+    duplicate,
 };
 use crate::suggest::did_you_mean;
 use crate::syntax::{AttributeSyntax, BlockSyntax, BodySyntax, Expr, ExprKind};
@@ -34,6 +35,8 @@ impl Module {
                 "moved" => self.declare_moved(&block, diagnostics),
                 "removed" => self.declare_removed(&block, diagnostics),
                 "import" => self.declare_import(block, diagnostics),
+                "check" => self.declare_check(&block, diagnostics),
+                "provider" => refuse_provider(&block, diagnostics),
                 kind if self.kinds.iter().any(|known| known == kind) => {
                     self.declare_resource(block, diagnostics)
                 }
@@ -81,7 +84,7 @@ impl Module {
 
     fn declare_variable(&mut self, block: BlockSyntax, diagnostics: &mut Diagnostics) {
         let Some(name) = label_name(&block, diagnostics) else { return };
-        let known = ["type", "default", "description", "sensitive", "nullable"];
+        let known = ["type", "default", "description", "sensitive", "nullable", "ephemeral", "deprecated"];
         known_arguments(&block.body, &known, "variable", diagnostics);
         if let Some(first) = self.variables.get(&name) {
             diagnostics.push(duplicate("variable", &name, block.header_span, first.span));
@@ -96,6 +99,7 @@ impl Module {
         };
         let sensitive = flag("sensitive", false, diagnostics).unwrap_or(true);
         let nullable = flag("nullable", true, diagnostics).unwrap_or(true);
+        let ephemeral = flag("ephemeral", false, diagnostics).unwrap_or(true);
         let mut validations = Vec::new();
         for inner in &block.body.blocks {
             if inner.kind == "validation" {
@@ -106,9 +110,11 @@ impl Module {
         }
         let variable = Variable {
             constraint: constraint.unwrap_or(Type::Any),
-            description: description(&block.body, diagnostics),
+            description: told(&block.body, "description", diagnostics),
             sensitive,
             nullable,
+            ephemeral,
+            deprecated: told(&block.body, "deprecated", diagnostics),
             span: block.header_span,
             default: attribute("default").map(|it| it.value.clone()),
             validations,
@@ -135,7 +141,7 @@ impl Module {
         let Some(name) = label_name(&block, diagnostics) else { return };
         known_arguments(
             &block.body,
-            &["value", "description", "sensitive", "depends_on"],
+            &["value", "description", "sensitive", "depends_on", "ephemeral", "deprecated"],
             "output",
             diagnostics,
         );
@@ -147,8 +153,19 @@ impl Module {
             diagnostics.push(missing("value", block.header_span));
             return;
         };
-        let sensitive = block.body.attributes.get("sensitive");
-        let sensitive = sensitive.and_then(|it| constant(&it.value, &Type::Bool, "sensitive", diagnostics));
+        let mut flag = |name: &str| {
+            let attribute = block.body.attributes.get(name);
+            let value = attribute.and_then(|it| constant(&it.value, &Type::Bool, name, diagnostics));
+            value.and_then(|value| value.as_bool()).unwrap_or(false)
+        };
+        let (sensitive, ephemeral) = (flag("sensitive"), flag("ephemeral"));
+        if let Some(attribute) =
+            block.body.attributes.get("ephemeral").filter(|_| self.folder == "." && ephemeral)
+        {
+            let diagnostic = Diagnostic::error("E0242", format!("output `{name}` of the root is ephemeral"));
+            let detail = "Outputs of the root are recorded. Ephemeral ones are for modules.";
+            diagnostics.push(diagnostic.detail(detail).at(attribute.name_span));
+        }
         let mut preconditions = Vec::new();
         for inner in &block.body.blocks {
             if inner.kind == "precondition" {
@@ -158,8 +175,10 @@ impl Module {
             }
         }
         let output = Output {
-            description: description(&block.body, diagnostics),
-            sensitive: sensitive.and_then(|value| value.as_bool()).unwrap_or(false),
+            description: told(&block.body, "description", diagnostics),
+            sensitive,
+            ephemeral,
+            deprecated: told(&block.body, "deprecated", diagnostics),
             span: block.header_span,
             value: value.value.clone(),
             depends_on: list(block.body.attributes.get("depends_on"), diagnostics),
@@ -167,6 +186,28 @@ impl Module {
             name: name.clone(),
         };
         self.outputs.insert(name, output);
+    }
+
+    fn declare_check(&mut self, block: &BlockSyntax, diagnostics: &mut Diagnostics) {
+        let Some(name) = label_name(block, diagnostics) else { return };
+        if let Some(first) = self.assertions.get(&name) {
+            diagnostics.push(duplicate("check", &name, block.header_span, first.span));
+            return;
+        }
+        known_arguments(&block.body, &[], "check", diagnostics);
+        let mut asserts = Vec::new();
+        for inner in &block.body.blocks {
+            match inner.kind.as_str() {
+                "assert" => asserts.extend(check(inner, diagnostics)),
+                _ => unknown_inner(inner, &["assert"], "check", diagnostics),
+            }
+        }
+        if block.body.blocks.is_empty() {
+            let diagnostic = Diagnostic::error("E0215", "`check` without `assert`").at(block.header_span);
+            diagnostics.push(diagnostic.hint("Add `assert { condition = …, error_message = … }`."));
+        }
+        let assertions = Assertions { name: name.clone(), span: block.header_span, asserts };
+        self.assertions.insert(name, assertions);
     }
 
     fn declare_resource(&mut self, mut block: BlockSyntax, diagnostics: &mut Diagnostics) {
@@ -191,6 +232,20 @@ impl Module {
         };
         self.resources.insert(key, resource);
     }
+}
+
+/// Refuses every provider, whether anything uses it or not: what it says would not be honoured.
+fn refuse_provider(block: &BlockSyntax, diagnostics: &mut Diagnostics) {
+    let Some(name) = label_name(block, diagnostics) else { return };
+    let diagnostic = Diagnostic::error("E0240", format!("provider {name:?} is not supported"));
+    let detail = match name.as_str() {
+        "aws" => {
+            "Nothing that a spec can have is made on EC2 yet. Region and credentials of a bucket are arguments of the \
+             `data_repository_association` that uses it."
+        }
+        _ => "Kinds of resources are built in; none of them comes from a provider.",
+    };
+    diagnostics.push(diagnostic.detail(detail).hint("Take the block out.").at(block.header_span));
 }
 
 /// Takes `for_each` and `count` out of a block.
@@ -282,9 +337,10 @@ pub(super) fn missing(name: &str, at: Span) -> Diagnostic {
     Diagnostic::error("E0206", format!("argument `{name}` is missing")).at(at)
 }
 
-fn description(body: &BodySyntax, diagnostics: &mut Diagnostics) -> Option<String> {
-    let attribute = body.attributes.get("description")?;
-    let text = constant(&attribute.value, &Type::String, "description", diagnostics)?;
+/// Returns an attribute that tells people something.
+fn told(body: &BodySyntax, name: &str, diagnostics: &mut Diagnostics) -> Option<String> {
+    let attribute = body.attributes.get(name)?;
+    let text = constant(&attribute.value, &Type::String, name, diagnostics)?;
     text.as_str().map(str::to_owned)
 }
 

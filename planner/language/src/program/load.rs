@@ -3,7 +3,7 @@
 //! The folders themselves come through [`Folders`]; nothing is opened here.
 //! Invariant: a module is checked after all modules that it calls, so that what it refers to in them is known.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use lustre_model::diagnostic::{Diagnostic, Diagnostics, Sources, Span};
@@ -153,6 +153,7 @@ impl Loader<'_> {
         module.calls = calls;
         module.check(&mut self.found);
         module.mark_cycles(&mut self.found);
+        module.check_ephemeral(&mut self.found);
         let id = ModuleId(self.program.modules.len());
         self.by_folder.insert(folder.to_owned(), id);
         self.program.modules.push(module);
@@ -186,14 +187,7 @@ impl Loader<'_> {
                 return None;
             }
         };
-        let callee = |loader: &Self, id: ModuleId| {
-            let module = loader.program.module(id);
-            let required = |variable: &crate::program::Variable| variable.is_required();
-            let variables: BTreeMap<String, bool> =
-                module.variables.iter().map(|(name, it)| (name.clone(), required(it))).collect();
-            let outputs: BTreeSet<String> = module.outputs.keys().cloned().collect();
-            Callee { module: id, outputs, variables, incomplete: module.incomplete }
-        };
+        let callee = |loader: &Self, id: ModuleId| Callee::new(id, loader.program.module(id));
         if let Some(id) = self.by_folder.get(&folder) {
             return Some(callee(self, *id));
         }

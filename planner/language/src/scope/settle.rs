@@ -180,7 +180,7 @@ impl Scope<'_> {
         let value = value.and_then(|value| given(&mut context, &value, (variable, &argument.value)));
         self.collect(context);
         match value? {
-            Some(value) => Ok(value.marked(variable.sensitive)),
+            Some(value) => Ok(value.marked(variable.is_hidden())),
             None => self.default_of(variable),
         }
     }
@@ -193,7 +193,7 @@ impl Scope<'_> {
         let mut found = lustre_model::diagnostic::Diagnostics::new();
         let value = from_default(variable, &mut found);
         self.diagnostics.borrow_mut().extend(found);
-        value.map(|value| value.marked(variable.sensitive))
+        value.map(|value| value.marked(variable.is_hidden()))
     }
 }
 

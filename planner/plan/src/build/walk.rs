@@ -142,6 +142,7 @@ impl<'a> Walk<'a> {
                     }
                     GraphBlock::Inputs => self.scope.validate(module),
                     GraphBlock::Output(name) if node.place > 0 => self.scope.check_output(module, name),
+                    GraphBlock::Check(check) => self.scope.check(module, check),
                     GraphBlock::Output(_)
                     | GraphBlock::Variable(_)
                     | GraphBlock::Local(_)
@@ -183,6 +184,7 @@ impl<'a> Walk<'a> {
         let variables = self
             .program
             .variables()
+            .filter(|variable| !variable.ephemeral)
             .filter_map(|variable| Some((variable.name.clone(), self.scope.variable(&variable.name)?)));
         let variables = variables.collect();
         let mut found = self.found;

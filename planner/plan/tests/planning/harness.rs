@@ -33,6 +33,17 @@ fn files(text: &str) -> Vec<(String, String)> {
 
 /// Plans a text, perhaps of several files; mistakes come as one line each.
 pub fn try_plan(text: &str, vars: &[(&str, &str)], world: &World, options: &Options) -> Result<Plan, String> {
+    let (plan, told) = plan_and_told(text, vars, world, options);
+    plan.ok_or(told)
+}
+
+/// Plans a text; with the plan, if there is one, comes everything that was found, warnings too.
+pub fn plan_and_told(
+    text: &str,
+    vars: &[(&str, &str)],
+    world: &World,
+    options: &Options,
+) -> (Option<Plan>, String) {
     let files = files(text);
     let (program, found) = Program::load(files.clone(), &KINDS);
     let input = |(name, value): &(&str, &str)| Input {
@@ -43,7 +54,7 @@ pub fn try_plan(text: &str, vars: &[(&str, &str)], world: &World, options: &Opti
     let inputs: Vec<Input> = vars.iter().map(input).collect();
     let text = SpecText { program: &program, files: &files, inputs: &inputs };
     let (plan, found) = plan(text, world, options, &EmptyWorld, found);
-    plan.ok_or_else(|| told(&found, &program))
+    (plan, told(&found, &program))
 }
 
 fn told(found: &Diagnostics, program: &Program) -> String {

@@ -4,6 +4,8 @@
 //! Invariant checked everywhere: what was applied as planned needs no further plan.
 
 #[cfg(test)]
+mod conditions;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod growth;

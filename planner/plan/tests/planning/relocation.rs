@@ -224,7 +224,6 @@ fn moving_many_costs_as_much_as_there_is() {
         assert_eq!(carry_out(&plan, &world).objects.len(), 2 * count);
         begun.elapsed()
     };
-    // The best of some: others work on the machine too.
     let best = |count: usize| (0..3).map(|_| measure(count)).min().unwrap_or_default();
     let (small, large) = (best(50), best(1000));
     assert!(large < small * 100, "50 instances: {small:?}, 1000 instances: {large:?}");
