@@ -265,6 +265,10 @@ impl Walk {
             match settle(&apply, step, &mut self.world) {
                 Ok(both) => {
                     records.extend(both);
+                    if let Err(error) = verify(&apply, step, &self.world) {
+                        self.note_failed(id, begun, &error);
+                        continue;
+                    }
                     settled.push((id, begun));
                     ready.extend(self.order.succeeded(id).iter().copied().filter(at_once));
                 }
@@ -425,6 +429,14 @@ fn settle(apply: &Apply, step: &Step, world: &mut World) -> Result<[Record; 2], 
     Ok([begin, end])
 }
 
+/// Checks what the spec asserts of an object behind its step.
+fn verify(apply: &Apply, step: &Step, world: &World) -> Result<(), StepError> {
+    match step.operation {
+        Operation::Create | Operation::Update | Operation::Read => Ok(apply.resolve.verify(step, world)?),
+        Operation::Delete => Ok(()),
+    }
+}
+
 /// Runs one step: intent, work, result.
 async fn run(apply: Arc<Apply>, id: StepId) -> Ended {
     let Some(step) = apply.plan.step(id).cloned() else { return Ended::Done };
@@ -446,7 +458,10 @@ async fn run(apply: Arc<Apply>, id: StepId) -> Ended {
     let task = Task { step: step.clone(), attributes, private, world, tell };
     match attempt(&apply, task).await {
         Ok(left) => match append(&apply.journal, vec![result(&step, left)]).await {
-            Ok(()) => Ended::Done,
+            Ok(()) => match verify(&apply, &step, &apply.journal.world()) {
+                Ok(()) => Ended::Done,
+                Err(error) => Ended::Failed(error),
+            },
             Err(refused) => Ended::Refused(refused),
         },
         Err(error) => {

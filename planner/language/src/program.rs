@@ -132,7 +132,13 @@ pub struct Assertions {
 
 impl Assertions {
     pub(crate) fn expressions(&self) -> impl Iterator<Item = &Expr> {
-        self.asserts.iter().flat_map(|check| [&check.condition, &check.error_message])
+        self.asserts.iter().flat_map(Check::expressions)
+    }
+}
+
+impl Check {
+    pub(crate) fn expressions(&self) -> [&Expr; 2] {
+        [&self.condition, &self.error_message]
     }
 }
 
@@ -217,6 +223,16 @@ impl Resource {
     pub fn is_counted(&self) -> bool {
         matches!(self.repetition, Repetition::Count(_))
     }
+
+    /// Returns whether something is checked before it is applied.
+    pub fn has_preconditions(&self) -> bool {
+        !self.lifecycle.preconditions.is_empty()
+    }
+
+    /// Returns whether something is checked behind that.
+    pub fn has_postconditions(&self) -> bool {
+        !self.lifecycle.postconditions.is_empty()
+    }
 }
 
 /// How many instances a resource or a module call has.
@@ -250,10 +266,19 @@ pub(crate) struct LifecycleSyntax {
 
 impl LifecycleSyntax {
     pub(crate) fn expressions(&self) -> impl Iterator<Item = &Expr> {
-        let checks = self.preconditions.iter().chain(&self.postconditions);
+        self.before().chain(self.after())
+    }
+
+    /// Returns what is evaluated before the resource has a value.
+    pub(crate) fn before(&self) -> impl Iterator<Item = &Expr> {
         let single =
             self.prevent_destroy.iter().chain(&self.create_before_destroy).chain(&self.replace_triggered_by);
-        single.chain(checks.flat_map(|check| [&check.condition, &check.error_message]))
+        single.chain(self.preconditions.iter().flat_map(Check::expressions))
+    }
+
+    /// Returns what is evaluated behind that.
+    pub(crate) fn after(&self) -> impl Iterator<Item = &Expr> {
+        self.postconditions.iter().flat_map(Check::expressions)
     }
 }
 

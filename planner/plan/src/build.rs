@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lustre_language::{Input, Program, World as Outside};
 use lustre_model::address::{Address, Key};
 use lustre_model::diagnostic::{Diagnostic, Diagnostics, Span};
+use lustre_model::journal::Event;
 use lustre_model::plan::{
     Action, ActionReason, Allowance, Change, Gate, GateReason, Impact, Mode, Move, OutputChange,
     PLAN_VERSION, Plan, PlanParts, SealedSpec, Source,
@@ -17,6 +18,7 @@ use lustre_model::resource::Kind;
 use sha2::{Digest as _, Sha256};
 
 use crate::claim::{Claim, claims};
+use crate::depose::depose;
 use crate::diff::deletion;
 use crate::outside::Noting;
 use crate::schema::prevents_destroy;
@@ -80,6 +82,19 @@ pub fn plan(
     impacts(&mut decided.changes, &decided.world);
     report_claims(&decided.changes, &decided.spans, &mut decided.found);
     let outputs = outputs(&decided.outputs, recorded);
+    let previous = origins(&decided.moves);
+    let deposing =
+        depose(&mut decided.changes, &decided.dependencies, recorded.serial, &decided.create_first);
+    match deposing {
+        Ok(moves) => {
+            // Every old object is recorded, and no serial is met twice.
+            if let Err(error) = decided.world.apply(&Event::MovedAll { moves: moves.clone() }) {
+                decided.found.push(Diagnostic::error("E0839", error.to_string()));
+            }
+            decided.moves.extend(moves);
+        }
+        Err(refused) => decided.found.extend(refused),
+    }
     let steps = match steps(&decided.changes, &decided.dependencies, &decided.world) {
         Ok(steps) => steps,
         Err(circle) => {
@@ -89,7 +104,7 @@ pub fn plan(
     };
     let gates = gates(&decided.changes, &decided.world);
     let spec = sealed(text.files, noting, variables);
-    let changes = with_previous(decided.changes, &decided.moves);
+    let changes = with_previous(decided.changes, &previous);
     let parts = PlanParts {
         version: PLAN_VERSION,
         tool_version: options.tool_version.clone(),
@@ -137,6 +152,9 @@ fn deletions(
 
 fn delete_reason(address: &Address, changes: &BTreeMap<Address, Change>, program: &Program) -> ActionReason {
     let whole = address.whole();
+    if address.is_deposed() {
+        return ActionReason::DeleteBecauseDeposed;
+    }
     if !address.parts.is_empty() && changes.get(&whole).is_some_and(|change| change.after.is_some()) {
         return ActionReason::DeleteBecauseNoTarget;
     }
@@ -274,16 +292,21 @@ fn sealed(
     SealedSpec { sources, world, variables, config_hash }
 }
 
-/// Says of each object where it was recorded before it moved.
-fn with_previous(changes: BTreeMap<Address, Change>, moves: &[Move]) -> Vec<Change> {
-    let mut origin: BTreeMap<Address, Address> = BTreeMap::new();
+/// Returns where each object that moved was recorded before, by where it is now.
+fn origins(moves: &[Move]) -> BTreeMap<Address, Address> {
+    let mut origins: BTreeMap<Address, Address> = BTreeMap::new();
     for Move { from, to } in moves {
-        let first = origin.remove(from).unwrap_or_else(|| from.clone());
-        origin.insert(to.clone(), first);
+        let first = origins.remove(from).unwrap_or_else(|| from.clone());
+        origins.insert(to.clone(), first);
     }
-    let previous = |mut change: Change| {
-        change.previous_address = origin.get(&change.address).cloned();
-        change
+    origins
+}
+
+/// Says of each object where it was recorded before it moved.
+fn with_previous(changes: BTreeMap<Address, Change>, origins: &BTreeMap<Address, Address>) -> Vec<Change> {
+    let previous = |change: Change| {
+        let previous_address = origins.get(&change.address).cloned();
+        Change { previous_address, ..change }
     };
     changes.into_values().map(previous).collect()
 }

@@ -83,6 +83,7 @@ pub fn deletion(address: &Address, recorded: &Object, reason: ActionReason) -> C
         before: Some(recorded.attributes.clone()),
         after: None,
         replace_paths: Vec::new(),
+        deposed: None,
         imported: None,
     }
 }
@@ -142,6 +143,7 @@ fn built(desired: &Desired, verdict: Verdict, before: Option<Attributes>, after:
         before,
         after: Some(after),
         replace_paths: Vec::new(),
+        deposed: None,
         imported: None,
     }
 }

@@ -13,6 +13,7 @@ mod adopt;
 mod allot;
 mod build;
 mod claim;
+mod depose;
 mod diff;
 pub mod file;
 mod lower;

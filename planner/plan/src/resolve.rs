@@ -86,7 +86,7 @@ impl Resolver {
         let whole = step.address.whole();
         let failed = |found: &Diagnostics| ResolveError::Evaluation {
             address: step.address.to_string(),
-            causes: found.iter().map(|diagnostic| diagnostic.summary.clone()).collect(),
+            causes: found.iter().map(cause).collect(),
         };
         let resource = self.program.resource(&whole);
         let resource = resource.ok_or_else(|| failed(&Diagnostics::new()))?;
@@ -227,7 +227,12 @@ impl Resolve for Resolver {
         let mut planned = step.after.clone().unwrap_or_default();
         planned
             .retain(|name, value| value.is_wholly_known() || !computed(step.kind).contains(&name.as_str()));
+        let conditions = || self.program.resource(&step.address).is_some_and(|it| it.has_preconditions());
         if planned.values().all(Value::is_wholly_known) {
+            // Preconditions may have been unknown when the plan was made.
+            if step.address.parts.is_empty() && conditions() {
+                self.evaluate(step, world)?;
+            }
             return Ok(planned);
         }
         let evaluated = self.evaluate(step, world)?;
@@ -258,6 +263,26 @@ impl Resolve for Resolver {
         }
         planned.retain(|_, value| !value.is_null());
         Ok(planned)
+    }
+
+    fn verify(&self, step: &Step, world: &World) -> Result<(), ResolveError> {
+        let address = &step.address;
+        let resource = self.program.resource(address).filter(|_| address.parts.is_empty());
+        let Some(resource) = resource.filter(|resource| resource.has_postconditions()) else {
+            return Ok(());
+        };
+        let telling = Telling::new(&self.plan, self.began);
+        let now = Now::new(self, world);
+        let scope = Scope::new(&self.program, &telling, &self.inputs).with_applied(&now);
+        scope.take_diagnostics();
+        let instance = scope
+            .module(&address.modules)
+            .and_then(|module| scope.instance(module, resource, address.key.clone()));
+        if instance.is_some_and(|instance| scope.postconditions_hold(resource, &instance)) {
+            return Ok(());
+        }
+        let causes = scope.take_diagnostics().iter().map(cause).collect();
+        Err(ResolveError::Unfulfilled { address: address.to_string(), causes })
     }
 
     fn warnings(&self, world: &World) -> Vec<Diagnostic> {
@@ -296,6 +321,14 @@ impl Resolve for Resolver {
             outputs.insert(output.name.clone(), Output { value, sensitive: output.sensitive });
         }
         Ok(outputs)
+    }
+}
+
+/// Says what is wrong in one line; of a condition, in the words of the spec.
+fn cause(found: &Diagnostic) -> String {
+    match found.detail.as_str() {
+        "" => found.summary.clone(),
+        detail => format!("{}: {detail}", found.summary),
     }
 }
 

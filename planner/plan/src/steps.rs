@@ -3,7 +3,7 @@
 //! ```text
 //! create, update   wait for those of the dependencies; through objects that stay as they are
 //! delete           waits for the deletion of what stood on it, and for updates that let go of it
-//! replace          is a delete and then a create
+//! replace          is a delete and then a create; or a create, and behind all who use it a delete of what was deposed
 //! claim            who takes a port or a path waits until its last owner is gone
 //! ```
 //! A dependency on a cluster is one on all of its targets.
@@ -50,6 +50,7 @@ pub fn steps(
 #[derive(Debug, Clone, Copy)]
 struct Node<'a> {
     address: &'a Address,
+    change: &'a Change,
     operation: Operation,
 }
 
@@ -84,16 +85,23 @@ impl<'a> Builder<'a> {
                 Action::Read => (false, Some(Operation::Read)),
                 Action::Forget | Action::NoOp => (false, None),
             };
+            // What is deposed goes from where it is kept.
+            let going = change.deposed.as_ref().unwrap_or(address);
             if delete {
-                let node = Node { address, operation: Operation::Delete };
-                self.delete.insert(address, self.graph.add_node(node));
+                let node = Node { address: going, change, operation: Operation::Delete };
+                self.delete.insert(going, self.graph.add_node(node));
             }
             if let Some(operation) = forward {
-                let node = self.graph.add_node(Node { address, operation });
+                let node = self.graph.add_node(Node { address, change, operation });
                 self.forward.insert(address, node);
                 if let Some(delete) = self.delete.get(address) {
                     self.graph.add_edge(*delete, node, ());
                 }
+            }
+        }
+        for (address, delete) in self.delete.iter().filter(|(address, _)| address.is_deposed()) {
+            if let Some(create) = self.forward.get(&address.whole()) {
+                self.graph.add_edge(*create, *delete, ());
             }
         }
     }
@@ -164,8 +172,10 @@ impl<'a> Builder<'a> {
     /// Lets the deletion of `dependency` wait until the dependent is gone, or has let go of it.
     fn after_let_go(&mut self, dependent: &Change, dependency: &Address) {
         let Some(delete) = self.delete.get(dependency).copied() else { return };
-        let gone = self.changes.get(dependency).is_some_and(|change| change.action == Action::Delete);
-        if let Some(first) = self.delete.get(&dependent.address) {
+        let gone = dependency.is_deposed()
+            || self.changes.get(dependency).is_some_and(|change| change.action == Action::Delete);
+        let going = dependent.deposed.as_ref().unwrap_or(&dependent.address);
+        if let Some(first) = self.delete.get(going) {
             self.graph.update_edge(*first, delete, ());
         } else if let Some(first) = self.forward.get(&dependent.address).filter(|_| gone) {
             // Not for a replacement: there the dependent waits for the new one.
@@ -175,8 +185,8 @@ impl<'a> Builder<'a> {
 
     fn claim_edges(&mut self) {
         let mut last: BTreeMap<Claim, NodeIndex> = BTreeMap::new();
-        for (address, node) in &self.delete {
-            let change = &self.changes[*address];
+        for node in self.delete.values() {
+            let change = self.graph[*node].change;
             for claim in change.before.iter().flat_map(|before| claims(change.kind, before)) {
                 last.insert(claim, *node);
             }
@@ -238,7 +248,7 @@ impl<'a> Builder<'a> {
     }
 
     fn step(&self, id: StepId, node: Node<'_>, waits_for: Vec<StepId>) -> Step {
-        let change = &self.changes[node.address];
+        let change = node.change;
         let (before, after) = match node.operation {
             Operation::Create => (None, change.after.clone()),
             Operation::Update | Operation::Read => (change.before.clone(), change.after.clone()),

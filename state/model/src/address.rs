@@ -44,6 +44,9 @@ pub struct Part {
     pub name: String,
 }
 
+/// Kind of the part that an object becomes whose replacement is created before it goes.
+pub const DEPOSED: &str = "deposed";
+
 /// Names a resource instance or a part of one.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
@@ -101,6 +104,11 @@ impl Address {
     #[must_use]
     pub fn whole(&self) -> Self {
         Self { parts: Vec::new(), ..self.clone() }
+    }
+
+    /// Returns whether it is that of an object which is being replaced.
+    pub fn is_deposed(&self) -> bool {
+        self.parts.last().is_some_and(|part| part.kind == DEPOSED)
     }
 
     /// Returns the address of the block, without instance key and parts.

@@ -185,6 +185,11 @@ pub trait Resolve: Send + Sync {
     /// Returns what the step's object is to become, all known, given what was applied so far.
     fn attributes(&self, step: &Step, world: &World) -> Result<Attributes, ResolveError>;
 
+    /// Checks what the spec asserts of an object behind a step: its postconditions.
+    fn verify(&self, _step: &Step, _world: &World) -> Result<(), ResolveError> {
+        Ok(())
+    }
+
     /// Returns what `check` blocks warn of, given what was applied.
     fn warnings(&self, _world: &World) -> Vec<Diagnostic> {
         Vec::new()
@@ -203,6 +208,14 @@ pub enum ResolveError {
         /// Which object or output.
         address: String,
         /// Why.
+        causes: Vec<String>,
+    },
+    /// The object is there, but not as the spec asserts.
+    #[error("{address} was applied, but {}", causes.join("; "))]
+    Unfulfilled {
+        /// Which object.
+        address: String,
+        /// What does not hold.
         causes: Vec<String>,
     },
     /// A value is still not known although all the step waits for is done.

@@ -64,6 +64,8 @@ pub enum ActionReason {
     DeleteBecauseCountIndex,
     /// The cluster's storage block asks for fewer targets, or the host is no longer named there.
     DeleteBecauseNoTarget,
+    /// A replacement is there, and this is what it replaced.
+    DeleteBecauseDeposed,
     /// Everything is to be destroyed.
     DeleteByRequest,
     /// An earlier apply began it and was cut off.
@@ -121,6 +123,8 @@ pub struct Change {
     pub after: Option<Attributes>,
     /// Attributes whose change makes a replacement necessary.
     pub replace_paths: Vec<String>,
+    /// Where the old object is kept until the new one is there, for a replacement that creates before it destroys.
+    pub deposed: Option<Address>,
     /// What it was known by, when an `import` block takes it over.
     pub imported: Option<String>,
 }

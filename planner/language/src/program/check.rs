@@ -18,6 +18,8 @@ pub(crate) enum Place<'a> {
     Plain,
     /// In a resource.
     Resource(&'a Resource),
+    /// In a postcondition of a resource, where `self` is the resource.
+    After(&'a Resource),
     /// In the arguments of a module call.
     Call(&'a ModuleCall),
     /// In a block that is repeated so.
@@ -71,8 +73,21 @@ impl Module {
         }
         let place = Place::Resource(resource);
         self.check_body(&resource.body, &mut Vec::new(), place, diagnostics);
-        for expression in resource.lifecycle.expressions() {
+        for expression in resource.lifecycle.before() {
             self.check_expression(expression, place, diagnostics);
+        }
+        for expression in resource.lifecycle.after() {
+            self.check_expression(expression, Place::After(resource), diagnostics);
+        }
+        for expression in &resource.lifecycle.replace_triggered_by {
+            let target = mention::references(expression).next();
+            let known = target.and_then(|it| self.resource(it.root, it.name(0)?));
+            if known.is_none() && !self.incomplete {
+                let summary = "`replace_triggered_by` names no resource";
+                let detail =
+                    "Each element is a resource, an instance or an attribute: `value.x[\"a\"].input`.";
+                diagnostics.push(Diagnostic::error("E0313", summary).detail(detail).at(expression.span));
+            }
         }
         self.check_depends_on(&resource.depends_on, diagnostics);
     }
@@ -167,9 +182,11 @@ impl Module {
             "path" => one_of("path", name, &["module", "root", "cwd"], span),
             "each" => match place {
                 Place::Resource(Resource { repetition: Repetition::ForEach(_), .. })
+                | Place::After(Resource { repetition: Repetition::ForEach(_), .. })
                 | Place::Call(ModuleCall { repetition: Repetition::ForEach(_), .. })
                 | Place::Repeated(Repetition::ForEach(_)) => one_of("each", name, &["key", "value"], span),
                 Place::Resource(_)
+                | Place::After(_)
                 | Place::Call(_)
                 | Place::Repeated(_)
                 | Place::Plain
@@ -177,15 +194,28 @@ impl Module {
             },
             "count" => match place {
                 Place::Resource(Resource { repetition: Repetition::Count(_), .. })
+                | Place::After(Resource { repetition: Repetition::Count(_), .. })
                 | Place::Call(ModuleCall { repetition: Repetition::Count(_), .. })
                 | Place::Repeated(Repetition::Count(_)) => one_of("count", name, &["index"], span),
                 Place::Resource(_)
+                | Place::After(_)
                 | Place::Call(_)
                 | Place::Repeated(_)
                 | Place::Plain
                 | Place::Validation(_) => Some(out_of_place("count", "count", span)),
             },
             "module" => self.check_module_reference(reference, place),
+            "self" => match place {
+                Place::After(_) => None,
+                Place::Resource(_)
+                | Place::Call(_)
+                | Place::Repeated(_)
+                | Place::Plain
+                | Place::Validation(_) => {
+                    let diagnostic = Diagnostic::error("E0309", "`self` has no meaning here").at(span);
+                    Some(diagnostic.detail("It stands only inside a `postcondition`."))
+                }
+            },
             kind if self.kinds.iter().any(|known| known == kind) => {
                 self.check_resource_reference(kind, name, reference, place)
             }
@@ -240,7 +270,7 @@ impl Module {
         let Some(resource) = name.and_then(|name| self.resource(kind, name)) else {
             return self.undeclared(kind, name, reference.span, of_kind());
         };
-        if let Place::Resource(own) = place
+        if let Place::Resource(own) | Place::After(own) = place
             && (&own.kind, &own.name) == (&resource.kind, &resource.name)
         {
             let diagnostic = Diagnostic::error("E0305", format!("`{}` refers to itself", resource.address()));

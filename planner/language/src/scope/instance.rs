@@ -2,6 +2,7 @@
 //!
 //! Invariant: every attribute is evaluated, also behind one that fails.
 
+use lustre_model::address::Key;
 use lustre_model::diagnostic::Diagnostic;
 use lustre_model::types::Type;
 use lustre_model::value::Value;
@@ -12,7 +13,7 @@ use crate::mention;
 use crate::program::Resource;
 use crate::scope::{Instance, Scope};
 use crate::suggest::did_you_mean;
-use crate::syntax::{BlockSyntax, BodySyntax, Expr};
+use crate::syntax::{BlockSyntax, BodySyntax, Expr, Step};
 
 impl Scope<'_> {
     /// Evaluates an instance. When something fails the instance is poisoned: what depends on it fails silently.
@@ -55,11 +56,16 @@ impl Scope<'_> {
         let create_before_destroy = flag(&syntax.create_before_destroy, "`create_before_destroy`");
         let complete = prevent_destroy.is_ok() && create_before_destroy.is_ok();
         let replace_triggered_by = syntax.replace_triggered_by.iter().filter_map(|expression| {
+            // What names no resource was reported.
             let reference = mention::references(expression).next()?;
             let frame = self.frame(context.module);
             let target = self.module_at(&frame).resource(reference.root, reference.name(0)?)?;
-            let key = reference.key(1);
-            let attribute = reference.name(if key.is_some() { 2 } else { 1 }).map(str::to_owned);
+            let index = match reference.steps.get(1) {
+                Some(Step::Index(index)) => Some(index),
+                Some(Step::Attribute(..) | Step::Splat(..)) | None => None,
+            };
+            let key = index.and_then(|index| triggering_key(context, index));
+            let attribute = reference.name(if index.is_some() { 2 } else { 1 }).map(str::to_owned);
             Some((frame.address(target.address()).with_key(key), attribute))
         });
         let lifecycle = Lifecycle {
@@ -72,6 +78,12 @@ impl Scope<'_> {
         };
         (lifecycle, complete)
     }
+}
+
+/// Returns which instance triggers; any when that is known only after apply.
+fn triggering_key(context: &mut Context<'_>, index: &Expr) -> Option<Key> {
+    let value = context.expression(index).ok()?.unmarked();
+    value.as_str().map(|name| Key::Name(name.to_owned())).or_else(|| value.as_u64().map(Key::Index))
 }
 
 fn known_flag(context: &mut Context<'_>, expression: &Expr, name: &str) -> Result<bool, Failed> {

@@ -34,6 +34,8 @@ pub(super) fn root(
         "local" => scope.settle(context.module, Name::Local(name.to_owned())),
         "path" => path(scope, context, name),
         "each" | "count" => repetition(context, root, name),
+        // A bare `self` is the whole, so that no step is used up.
+        "self" => return own(scope, context).map(|value| (value, 0)),
         "module" => return module_value(scope, context, (name, steps), whole),
         kind => {
             let frame = scope.frame(context.module);
@@ -42,6 +44,16 @@ pub(super) fn root(
         }
     };
     Ok((value?, 1))
+}
+
+/// Returns the value of the instance that a postcondition is about.
+fn own(scope: &Scope<'_>, context: &Context<'_>) -> Outcome {
+    let address = &context.instance.ok_or(Failed)?.address;
+    let known = scope.frame(context.module).known(address);
+    if known.has_failed(&address.key) {
+        return Err(Failed);
+    }
+    Ok(one_instance(scope, (address, &known)).unwrap_or_else(|| Value::unknown(Type::Any)))
 }
 
 fn path(scope: &Scope<'_>, context: &Context<'_>, name: &str) -> Outcome {

@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use lustre_language::{
-    Evaluated, Graph, GraphBlock, Imported, Lifecycle, ModuleInstance, Program, Reach, Resource, Scope,
-    nearest,
+    Evaluated, Graph, GraphBlock, Imported, Instance, Lifecycle, ModuleInstance, Program, Reach, Resource,
+    Scope, nearest,
 };
 use lustre_model::address::Address;
 use lustre_model::diagnostic::{Diagnostic, Diagnostics, Span};
@@ -19,6 +19,7 @@ use lustre_model::value::Value;
 use super::{Options, SpecText};
 use crate::adopt::{adoption, recorded};
 use crate::allot::Allotted;
+use crate::depose::single;
 use crate::diff::{Desired, Force, Ignore, change};
 use crate::lower::{self, Giving};
 use crate::moves::moves;
@@ -43,6 +44,8 @@ pub struct Decided {
     pub adopted: Vec<Adoption>,
     /// What is forgotten, as it was recorded.
     pub forgotten: BTreeMap<Address, Object>,
+    /// Whose replacements are created before the old ones go, and where that is said.
+    pub create_first: BTreeMap<Address, Span>,
     /// The recorded world after them.
     pub world: World,
     /// Outputs as planned.
@@ -68,12 +71,14 @@ pub struct Walk<'a> {
     /// What is to be taken over, by address.
     imports: BTreeMap<Address, Imported>,
     adopted: Vec<Adoption>,
+    create_first: BTreeMap<Address, Span>,
     found: Diagnostics,
 }
 
 /// An instance whose body was decoded.
 struct Decent {
     address: Address,
+    instance: Instance,
     kind: Kind,
     spec: Spec,
     lifecycle: Lifecycle,
@@ -100,6 +105,7 @@ impl<'a> Walk<'a> {
             relocation: Relocation::default(),
             imports: BTreeMap::new(),
             adopted: Vec::new(),
+            create_first: BTreeMap::new(),
             found,
         }
     }
@@ -195,6 +201,7 @@ impl<'a> Walk<'a> {
             spans: self.spans,
             moves: self.moves,
             adopted: self.adopted,
+            create_first: self.create_first,
             forgotten: self.relocation.forgotten,
             world: self.world,
             outputs,
@@ -210,7 +217,7 @@ impl<'a> Walk<'a> {
         for instance in self.scope.expand(module, resource) {
             let evaluated = self.scope.evaluate(resource, &instance);
             self.found.extend(self.scope.take_diagnostics());
-            match self.decode((&instance.address, kind), evaluated) {
+            match self.decode((&instance, kind), evaluated) {
                 Some(decent) => decoded.push(decent),
                 None => self.scope.poison(&instance.address),
             }
@@ -222,27 +229,38 @@ impl<'a> Walk<'a> {
         for decent in decoded {
             let address = decent.address.clone();
             self.spans.insert(address.clone(), resource.span);
+            let instance = resource.has_postconditions().then(|| decent.instance.clone());
             if self.decide(decent, (&dependencies, resource.span)).is_none() {
                 self.scope.poison(&address);
+            } else if let Some(instance) = instance {
+                // What is wrong was reported; what depends on it would only repeat that.
+                if !self.scope.postconditions_hold(resource, &instance) {
+                    self.scope.poison(&address);
+                }
             }
         }
     }
 
-    fn decode(&mut self, (address, kind): (&Address, Kind), evaluated: Evaluated) -> Option<Decent> {
+    fn decode(&mut self, (instance, kind): (&Instance, Kind), evaluated: Evaluated) -> Option<Decent> {
+        let address = &instance.address;
         let Evaluated { body, lifecycle, complete } = evaluated;
         let evaluation = if complete { Evaluation::Complete } else { Evaluation::Partial };
         let mut spec = decode((address, kind), (&body, evaluation), &self.decoded, &mut self.found)?;
         if lifecycle.create_before_destroy {
-            let summary = "`create_before_destroy` is not supported";
-            let detail = "Two of them would need the same port, path or name at once.";
-            self.found.push(Diagnostic::error("E0806", summary).detail(detail).at(body.span));
+            match single(kind) {
+                None => drop(self.create_first.insert(address.clone(), body.span)),
+                Some(reason) => {
+                    let summary = format!("`create_before_destroy` of a {kind} is not supported");
+                    self.found.push(Diagnostic::error("E0806", summary).detail(reason).at(body.span));
+                }
+            }
         }
         let scratch = |value: &Value| value.as_str().is_some_and(|text| text.starts_with("SCRATCH"));
         let durable = kind == Kind::Cluster && !spec.attributes.get("deployment_type").is_some_and(scratch);
         if lifecycle.prevent_destroy.unwrap_or(durable) {
             spec.attributes.insert(PREVENT_DESTROY.to_owned(), Value::from(true));
         }
-        Some(Decent { address: address.clone(), kind, spec, lifecycle })
+        Some(Decent { address: address.clone(), instance: instance.clone(), kind, spec, lifecycle })
     }
 
     /// Moves recorded instances of the block to the keys that they have now.
@@ -265,7 +283,7 @@ impl<'a> Walk<'a> {
     }
 
     fn decide(&mut self, decent: Decent, (references, span): (&BTreeSet<Address>, Span)) -> Option<()> {
-        let Decent { address, kind, spec, lifecycle } = decent;
+        let Decent { address, kind, spec, lifecycle, .. } = decent;
         let mut attributes = spec.attributes;
         let mut giving = Giving {
             world: &self.world,

@@ -96,7 +96,7 @@ fn change_json(change: &Change) -> Json {
         |attributes: &Option<Attributes>| attributes.as_ref().map_or(json!(false), sensitive_attributes);
     let unknown = change.after.as_ref().map_or(json!(false), unknown_attributes);
     let mut shown = json!({
-        "actions": actions(change.action),
+        "actions": if change.deposed.is_some() { json!(["create", "delete"]) } else { actions(change.action) },
         "before": side(&change.before),
         "after": side(&change.after),
         "after_unknown": unknown,

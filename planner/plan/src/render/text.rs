@@ -87,6 +87,7 @@ fn object(out: &mut Styled, change: &Change) {
         Action::Create => ("  + ", Style::Add),
         Action::Update => ("  ~ ", Style::Change),
         Action::Delete => ("  - ", Style::Remove),
+        Action::Replace if change.deposed.is_some() => ("+/- ", Style::Change),
         Action::Replace => ("-/+ ", Style::Change),
         Action::Read => (" <= ", Style::Change),
         Action::Forget => ("  . ", Style::Change),
@@ -155,6 +156,7 @@ fn because(reason: ActionReason) -> Option<&'static str> {
     match reason {
         ActionReason::DeleteBecauseNoResourceConfig => Some("the spec has no such block"),
         ActionReason::DeleteBecauseNoModule => Some("the spec has no such module"),
+        ActionReason::DeleteBecauseDeposed => Some("it was replaced"),
         ActionReason::DeleteBecauseEachKey => Some("its for_each has no such key"),
         ActionReason::DeleteBecauseCountIndex => Some("its count is lower now"),
         ActionReason::DeleteBecauseNoTarget => Some("the storage block asks for no target there any more"),

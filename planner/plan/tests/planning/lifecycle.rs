@@ -6,7 +6,7 @@ use lustre_plan::Resolver;
 
 use crate::harness::{
     actions, address, applied, carry_out, carry_out_step, destroyed, intent, nothing, options, planned,
-    try_plan,
+    steps, try_plan,
 };
 
 const CHAIN: &str = r#"
@@ -120,6 +120,171 @@ fn protected_objects_close_a_gate_also_when_their_block_is_gone() {
     assert_eq!(destroyed(&world).closed_gates(&[]).len(), 1);
     let lifted = applied(&protected.replace("true", "false"), &world);
     assert!(planned("", &lifted).closed_gates(&[]).is_empty());
+}
+
+#[test]
+fn protection_is_an_expression_and_clusters_that_are_not_scratch_have_it() {
+    let text = "variable \"keep\" {\n  default = true\n}\nvalue \"a\" {\n  for_each = toset([\"x\", \"y\"])\n  lifecycle {\n    \
+                prevent_destroy = var.keep && each.key == \"x\"\n  }\n}\n";
+    let world = applied(text, &nothing());
+    let gates: Vec<String> =
+        destroyed(&world).closed_gates(&[]).iter().map(|gate| gate.address.to_string()).collect();
+    assert_eq!(gates, ["value.a[\"x\"]"]);
+}
+
+fn first(input: &str, trigger: u32) -> String {
+    format!(
+        "value \"a\" {{\n  input = {input:?}\n  triggers_replace = {trigger}\n  lifecycle {{\n    create_before_destroy = true\n  }}\n}}\n\
+         value \"b\" {{\n  input = value.a.output\n}}\n"
+    )
+}
+
+#[test]
+fn a_replacement_that_is_created_first_goes_behind_everybody_who_uses_the_old_one() {
+    let world = applied(&first("one", 1), &nothing());
+    let plan = planned(&first("two", 2), &world);
+    assert_eq!(actions(&plan), ["replace value.a", "update value.b"]);
+    let aside = format!("value.a.deposed[\"{}\"]", world.serial);
+    assert_eq!(
+        steps(&plan),
+        ["create value.a".to_owned(), "update value.b".to_owned(), format!("delete {aside}"),]
+    );
+    assert_eq!(plan.parts().moves[0].to, address(&aside));
+    let shown = lustre_plan::render::text::plan(&plan).plain();
+    assert!(shown.contains("+/- value \"a\""), "{shown}");
+    let json = lustre_plan::render::json::plan(&plan).to_string();
+    assert!(json.contains("[\"create\",\"delete\"]"), "{json}");
+    let after = carry_out(&plan, &world);
+    assert_eq!(after.objects.len(), 2);
+    assert!(!planned(&first("two", 2), &after).has_changes());
+}
+
+#[test]
+fn a_replacement_cut_off_anywhere_converges_with_the_old_object_last() {
+    let before = applied(&first("one", 1), &nothing());
+    let text = first("two", 2);
+    let plan = planned(&text, &before);
+    for cut in 0..=plan.steps().len() {
+        let mut world = before.clone();
+        let resolver = Resolver::new(plan.clone());
+        crate::harness::carry_out_moves(&plan, &mut world);
+        plan.steps()[..cut].iter().for_each(|step| carry_out_step(step, &resolver, &mut world));
+        let again = planned(&text, &world);
+        let order = steps(&again);
+        assert!(cut == 3 || order.last().is_some_and(|last| last.contains("deposed")), "{cut}: {order:?}");
+        let after = carry_out(&again, &world);
+        assert_eq!(after.objects.len(), 2, "{cut}");
+        assert!(!planned(&text, &after).has_changes());
+    }
+}
+
+#[test]
+fn what_stands_below_is_created_first_too_or_the_reason_is_told() {
+    let text = |trigger: u32| {
+        format!(
+            "value \"below\" {{\n  triggers_replace = {trigger}\n}}\nvalue \"a\" {{\n  triggers_replace = {trigger}\n  \
+             depends_on = [value.below]\n  lifecycle {{\n    create_before_destroy = true\n  }}\n}}\n"
+        )
+    };
+    let world = applied(&text(1), &nothing());
+    let plan = planned(&text(2), &world);
+    let order: Vec<String> =
+        steps(&plan).iter().map(|it| it.replace(&world.serial.to_string(), "N")).collect();
+    assert_eq!(
+        order,
+        [
+            "create value.below",
+            "create value.a",
+            "delete value.a.deposed[\"N\"]",
+            "delete value.below.deposed[\"N\"]"
+        ]
+    );
+    assert_eq!(carry_out(&plan, &world).objects.len(), 2);
+    let host = |path: &str| {
+        format!(
+            "host \"h\" {{\n  path = {path:?}\n}}\nvalue \"a\" {{\n  triggers_replace = {path:?}\n  depends_on = [host.h]\n  \
+             lifecycle {{\n    create_before_destroy = true\n  }}\n}}\n"
+        )
+    };
+    let world = applied(&host("/a"), &nothing());
+    let told = try_plan(&host("/b"), &[], &world, &options()).expect_err("refused");
+    assert!(told.contains("E0816 host.h cannot be created before it is destroyed"), "{told}");
+    let own = "host \"h\" {\n  lifecycle {\n    create_before_destroy = true\n  }\n}\n";
+    let told = try_plan(own, &[], &nothing(), &options()).expect_err("refused");
+    assert!(told.contains("E0806 `create_before_destroy` of a host is not supported | Two agents"), "{told}");
+}
+
+#[test]
+fn one_instance_triggers_the_replacement_of_one_instance() {
+    let text = |input: u32| {
+        format!(
+            "value \"a\" {{\n  for_each = {{ x = 1, y = {input} }}\n  input = each.value\n}}\nvalue \"b\" {{\n  for_each = value.a\n  \
+             lifecycle {{\n    replace_triggered_by = [value.a[each.key].input]\n  }}\n}}\n"
+        )
+    };
+    let world = applied(&text(1), &nothing());
+    let plan = planned(&text(2), &world);
+    assert_eq!(actions(&plan), ["update value.a[\"y\"]", "replace value.b[\"y\"]"]);
+    let wrong =
+        "locals {\n  x = 1\n}\nvalue \"b\" {\n  lifecycle {\n    replace_triggered_by = [local.x]\n  }\n}\n";
+    let told = try_plan(wrong, &[], &nothing(), &options()).expect_err("refused");
+    assert!(told.starts_with("6:29: E0313 `replace_triggered_by` names no resource"), "{told}");
+}
+
+const CONDITIONS: &str = r#"
+value "n" {
+  input = 3
+}
+value "a" {
+  input = "x"
+  lifecycle {
+    precondition {
+      condition     = value.n.output > MINIMUM
+      error_message = "${value.n.output} is too small."
+    }
+  }
+}
+value "b" {
+  for_each = toset(["k"])
+  input    = value.n.output
+  lifecycle {
+    postcondition {
+      condition     = self.output < MAXIMUM
+      error_message = "${self.output} of ${each.key} is too large."
+    }
+  }
+}
+"#;
+
+#[test]
+fn conditions_that_are_unknown_are_checked_when_they_are_known() {
+    use lustre_model::journal::Resolve as _;
+    let text =
+        |minimum: &str, maximum: &str| CONDITIONS.replace("MINIMUM", minimum).replace("MAXIMUM", maximum);
+    applied(&text("1", "5"), &nothing());
+    let plan = planned(&text("4", "3"), &nothing());
+    let resolver = Resolver::new(plan.clone());
+    let step = |name: &str| plan.steps().iter().find(|step| step.address == address(name)).expect("a step");
+    let mut world = nothing();
+    carry_out_step(step("value.n"), &resolver, &mut world);
+    let refused = resolver.attributes(step("value.a"), &world).expect_err("refused").to_string();
+    assert_eq!(
+        refused,
+        "value.a cannot be evaluated: the precondition of `value.a` does not hold: 3 is too small."
+    );
+    let b = step("value.b[\"k\"]");
+    carry_out_step(b, &resolver, &mut world);
+    let refused = resolver.verify(b, &world).expect_err("refused").to_string();
+    let what = "value.b[\"k\"] was applied, but the postcondition of `value.b[\"k\"]` does not hold: 3 of k is too large.";
+    assert_eq!(refused, what);
+    // What is recorded is known, so that the next plan tells it at once.
+    let world = applied(&text("1", "5"), &nothing());
+    let told = try_plan(&text("4", "3"), &[], &world, &options()).expect_err("refused");
+    assert!(
+        told.contains("9:23: E0601 the precondition of `value.a` does not hold | 3 is too small."),
+        "{told}"
+    );
+    assert!(told.contains("19:23: E0601 the postcondition of `value.b[\"k\"]` does not hold"), "{told}");
 }
 
 const CLUSTER: &str = r#"
