@@ -9,7 +9,10 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use lustre_language::{Applying, Entry, EntryKind, FolderError, Folders, Moment, World, WorldError};
+use lustre_language::{
+    Applying, Entry, EntryKind, FolderError, Folders, Moment, World as Outside, WorldError,
+};
+use lustre_model::recorded::World;
 
 use crate::clock;
 
@@ -78,12 +81,19 @@ pub fn text(path: &Path) -> io::Result<String> {
 pub struct Folder {
     root: PathBuf,
     planned_at: Moment,
+    /// Whether other states are read.
+    online: bool,
 }
 
 impl Folder {
     /// Takes relative paths from here; the plan's time is now.
     pub fn new(root: PathBuf) -> Self {
-        Self { root, planned_at: clock::moment() }
+        Self { root, planned_at: clock::moment(), online: true }
+    }
+
+    /// Reads no other state.
+    pub fn offline(self) -> Self {
+        Self { online: false, ..self }
     }
 }
 
@@ -182,7 +192,7 @@ fn refused(error: &io::Error) -> WorldError {
     if kind == io::ErrorKind::NotFound { WorldError::NotFound } else { WorldError::Refused(kind) }
 }
 
-impl World for Folder {
+impl Outside for Folder {
     fn read_file(&self, path: &str) -> Result<Vec<u8>, WorldError> {
         let file = fs::File::open(self.root.join(path)).map_err(|error| refused(&error))?;
         let mut bytes = Vec::new();
@@ -224,6 +234,18 @@ impl World for Folder {
 
     fn applying(&self) -> Option<Applying> {
         None
+    }
+
+    fn read_state(&self, path: &str) -> Result<World, WorldError> {
+        if !self.online {
+            return Err(WorldError::Offline);
+        }
+        let damaged = |error: lustre_store::StoreError| WorldError::Damaged(error.to_string());
+        let read = lustre_store::read(&lustre_store::Folder, &self.root.join(path)).map_err(damaged)?;
+        match read.recovery {
+            lustre_store::Recovery::Absent => Err(WorldError::NotFound),
+            lustre_store::Recovery::Clean | lustre_store::Recovery::Replayed { .. } => Ok(read.world),
+        }
     }
 
     fn working_folder(&self) -> String {

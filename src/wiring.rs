@@ -18,6 +18,7 @@ use lustre_plan::{Options, Resolver, SpecText};
 use crate::clock;
 use crate::command::{Recorded, Spec, runtime};
 use crate::exit::Failure;
+use crate::files::Folder;
 
 mod probe;
 
@@ -33,7 +34,8 @@ pub fn validate(spec: &Spec) -> Diagnostics {
             inputs.push(Input { name: variable.name.clone(), given, origin: Origin::CommandLine });
         }
     }
-    let (_, mut found) = planned(spec, &inputs, &World::default(), (Mode::Normal, Vec::new()));
+    let offline = spec.folder.clone().offline();
+    let (_, mut found) = planned((spec, &offline), &inputs, &World::default(), (Mode::Normal, Vec::new()));
     found.sort();
     found
 }
@@ -61,7 +63,7 @@ pub fn plan(
         }
         Some(_) | None => Arc::clone(&recorded.world),
     };
-    let (plan, mut found) = planned(spec, &spec.inputs, &world, (mode, allowances));
+    let (plan, mut found) = planned((spec, &spec.folder), &spec.inputs, &world, (mode, allowances));
     let Some(plan) = plan else { return Err(diagnosed(found)) };
     if let Some(observer) = observer {
         found.extend(runtime()?.block_on(probe::conditions(&plan, &spec.program, (&observer, &binary))));
@@ -74,7 +76,7 @@ fn observer(recorded: &Recorded, parallelism: usize) -> Result<Observer, Failure
 }
 
 fn planned(
-    spec: &Spec,
+    (spec, outside): (&Spec, &Folder),
     inputs: &[Input],
     world: &World,
     (mode, allowances): (Mode, Vec<Allowance>),
@@ -82,12 +84,13 @@ fn planned(
     let text = SpecText { program: &spec.program, files: &spec.files, inputs };
     let tool_version = env!("CARGO_PKG_VERSION").to_owned();
     let options = Options { mode, replace: Vec::new(), allowances, tool_version };
-    lustre_plan::plan(text, world, &options, &spec.folder, spec.diagnostics.clone())
+    lustre_plan::plan(text, world, &options, outside, spec.diagnostics.clone())
 }
 
 /// Returns what makes the plan's unknown values known.
-pub fn resolve(plan: &Plan) -> Arc<dyn Resolve> {
-    Arc::new(Resolver::new(plan.clone()).began(clock::moment()))
+pub fn resolve(plan: &Plan) -> Result<Arc<dyn Resolve>, Failure> {
+    let outside = Arc::new(Folder::new(std::env::current_dir()?));
+    Ok(Arc::new(Resolver::new(plan.clone(), outside).began(clock::moment())))
 }
 
 /// Returns the agent's binary that is put on hosts.

@@ -153,7 +153,7 @@ impl Manner<'_> {
         let plan = Arc::new(plan);
         let allowed = plan.parts().allowances.iter().chain(&allowances).cloned().collect();
         let apply = Apply {
-            resolve: wiring::resolve(&plan),
+            resolve: wiring::resolve(&plan)?,
             perform: Arc::new(Hosts::new(Arc::clone(&journal), binary, allowed)),
             plan,
             journal,

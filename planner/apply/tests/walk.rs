@@ -65,10 +65,18 @@ impl Journal for Memory {
     }
 }
 
-/// Everything is known already.
-struct Known;
+/// Knows everything; says of these steps that their objects are not as asserted.
+struct Known(BTreeSet<u32>);
 
 impl Resolve for Known {
+    fn verify(&self, step: &Step, _world: &World) -> Result<(), ResolveError> {
+        if self.0.contains(&step.id.0) {
+            let causes = vec!["it is too small".to_owned()];
+            return Err(ResolveError::Unfulfilled { address: step.address.to_string(), causes });
+        }
+        Ok(())
+    }
+
     fn attributes(&self, step: &Step, _world: &World) -> Result<Attributes, ResolveError> {
         Ok(step.after.clone().unwrap_or_default())
     }
@@ -87,6 +95,8 @@ struct Imagined {
     at_work: AtomicUsize,
     at_work_most: AtomicUsize,
     failing: BTreeSet<u32>,
+    /// Steps whose objects are not as the spec asserts.
+    unfulfilled: BTreeSet<u32>,
     passing: AtomicUsize,
     journal: Mutex<Option<Arc<Memory>>>,
 }
@@ -193,8 +203,10 @@ fn parts(steps: Vec<Step>, world: &World) -> PlanParts {
             sources: Vec::new(),
             world: SealedWorld::default(),
             variables: BTreeMap::new(),
+            data: BTreeMap::new(),
             config_hash: String::new(),
         },
+        reads: Vec::new(),
         adopted: Vec::new(),
         forgotten: Vec::new(),
         moves: Vec::new(),
@@ -226,7 +238,7 @@ fn run(plan: Plan, journal: Arc<Memory>, imagined: Imagined, before: impl FnOnce
     let apply = Apply {
         plan: Arc::new(plan),
         journal: Arc::clone(&journal) as Arc<dyn Journal>,
-        resolve: Arc::new(Known),
+        resolve: Arc::new(Known(imagined.unfulfilled.clone())),
         perform: Arc::clone(&imagined) as Arc<dyn Perform>,
         watch: Arc::clone(&watched) as Arc<dyn Watch>,
         allowances: Vec::new(),
@@ -260,6 +272,20 @@ fn graphs() -> impl Strategy<Value = (Vec<Kind>, Vec<Vec<usize>>)> {
             (kinds, waits)
         },
     )
+}
+
+#[test]
+fn an_object_that_is_not_as_asserted_is_recorded_and_stops_what_depends_on_it() {
+    for kind in [Kind::Value, Kind::Host] {
+        let world = World::new(Lineage("l".to_owned()));
+        let imagined = Imagined { unfulfilled: [0].into(), ..Imagined::default() };
+        let plan = plan(&[kind, kind, kind], &[vec![], vec![0], vec![]], &world);
+        let ran = run(plan, Memory::new(world, usize::MAX), imagined, |_| {});
+        let report = ran.report.expect("it runs");
+        assert_eq!((report.failed.len(), report.skipped.len()), (1, 1), "{kind}");
+        assert!(report.failed[0].causes[0].ends_with("was applied, but it is too small"), "{report:?}");
+        assert_eq!(ran.world.objects.len(), 2, "{kind}");
+    }
 }
 
 proptest! {

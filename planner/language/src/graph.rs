@@ -314,9 +314,12 @@ impl<'a> Graph<'a> {
                 "var" => edges.extend(at.variables.get(name).map(|to| edge(to, None))),
                 "local" => edges.extend(at.locals.get(name).map(|to| edge(to, None))),
                 "module" => self.outputs(at, &reference, purpose, edges),
-                kind => {
-                    let key = || reference.key(1).filter(|_| repeated(at.module, kind, name));
-                    edges.extend(at.resources.get(&(kind, name)).map(|to| edge(to, key())));
+                _ => {
+                    let Some(resource) = at.module.named(&reference) else { continue };
+                    let place = if resource.is_data() { 2 } else { 1 };
+                    let key = reference.key(place).filter(|_| resource.is_repeated());
+                    let to = at.resources.get(&(resource.kind.as_str(), resource.name.as_str()));
+                    edges.extend(to.map(|to| edge(to, key)));
                 }
             }
         }
@@ -349,10 +352,6 @@ impl<'a> Graph<'a> {
             edges.extend(child.map(|to| Edge { to, span, key, purpose: Purpose::Dependency }));
         }
     }
-}
-
-fn repeated(module: &Module, kind: &str, name: &str) -> bool {
-    module.resource(kind, name).is_some_and(Resource::is_repeated)
 }
 
 /// Which resources stand behind each node, in each instance of its module; asked for in the order of evaluation.
@@ -389,7 +388,9 @@ impl Reach {
                 Some(_) | None => scope.caller(around).into_iter().collect(),
             };
             for instance in instances {
-                if let Block::Resource(resource) = graph.nodes[edge.to].block {
+                if let Block::Resource(resource) = graph.nodes[edge.to].block
+                    && !resource.is_data()
+                {
                     let mut address = resource.address().with_key(edge.key.clone());
                     address.modules = scope.path(instance);
                     Rc::make_mut(&mut found).insert(address);
@@ -398,7 +399,8 @@ impl Reach {
                 }
             }
         }
-        if !matches!(graph.nodes[node].block, Block::Resource(_)) {
+        // Data is no object: what it is read from stands behind it.
+        if !matches!(graph.nodes[node].block, Block::Resource(resource) if !resource.is_data()) {
             self.known.insert((node, module), Rc::clone(&found));
         }
         found

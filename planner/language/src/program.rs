@@ -24,6 +24,7 @@ use crate::syntax::{self, BlockSyntax, BodySyntax, Expr};
 mod call;
 mod check;
 mod cycle;
+mod data;
 mod declare;
 mod ephemeral;
 mod load;
@@ -32,12 +33,18 @@ mod version;
 
 pub use self::call::ModuleCall;
 pub(crate) use self::check::check_call;
+pub(crate) use self::data::Named;
 pub use self::load::{FolderError, Folders};
 pub use self::relocate::{Endpoint, Import, Moved, Removed};
 
 /// The names that blocks may have at the root, besides the kinds of resources.
-pub(crate) const ROOT_BLOCKS: [&str; 10] =
-    ["lustre", "variable", "locals", "output", "module", "moved", "removed", "import", "check", "provider"];
+pub(crate) const ROOT_BLOCKS: [&str; 11] = [
+    "lustre", "variable", "locals", "output", "module", "moved", "removed", "import", "check", "provider",
+    "data",
+];
+
+/// How kinds of data begin: `data.cluster`.
+pub(crate) const DATA: &str = "data.";
 
 /// The blocks of a folder and of the modules that it calls.
 #[derive(Debug, Clone)]
@@ -185,7 +192,7 @@ impl Output {
 /// A block of a resource.
 #[derive(Debug, Clone)]
 pub struct Resource {
-    /// Its type, `host`.
+    /// Its type, `host`; of data `data.cluster`.
     pub kind: String,
     /// Its label.
     pub name: String,
@@ -212,6 +219,16 @@ impl Resource {
         }
         let attribute = body.attributes.get(*name)?;
         Some(attribute.name_span.to(attribute.value.span))
+    }
+
+    /// Returns whether it is a `data` block: read, and never made.
+    pub fn is_data(&self) -> bool {
+        self.kind.starts_with(DATA)
+    }
+
+    /// Returns whether it says `depends_on`.
+    pub fn has_depends_on(&self) -> bool {
+        !self.depends_on.is_empty()
     }
 
     /// Returns whether it has `for_each` or `count`.

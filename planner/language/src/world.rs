@@ -1,10 +1,12 @@
-//! The world outside, as functions see it: files, folders and the clock, through a trait.
+//! The world outside, as functions and data see it: files, folders, other states and the clock, through a trait.
 //!
 //! The language itself opens nothing and asks no clock; whoever runs it decides what may be read.
 //! What is not known while a plan is made - the time of its apply, and what is drawn at random - is in [`Applying`], so
 //! that `timestamp`, `uuid` and `bcrypt` yield unknown values until then. Draws come from one seed and the place of the
 //! call, so that a value is the same however often an apply evaluates it.
 //! Invariant: what a world answers for a path stays the same during one run, so that plans are repeatable.
+
+use lustre_model::recorded::World as Recorded;
 
 /// Why the world gave no answer; the text is for the user.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +32,12 @@ pub enum WorldError {
     /// The system refused.
     #[error("{0}")]
     Refused(std::io::ErrorKind),
+    /// It is there and does not hold together.
+    #[error("{0}")]
+    Damaged(String),
+    /// Nobody is asked in this run.
+    #[error("it is not read when a spec is only validated")]
+    Offline,
 }
 
 /// An instant: seconds since 1970, in UTC.
@@ -81,6 +89,10 @@ pub trait World {
 
     /// Returns what is known while a plan is carried out; none before.
     fn applying(&self) -> Option<Applying>;
+    /// Reads what another deployment recorded: its state, by path. A relative path is taken from the working folder.
+    fn read_state(&self, _path: &str) -> Result<Recorded, WorldError> {
+        Err(WorldError::NotFound)
+    }
 
     /// Returns the working folder, absolute.
     fn working_folder(&self) -> String;

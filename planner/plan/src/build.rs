@@ -14,7 +14,8 @@ use lustre_model::plan::{
     PLAN_VERSION, Plan, PlanParts, SealedSpec, Source,
 };
 use lustre_model::recorded::{Output, Status, World};
-use lustre_model::resource::Kind;
+use lustre_model::resource::{Attributes, Kind};
+use lustre_model::value::Value;
 use sha2::{Digest as _, Sha256};
 
 use crate::claim::{Claim, claims};
@@ -103,7 +104,7 @@ pub fn plan(
         }
     };
     let gates = gates(&decided.changes, &decided.world);
-    let spec = sealed(text.files, noting, variables);
+    let spec = sealed(text.files, noting, (variables, decided.data));
     let changes = with_previous(decided.changes, &previous);
     let parts = PlanParts {
         version: PLAN_VERSION,
@@ -113,6 +114,7 @@ pub fn plan(
         serial: recorded.serial,
         spec,
         moves: decided.moves,
+        reads: decided.reads,
         adopted: decided.adopted,
         forgotten: decided.forgotten.into_keys().collect(),
         changes,
@@ -265,7 +267,7 @@ fn protected(change: &Change, changes: &BTreeMap<Address, Change>, world: &World
 fn sealed(
     files: &[(String, String)],
     noting: Noting<'_>,
-    variables: BTreeMap<String, lustre_model::value::Value>,
+    (variables, data): (BTreeMap<String, Value>, BTreeMap<Address, Attributes>),
 ) -> SealedSpec {
     let sources: Vec<Source> =
         files.iter().map(|(path, text)| Source { path: path.clone(), text: text.clone() }).collect();
@@ -288,8 +290,12 @@ fn sealed(
         add(name);
         add(&value.to_lossless().to_string());
     }
+    for (address, attributes) in &data {
+        add(&address.to_string());
+        add(&Value::object(attributes.clone()).to_lossless().to_string());
+    }
     let config_hash = hex::encode(hash.finalize());
-    SealedSpec { sources, world, variables, config_hash }
+    SealedSpec { sources, world, variables, data, config_hash }
 }
 
 /// Returns where each object that moved was recorded before, by where it is now.

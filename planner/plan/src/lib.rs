@@ -13,6 +13,7 @@ mod adopt;
 mod allot;
 mod build;
 mod claim;
+mod data;
 mod depose;
 mod diff;
 pub mod file;
@@ -33,4 +34,5 @@ pub use resolve::{Resolver, resolve};
 pub use spec::{AttributeOutline, BlockOutline, NestedOutline, outline, parse_size};
 
 /// The block types of resources, for `lustre_language::Program::load`.
-pub const KINDS: [&str; 6] = ["host", "cluster", "bucket", "data_repository_association", "mount", "value"];
+pub const KINDS: [&str; 7] =
+    ["host", "cluster", "bucket", "data_repository_association", "mount", "value", data::CLUSTER];

@@ -8,6 +8,7 @@ use std::cell::RefCell;
 
 use lustre_language::{Applying, Entry, EntryKind, Moment, World, WorldError};
 use lustre_model::plan::{Plan, SealedWorld};
+use lustre_model::recorded::World as Recorded;
 use sha2::{Digest as _, Sha256};
 
 /// Passes questions on to the real world and notes the answers.
@@ -63,6 +64,11 @@ impl World for Noting<'_> {
 
     fn applying(&self) -> Option<Applying> {
         None
+    }
+
+    fn read_state(&self, path: &str) -> Result<Recorded, WorldError> {
+        // Of a state only what data takes from it is kept; that is in the plan already.
+        self.world.read_state(path)
     }
 
     fn working_folder(&self) -> String {

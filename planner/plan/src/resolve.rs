@@ -3,11 +3,14 @@
 //! Evaluates the sealed sources again, with what is recorded now; reads no file and asks nobody.
 //! Invariant: a value that the plan showed as known is what comes out.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use lustre_language::{Applied, Expansion, Given, Input, ModuleInstance, Moment, Origin, Program, Scope};
+use lustre_language::{
+    Applied, EmptyWorld, Expansion, Given, Input, ModuleInstance, Moment, Origin, Program, Scope,
+    World as Outside,
+};
 use lustre_model::address::{Address, Key};
 use lustre_model::diagnostic::{Diagnostic, Diagnostics, Severity};
 use lustre_model::journal::{Resolve, ResolveError};
@@ -18,11 +21,15 @@ use lustre_model::value::{Kind as ValueKind, Value};
 
 use crate::KINDS;
 use crate::allot::Allotted;
+use crate::data::{self, Answer};
 use crate::lower::{self, Giving};
 use crate::outside::Telling;
 use crate::publish::published;
 use crate::schema::computed;
 use crate::spec::{Decoded, Evaluation, decode};
+
+/// Most blocks of data that are read for each other.
+const DATA_DEPTH_MAX: u32 = 16;
 
 /// A plan with its sources, read once.
 pub struct Resolver {
@@ -33,6 +40,11 @@ pub struct Resolver {
     places: BTreeMap<Address, usize>,
     /// Instances of blocks, found once: they stay the same while a plan is carried out.
     expansions: Mutex<HashMap<Address, Expansion>>,
+    /// Addresses of all data, and what was read of it.
+    data: BTreeSet<Address>,
+    read: Mutex<BTreeMap<Address, Attributes>>,
+    /// Where data is read that could not be while planning.
+    outside: Arc<dyn Outside + Send + Sync>,
     began: Option<Moment>,
 }
 
@@ -43,12 +55,12 @@ pub fn resolve(plan: &Plan, address: &Address, world: &World) -> Result<Attribut
         let causes = vec!["the plan has no such step".to_owned()];
         return Err(ResolveError::Evaluation { address: address.to_string(), causes });
     };
-    Resolver::new(plan.clone()).attributes(step, world)
+    Resolver::new(plan.clone(), Arc::new(EmptyWorld)).attributes(step, world)
 }
 
 impl Resolver {
-    /// Reads the sealed sources of a plan.
-    pub fn new(plan: Plan) -> Self {
+    /// Reads the sealed sources of a plan. Data that was not read while planning is read from `outside`.
+    pub fn new(plan: Plan, outside: Arc<dyn Outside + Send + Sync>) -> Self {
         let spec = &plan.parts().spec;
         let files = spec.sources.iter().map(|source| (source.path.clone(), source.text.clone()));
         let (program, _) = Program::load(files, &KINDS);
@@ -66,7 +78,9 @@ impl Resolver {
         let inputs = spec.variables.iter().map(input).chain(ephemeral).collect();
         let changes = plan.changes().iter().enumerate();
         let places = changes.map(|(place, change)| (change.address.clone(), place)).collect();
-        Self { plan, program, inputs, places, expansions: Mutex::default(), began: None }
+        let data = spec.data.keys().chain(&plan.parts().reads).cloned().collect();
+        let read = Mutex::new(spec.data.clone());
+        Self { program, inputs, places, expansions: Mutex::default(), data, read, outside, began: None, plan }
     }
 
     /// Says when the apply began, which makes `timestamp`, `uuid` and `bcrypt` known.
@@ -74,6 +88,53 @@ impl Resolver {
     pub fn began(mut self, at: Moment) -> Self {
         self.began = Some(at);
         self
+    }
+
+    /// Returns what data has; read now when it was not before.
+    fn data(&self, address: &Address, now: &Now<'_>) -> Option<Attributes> {
+        let kept = || self.read.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(attributes) = kept().get(address) {
+            return Some(attributes.clone());
+        }
+        if now.depth.get() >= DATA_DEPTH_MAX {
+            return None;
+        }
+        now.depth.set(now.depth.get() + 1);
+        let telling = Telling::new(&self.plan, self.began);
+        let mut scope = Scope::new(&self.program, &telling, &self.inputs).with_applied(now);
+        let attributes = self.read_data(address, &mut scope);
+        now.depth.set(now.depth.get() - 1);
+        now.found.borrow_mut().extend(scope.take_diagnostics());
+        match attributes? {
+            Ok(attributes) => {
+                kept().insert(address.clone(), attributes.clone());
+                Some(attributes)
+            }
+            Err(refused) => {
+                now.found.borrow_mut().push(*refused);
+                None
+            }
+        }
+    }
+
+    fn read_data(
+        &self,
+        address: &Address,
+        scope: &mut Scope<'_>,
+    ) -> Option<Result<Attributes, Box<Diagnostic>>> {
+        let resource = self.program.resource(address)?;
+        let module = scope.module(&address.modules)?;
+        let instance = scope.instance(module, resource, address.key.clone())?;
+        let evaluated = scope.evaluate(resource, &instance);
+        let evaluation = if evaluated.complete { Evaluation::Complete } else { Evaluation::Partial };
+        let mut found = Diagnostics::new();
+        let question = data::decode(address, (&evaluated.body, evaluation), &mut found);
+        let Some(question) = question else { return found.into_iter().next().map(|it| Err(Box::new(it))) };
+        match data::read(&question, self.outside.as_ref()) {
+            Ok(Answer::Read(attributes)) => Some(Ok(attributes)),
+            Ok(Answer::Later) => None,
+            Err(refused) => Some(Err(refused)),
+        }
     }
 
     fn expansions(&self) -> MutexGuard<'_, HashMap<Address, Expansion>> {
@@ -100,6 +161,7 @@ impl Resolver {
         let instance = instance.ok_or_else(|| failed(&scope.take_diagnostics()))?;
         let evaluated = scope.evaluate(resource, &instance);
         let mut found = scope.take_diagnostics();
+        found.extend(now.found.take());
         let evaluation = if evaluated.complete { Evaluation::Complete } else { Evaluation::Partial };
         let decoded = now.looked_at.borrow();
         let spec = decode((&whole, kind), (&evaluated.body, evaluation), &decoded, &mut found);
@@ -186,16 +248,31 @@ struct Now<'a> {
     world: &'a World,
     /// Objects that were asked for, with what they have.
     looked_at: RefCell<Decoded>,
+    /// How many blocks of data are being read for each other.
+    depth: Cell<u32>,
+    /// What went wrong with data.
+    found: RefCell<Diagnostics>,
 }
 
 impl<'a> Now<'a> {
     fn new(resolver: &'a Resolver, world: &'a World) -> Self {
-        Self { resolver, world, looked_at: RefCell::default() }
+        Self {
+            resolver,
+            world,
+            looked_at: RefCell::default(),
+            depth: Cell::new(0),
+            found: RefCell::default(),
+        }
     }
 }
 
 impl Applied for Now<'_> {
     fn keys(&self, block: &Address) -> Vec<Option<Key>> {
+        let data = self.resolver.data.range(block.clone()..).take_while(|it| it.block() == *block);
+        let data: Vec<Option<Key>> = data.map(|address| address.key.clone()).collect();
+        if !data.is_empty() {
+            return data;
+        }
         let own = self.resolver.places.range(block.clone()..);
         let own = own.take_while(|(address, _)| address.block() == *block);
         let there = own.filter(|(address, place)| {
@@ -213,6 +290,9 @@ impl Applied for Now<'_> {
     }
 
     fn value(&self, instance: &Address) -> Option<Value> {
+        if self.resolver.data.contains(instance) {
+            return self.resolver.data(instance, self).map(Value::object);
+        }
         let kind = Kind::from_name(&instance.kind)?;
         let attributes = self.resolver.current(instance, self.world)?;
         let parts = self.resolver.parts(instance);

@@ -26,8 +26,7 @@ mod value;
 pub use self::capacity::parse_size;
 pub use self::cluster::{Storage, TargetSize};
 pub use self::outline::{AttributeOutline, BlockOutline, NestedOutline, outline};
-pub use self::reader::Evaluation;
-use self::reader::Reader;
+pub use self::reader::{Evaluation, Need, Reader, any};
 
 /// What other objects of the spec have, by address; those that were decoded before.
 pub type Decoded = BTreeMap<Address, (Kind, Attributes)>;

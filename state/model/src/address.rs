@@ -5,6 +5,7 @@
 //! host.oss["a"]   mount.login[0]                an instance of for_each, of count
 //! module.lab["x"].cluster.scratch               inside a module instance
 //! cluster.scratch.target["scratch-OST0003"]     a part of a cluster, made by the planner
+//! data.cluster.other                            data; its kind is `data.cluster`
 //! ```
 //! An address is a name only; whether anything is there is not its business.
 //! Invariant: printing and parsing are inverse, and identifiers inside are never empty.
@@ -209,6 +210,10 @@ impl FromStr for Address {
             kind = reader.identifier()?;
         }
         reader.expect('.', "`.`")?;
+        if kind == "data" {
+            kind = format!("data.{}", reader.identifier()?);
+            reader.expect('.', "`.`")?;
+        }
         let name = reader.identifier()?;
         let key = reader.key()?;
         let mut parts = Vec::new();
@@ -344,6 +349,7 @@ mod tests {
             "mount.login[0]",
             "module.lab[\"x\"].module.inner.cluster.scratch",
             "cluster.scratch.target[\"scratch-OST0003\"]",
+            "module.lab.data.cluster.x[\"a\"]",
             "host.x[\"a.b[\\\"c\\\"]$${d}\\n\"]",
         ] {
             assert_eq!(text.parse::<Address>().unwrap().to_string(), text);

@@ -239,7 +239,9 @@ pub struct SealedSpec {
     pub world: SealedWorld,
     /// Values of variables.
     pub variables: BTreeMap<String, Value>,
-    /// SHA-256 over the sources, the files that were read and the variables, hex.
+    /// What data was read while the plan was made, by address.
+    pub data: BTreeMap<Address, Attributes>,
+    /// SHA-256 over the sources, the files that were read, the variables and the data, hex.
     pub config_hash: String,
 }
 
@@ -324,6 +326,8 @@ pub struct PlanParts {
     pub spec: SealedSpec,
     /// Changes of addresses, made before the first step.
     pub moves: Vec<Move>,
+    /// Data that is read when the plan is carried out.
+    pub reads: Vec<Address>,
     /// Objects that are taken over behind the moves.
     pub adopted: Vec<Adoption>,
     /// Objects that are dropped from the state behind that, and stay as they are.

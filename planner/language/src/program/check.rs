@@ -7,7 +7,7 @@ use lustre_model::diagnostic::{Diagnostic, Diagnostics, Span};
 
 use crate::function;
 use crate::mention::{self, Mention, Reference};
-use crate::program::{Module, ModuleCall, Repetition, Resource};
+use crate::program::{DATA, Module, ModuleCall, Named, Repetition, Resource};
 use crate::suggest::did_you_mean;
 use crate::syntax::{BodySyntax, Call, Expr, Step};
 
@@ -81,7 +81,7 @@ impl Module {
         }
         for expression in &resource.lifecycle.replace_triggered_by {
             let target = mention::references(expression).next();
-            let known = target.and_then(|it| self.resource(it.root, it.name(0)?));
+            let known = target.and_then(|it| self.named(&it)).filter(|it| !it.is_data());
             if known.is_none() && !self.incomplete {
                 let summary = "`replace_triggered_by` names no resource";
                 let detail =
@@ -129,8 +129,7 @@ impl Module {
             let target = mention::references(expression).next();
             let known = target.is_some_and(|it| match (it.root, it.name(0)) {
                 ("module", Some(name)) => self.calls.contains_key(name),
-                (kind, Some(name)) => self.resource(kind, name).is_some(),
-                (_, None) => false,
+                (_, _) => self.named(&it).is_some(),
             });
             if !known && !self.incomplete {
                 let diagnostic =
@@ -216,6 +215,12 @@ impl Module {
                     Some(diagnostic.detail("It stands only inside a `postcondition`."))
                 }
             },
+            "data" => match name {
+                Some(kind) if self.kinds.iter().any(|known| known.strip_prefix(DATA) == Some(kind)) => self
+                    .check_resource_reference(&format!("{DATA}{kind}"), reference.name(1), reference, place),
+                Some(kind) => Some(self.unknown_data(kind, span)),
+                None => self.undeclared("kind of data", None, span, [].iter()),
+            },
             kind if self.kinds.iter().any(|known| known == kind) => {
                 self.check_resource_reference(kind, name, reference, place)
             }
@@ -276,7 +281,7 @@ impl Module {
             let diagnostic = Diagnostic::error("E0305", format!("`{}` refers to itself", resource.address()));
             return Some(diagnostic.at(reference.span));
         }
-        let key = reference.key(1);
+        let key = reference.key(if resource.is_data() { 2 } else { 1 });
         if !resource.is_repeated() && key.is_some() {
             let diagnostic =
                 Diagnostic::error("E0306", format!("`{}` has one instance only", resource.address()));
@@ -285,6 +290,12 @@ impl Module {
             return Some(diagnostic.at(reference.span).related(resource.span, "declared here"));
         }
         None
+    }
+
+    /// Returns the resource or data that a reference names.
+    pub(crate) fn named(&self, reference: &Reference<'_>) -> Option<&Resource> {
+        let named = Named::of(reference)?;
+        self.resource(&named.kind(), named.name)
     }
 
     fn check_module_reference(&self, reference: &Reference<'_>, place: Place<'_>) -> Option<Diagnostic> {
@@ -328,8 +339,9 @@ impl Module {
     }
 
     fn unknown_root(&self, root: &str, span: Span) -> Diagnostic {
-        let roots = ["var", "local", "each", "count", "path", "module"];
-        let known = self.kinds.iter().map(String::as_str).chain(roots);
+        let roots = ["var", "local", "each", "count", "path", "module", "data"];
+        let kinds = self.kinds.iter().map(String::as_str).filter(|kind| !kind.starts_with(DATA));
+        let known = kinds.chain(roots);
         let diagnostic = Diagnostic::error("E0307", format!("unknown name `{root}`")).at(span);
         match did_you_mean(root, known) {
             Some(hint) => diagnostic.hint(hint),

@@ -10,8 +10,8 @@ use crate::constraint;
 use crate::evaluate::Context;
 use crate::program::version;
 use crate::program::{
-    Assertions, Check, LifecycleSyntax, Local, Module, Output, ROOT_BLOCKS, Repetition, Resource, Variable,
-    duplicate,
+    Assertions, Check, DATA, LifecycleSyntax, Local, Module, Output, ROOT_BLOCKS, Repetition, Resource,
+    Variable, duplicate,
 };
 use crate::suggest::did_you_mean;
 use crate::syntax::{AttributeSyntax, BlockSyntax, BodySyntax, Expr, ExprKind};
@@ -37,6 +37,7 @@ impl Module {
                 "import" => self.declare_import(block, diagnostics),
                 "check" => self.declare_check(&block, diagnostics),
                 "provider" => refuse_provider(&block, diagnostics),
+                "data" => self.declare_data(block, diagnostics),
                 kind if self.kinds.iter().any(|known| known == kind) => {
                     self.declare_resource(block, diagnostics)
                 }
@@ -46,7 +47,8 @@ impl Module {
     }
 
     fn unknown_block(&self, block: &BlockSyntax, diagnostics: &mut Diagnostics) {
-        let known = self.kinds.iter().map(String::as_str).chain(ROOT_BLOCKS);
+        let kinds = self.kinds.iter().map(String::as_str).filter(|kind| !kind.starts_with(DATA));
+        let known = kinds.chain(ROOT_BLOCKS);
         let diagnostic =
             Diagnostic::error("E0203", format!("unknown block type `{}`", block.kind)).at(block.header_span);
         let mut names: Vec<String> = known.clone().map(|name| format!("`{name}`")).collect();
@@ -210,7 +212,7 @@ impl Module {
         self.assertions.insert(name, assertions);
     }
 
-    fn declare_resource(&mut self, mut block: BlockSyntax, diagnostics: &mut Diagnostics) {
+    pub(super) fn declare_resource(&mut self, mut block: BlockSyntax, diagnostics: &mut Diagnostics) {
         let Some(name) = label_name(&block, diagnostics) else { return };
         let key = (block.kind.clone(), name.clone());
         if let Some(first) = self.resources.get(&key) {

@@ -9,7 +9,7 @@ use lustre_model::types::Type;
 use lustre_model::value::Value;
 
 use crate::evaluate::{Context, Failed, Outcome};
-use crate::program::{Repetition, Resource};
+use crate::program::{Named, Repetition, Resource};
 use crate::scope::frame::{Frame, Name, Opened};
 use crate::scope::known::{Known, gather};
 use crate::scope::{ModuleInstance, Scope};
@@ -37,10 +37,13 @@ pub(super) fn root(
         // A bare `self` is the whole, so that no step is used up.
         "self" => return own(scope, context).map(|value| (value, 0)),
         "module" => return module_value(scope, context, (name, steps), whole),
-        kind => {
+        _ => {
             let frame = scope.frame(context.module);
-            let resource = scope.module_at(&frame).resource(kind, name).ok_or(Failed)?;
-            return resource_value(scope, context, (resource, &frame, steps), whole);
+            let named = Named::read(root, steps).ok_or(Failed)?;
+            let resource = scope.module_at(&frame).resource(&named.kind(), named.name).ok_or(Failed)?;
+            let before = named.steps() - 1;
+            let (value, used) = resource_value(scope, context, (resource, &frame, &steps[before..]), whole)?;
+            return Ok((value, used + before));
         }
     };
     Ok((value?, 1))

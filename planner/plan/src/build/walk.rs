@@ -19,6 +19,7 @@ use lustre_model::value::Value;
 use super::{Options, SpecText};
 use crate::adopt::{adoption, recorded};
 use crate::allot::Allotted;
+use crate::data::{self, Answer};
 use crate::depose::single;
 use crate::diff::{Desired, Force, Ignore, change};
 use crate::lower::{self, Giving};
@@ -44,6 +45,10 @@ pub struct Decided {
     pub adopted: Vec<Adoption>,
     /// What is forgotten, as it was recorded.
     pub forgotten: BTreeMap<Address, Object>,
+    /// What data was read.
+    pub data: BTreeMap<Address, Attributes>,
+    /// What data is read later.
+    pub reads: Vec<Address>,
     /// Whose replacements are created before the old ones go, and where that is said.
     pub create_first: BTreeMap<Address, Span>,
     /// The recorded world after them.
@@ -72,6 +77,10 @@ pub struct Walk<'a> {
     imports: BTreeMap<Address, Imported>,
     adopted: Vec<Adoption>,
     create_first: BTreeMap<Address, Span>,
+    outside: &'a Noting<'a>,
+    /// Data that was read, and data that is read later.
+    data: BTreeMap<Address, Attributes>,
+    reads: Vec<Address>,
     found: Diagnostics,
 }
 
@@ -106,6 +115,9 @@ impl<'a> Walk<'a> {
             imports: BTreeMap::new(),
             adopted: Vec::new(),
             create_first: BTreeMap::new(),
+            outside: noting,
+            data: BTreeMap::new(),
+            reads: Vec::new(),
             found,
         }
     }
@@ -139,6 +151,9 @@ impl<'a> Walk<'a> {
                 let module = modules[node.place][place];
                 let references = reach.of(&graph, &self.scope, (number, module));
                 match node.block {
+                    GraphBlock::Resource(resource) if resource.is_data() => {
+                        self.data((module, resource), &references);
+                    }
                     GraphBlock::Resource(resource) => self.block((module, resource), &references),
                     GraphBlock::Call(call) => {
                         let callees = self.scope.callees(module, &call.name, None);
@@ -202,12 +217,54 @@ impl<'a> Walk<'a> {
             moves: self.moves,
             adopted: self.adopted,
             create_first: self.create_first,
+            data: self.data,
+            reads: self.reads,
             forgotten: self.relocation.forgotten,
             world: self.world,
             outputs,
             variables,
             found,
         }
+    }
+
+    /// Reads data of an instance of a module, or leaves it for later.
+    fn data(&mut self, (module, resource): (ModuleInstance, &'a Resource), references: &BTreeSet<Address>) {
+        let pending =
+            |address: &Address| self.changes.get(address).is_some_and(|change| change.action != Action::NoOp);
+        let behind = || references.iter().flat_map(|reference| self.instances_of(reference));
+        let wait = resource.has_depends_on() && behind().any(|address| pending(&address));
+        for instance in self.scope.expand(module, resource) {
+            let Evaluated { body, complete, .. } = self.scope.evaluate(resource, &instance);
+            self.found.extend(self.scope.take_diagnostics());
+            let evaluation = if complete { Evaluation::Complete } else { Evaluation::Partial };
+            let question = data::decode(&instance.address, (&body, evaluation), &mut self.found);
+            let answer = question.as_ref().map(|question| match data::read(question, self.outside) {
+                Ok(Answer::Read(attributes)) if !wait => Ok(Some(attributes)),
+                Ok(Answer::Read(_) | Answer::Later) => Ok(None),
+                Err(_) if wait => Ok(None),
+                Err(refused) => Err(refused),
+            });
+            let attributes = match (question, answer) {
+                (Some(_), Some(Ok(Some(attributes)))) => {
+                    self.data.insert(instance.address.clone(), attributes.clone());
+                    attributes
+                }
+                (Some(question), Some(Ok(None))) => {
+                    self.reads.push(instance.address.clone());
+                    data::unread(&question)
+                }
+                (_, failed) => {
+                    self.found.extend(failed.and_then(Result::err).map(|refused| *refused));
+                    self.scope.poison(&instance.address);
+                    continue;
+                }
+            };
+            self.scope.set(&instance.address, Value::object(attributes));
+            if resource.has_postconditions() && !self.scope.postconditions_hold(resource, &instance) {
+                self.scope.poison(&instance.address);
+            }
+        }
+        self.found.extend(self.scope.take_diagnostics());
     }
 
     /// Decides about a resource of an instance of a module; `references` are the blocks and instances behind it.

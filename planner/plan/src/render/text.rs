@@ -38,6 +38,9 @@ pub fn plan(plan: &Plan) -> Styled {
     for change in changes {
         object(&mut out, change);
     }
+    for read in &plan.parts().reads {
+        out.push(Style::Heading, format!("  # {read} will be read during apply\n\n"));
+    }
     out.push(Style::Heading, format!("Plan: {}.\n", summary(plan)));
     outputs(&mut out, &plan.parts().outputs);
     gates(&mut out, &plan.closed_gates(&[]));

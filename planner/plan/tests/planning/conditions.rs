@@ -1,7 +1,6 @@
 //! `check`, values that are written nowhere, what should not be used any more, and providers.
 
 use lustre_model::journal::Resolve as _;
-use lustre_plan::Resolver;
 
 use crate::harness::{applied, carry_out, nothing, options, plan_and_told, planned, try_plan};
 
@@ -48,7 +47,7 @@ fn checks_only_warn_when_planned_and_again_when_applied() {
     assert_eq!(told, "7:21: W0601 check `known` does not hold | One is not more than two.\n");
     let plan = plan.expect("a plan");
     let world = carry_out(&plan, &nothing());
-    let warnings = Resolver::new(plan).warnings(&world);
+    let warnings = crate::harness::resolver(&plan).warnings(&world);
     let mut told: Vec<String> = warnings.iter().map(|it| format!("{}: {}", it.summary, it.detail)).collect();
     told.sort();
     assert_eq!(

@@ -135,7 +135,7 @@ fn a_cluster_that_never_had_metadata_holds_no_data() {
     let hosts = named(&[("a", 1)]);
     let plan = planned(&spread(&hosts, 1), &nothing());
     let mut world = nothing();
-    let resolver = lustre_plan::Resolver::new(plan.clone());
+    let resolver = crate::harness::resolver(&plan);
     for step in &plan.steps()[..3] {
         crate::harness::carry_out_step(step, &resolver, &mut world);
     }

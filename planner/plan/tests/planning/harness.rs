@@ -3,6 +3,7 @@
 //! Invariant: what it does to a world is what an apply without failures records.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use lustre_language::{EmptyWorld, Given, Input, Moment, Origin, Program};
 use lustre_model::address::Address;
@@ -44,6 +45,16 @@ pub fn plan_and_told(
     world: &World,
     options: &Options,
 ) -> (Option<Plan>, String) {
+    plan_within(text, vars, (world, &EmptyWorld), options)
+}
+
+/// Like [`plan_and_told`], with a world outside.
+pub fn plan_within(
+    text: &str,
+    vars: &[(&str, &str)],
+    (world, outside): (&World, &dyn lustre_language::World),
+    options: &Options,
+) -> (Option<Plan>, String) {
     let files = files(text);
     let (program, found) = Program::load(files.clone(), &KINDS);
     let input = |(name, value): &(&str, &str)| Input {
@@ -53,7 +64,7 @@ pub fn plan_and_told(
     };
     let inputs: Vec<Input> = vars.iter().map(input).collect();
     let text = SpecText { program: &program, files: &files, inputs: &inputs };
-    let (plan, found) = plan(text, world, options, &EmptyWorld, found);
+    let (plan, found) = plan(text, world, options, outside, found);
     (plan, told(&found, &program))
 }
 
@@ -83,6 +94,11 @@ pub fn planned(text: &str, world: &World) -> Plan {
 pub fn destroyed(world: &World) -> Plan {
     let options = Options { mode: Mode::Destroy, allowances: vec![Allowance("*".into())], ..options() };
     try_plan("", &[], world, &options).unwrap_or_else(|told| panic!("{told}"))
+}
+
+/// Returns what makes the unknown values of a plan known.
+pub fn resolver(plan: &Plan) -> Resolver {
+    Resolver::new(plan.clone(), Arc::new(EmptyWorld)).began(Moment(1_767_323_100))
 }
 
 /// An empty world.
@@ -135,7 +151,7 @@ pub fn carry_out_moves(plan: &Plan, world: &mut World) {
 #[track_caller]
 pub fn carry_out(plan: &Plan, world: &World) -> World {
     let mut world = world.clone();
-    let resolver = Resolver::new(plan.clone()).began(Moment(1_767_323_100));
+    let resolver = resolver(plan);
     carry_out_moves(plan, &mut world);
     for step in plan.steps() {
         for dependency in &step.dependencies {

@@ -2,7 +2,6 @@
 
 use lustre_model::journal::{Event, Outcome};
 use lustre_model::plan::{Action, ActionReason, Allowance, GateReason, Operation};
-use lustre_plan::Resolver;
 
 use crate::harness::{
     actions, address, applied, carry_out, carry_out_step, destroyed, intent, nothing, options, planned,
@@ -25,7 +24,7 @@ value "c" {
 fn an_apply_cut_off_after_any_event_converges_and_builds_nothing_twice() {
     let clean = applied(CHAIN, &nothing());
     let plan = planned(CHAIN, &nothing());
-    let resolver = Resolver::new(plan.clone());
+    let resolver = crate::harness::resolver(&plan);
     for cut in 0..=plan.steps().len() {
         for begun in [false, true] {
             let mut world = nothing();
@@ -166,7 +165,7 @@ fn a_replacement_cut_off_anywhere_converges_with_the_old_object_last() {
     let plan = planned(&text, &before);
     for cut in 0..=plan.steps().len() {
         let mut world = before.clone();
-        let resolver = Resolver::new(plan.clone());
+        let resolver = crate::harness::resolver(&plan);
         crate::harness::carry_out_moves(&plan, &mut world);
         plan.steps()[..cut].iter().for_each(|step| carry_out_step(step, &resolver, &mut world));
         let again = planned(&text, &world);
@@ -263,7 +262,7 @@ fn conditions_that_are_unknown_are_checked_when_they_are_known() {
         |minimum: &str, maximum: &str| CONDITIONS.replace("MINIMUM", minimum).replace("MAXIMUM", maximum);
     applied(&text("1", "5"), &nothing());
     let plan = planned(&text("4", "3"), &nothing());
-    let resolver = Resolver::new(plan.clone());
+    let resolver = crate::harness::resolver(&plan);
     let step = |name: &str| plan.steps().iter().find(|step| step.address == address(name)).expect("a step");
     let mut world = nothing();
     carry_out_step(step("value.n"), &resolver, &mut world);

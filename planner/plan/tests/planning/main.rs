@@ -6,6 +6,8 @@
 #[cfg(test)]
 mod conditions;
 #[cfg(test)]
+mod data;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod growth;
