@@ -16,6 +16,7 @@ mod apply;
 mod completion;
 mod force_unlock;
 pub mod fs;
+mod init;
 mod interrupt;
 mod output;
 mod plan;
@@ -28,6 +29,7 @@ mod status;
 mod validate;
 mod version;
 
+pub use init::said;
 pub use recorded::Recorded;
 pub use spec::Spec;
 
@@ -71,6 +73,7 @@ fn enter(folder: Option<&std::path::Path>) -> Result<(), Failure> {
 fn shape(command: &Command) -> (Shape, bool) {
     let stream = |json| if json { Shape::Stream } else { Shape::Words };
     match command {
+        Command::Init(flags) => (Shape::Words, flags.no_color),
         Command::Validate(flags) => {
             (if flags.view.json { Shape::Own } else { Shape::Words }, flags.view.no_color)
         }
@@ -98,6 +101,7 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 
 fn dispatch(command: Command, terminal: Terminal) -> Result<Success, Failure> {
     match command {
+        Command::Init(flags) => init::run(&flags, terminal),
         Command::Validate(flags) => validate::run(&flags, terminal),
         Command::Plan(flags) => plan::run(&flags, terminal),
         Command::Apply(flags) => apply::run(&flags, terminal),

@@ -10,14 +10,12 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use lustre_language::{
-    Applying, Entry, EntryKind, FolderError, Folders, Moment, World as Outside, WorldError,
+    Applying, Entry, EntryKind, FolderError, Folders, INSTALLED, Moment, NOT_SPEC, World as Outside,
+    WorldError,
 };
 use lustre_model::recorded::World;
 
 use crate::clock;
-
-/// Ends of names that are not part of a spec.
-const NOT_SPEC: &[&str] = &[".vars.hcl", ".test.hcl"];
 
 /// The file of values that is read when it is there.
 const VARS: &str = "lustre.vars.hcl";
@@ -134,6 +132,11 @@ impl SpecFolders {
     /// many as the module's path goes up.
     fn spanned(&self, folder: &str) -> io::Result<PathBuf> {
         let mut spanned = fs::canonicalize(&self.root)?;
+        // A repository spans its own folder only.
+        if let Some(inside) = folder.strip_prefix(INSTALLED).and_then(|rest| rest.strip_prefix('/')) {
+            let own = inside.split('/').next().unwrap_or_default();
+            return Ok(spanned.join(INSTALLED).join(own));
+        }
         for _ in folder.split('/').filter(|part| *part == "..") {
             spanned.pop();
         }
@@ -161,6 +164,10 @@ fn refused_folder(path: &Path, error: &io::Error) -> FolderError {
 }
 
 impl Folders for SpecFolders {
+    fn has(&self, folder: &str) -> bool {
+        self.root.join(folder).is_dir()
+    }
+
     fn files(&self, folder: &str) -> Result<Vec<Text>, FolderError> {
         let place = if folder == "." { self.root.clone() } else { self.root.join(folder) };
         if !place.is_dir() {

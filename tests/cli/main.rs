@@ -5,6 +5,7 @@
 
 mod about;
 mod bad_input;
+mod blocks;
 mod crash;
 mod folder;
 mod gates;
@@ -12,6 +13,7 @@ mod json;
 mod locks;
 mod modules;
 mod outputs;
+mod repositories;
 mod saved_plans;
 mod state_changes;
 mod values;
