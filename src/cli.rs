@@ -41,6 +41,8 @@ pub struct Cli {
 /// Every command that is built.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Fetch the repositories that modules come from, and keep the lock file.
+    Init(InitFlags),
     /// Check the spec without looking at the state or at any host.
     Validate(ValidateFlags),
     /// Show what apply would do.
@@ -127,6 +129,27 @@ pub struct LockFlags {
     /// Wait this long when another holds the lock of the state: 30s, 5m.
     #[arg(long, value_name = "DURATION", default_value = "0s", value_parser = parse_duration)]
     pub lock_timeout: Duration,
+}
+
+/// What `init` may do to the lock file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum LockfileMode {
+    /// Nothing: what it says must fit.
+    Readonly,
+}
+
+/// Flags of `init`.
+#[derive(Debug, Args)]
+pub struct InitFlags {
+    /// Take what the refs lead to now, instead of what is locked.
+    #[arg(long)]
+    pub upgrade: bool,
+    /// `readonly` fails instead of changing the lock file.
+    #[arg(long, value_name = "MODE", conflicts_with = "upgrade")]
+    pub lockfile: Option<LockfileMode>,
+    /// Print without colour; NO_COLOR does the same.
+    #[arg(long)]
+    pub no_color: bool,
 }
 
 /// Flags of `validate`.

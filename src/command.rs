@@ -18,6 +18,7 @@ mod console;
 mod force_unlock;
 pub mod fs;
 mod graph;
+mod init;
 mod interrupt;
 mod output;
 mod plan;
@@ -30,6 +31,7 @@ mod status;
 mod validate;
 mod version;
 
+pub use init::said;
 pub use recorded::Recorded;
 pub use spec::Spec;
 
@@ -73,6 +75,7 @@ fn enter(folder: Option<&std::path::Path>) -> Result<(), Failure> {
 fn shape(command: &Command) -> (Shape, bool) {
     let stream = |json| if json { Shape::Stream } else { Shape::Words };
     match command {
+        Command::Init(flags) => (Shape::Words, flags.no_color),
         Command::Validate(flags) => {
             (if flags.view.json { Shape::Own } else { Shape::Words }, flags.view.no_color)
         }
@@ -102,6 +105,7 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 
 fn dispatch(command: Command, terminal: Terminal) -> Result<Success, Failure> {
     match command {
+        Command::Init(flags) => init::run(&flags, terminal),
         Command::Validate(flags) => validate::run(&flags, terminal),
         Command::Plan(flags) => plan::run(&flags, terminal),
         Command::Apply(flags) => apply::run(&flags, terminal),

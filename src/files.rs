@@ -10,14 +10,12 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use lustre_language::{
-    Applying, Entry, EntryKind, FolderError, Folders, Moment, World as Outside, WorldError,
+    Applying, Entry, EntryKind, FolderError, Folders, INSTALLED, Moment, NOT_SPEC, World as Outside,
+    WorldError,
 };
 use lustre_model::recorded::World;
 
 use crate::clock;
-
-/// Ends of names that are not part of a spec.
-const NOT_SPEC: &[&str] = &[".vars.hcl", ".test.hcl"];
 
 /// The file of values that is read when it is there.
 const VARS: &str = "lustre.vars.hcl";
@@ -97,6 +95,21 @@ impl Folder {
     }
 }
 
+/// Says what an entry of a folder counts as; `inside` is the folder without symbolic links.
+fn entry_kind(path: &Path, inside: &Path) -> io::Result<Option<EntryKind>> {
+    let found = fs::symlink_metadata(path)?;
+    if found.is_dir() {
+        return Ok(Some(EntryKind::Folder));
+    }
+    let is_file = if found.is_symlink() {
+        // A link that leads nowhere, or out of the folder, is as good as not there.
+        fs::canonicalize(path).is_ok_and(|target| target.starts_with(inside) && target.is_file())
+    } else {
+        found.is_file()
+    };
+    Ok(is_file.then_some(EntryKind::File))
+}
+
 /// The folders of a spec on this machine, and what was read of them.
 #[derive(Debug)]
 pub struct SpecFolders {
@@ -119,6 +132,11 @@ impl SpecFolders {
     /// many as the module's path goes up.
     fn spanned(&self, folder: &str) -> io::Result<PathBuf> {
         let mut spanned = fs::canonicalize(&self.root)?;
+        // A repository spans its own folder only.
+        if let Some(inside) = folder.strip_prefix(INSTALLED).and_then(|rest| rest.strip_prefix('/')) {
+            let own = inside.split('/').next().unwrap_or_default();
+            return Ok(spanned.join(INSTALLED).join(own));
+        }
         for _ in folder.split('/').filter(|part| *part == "..") {
             spanned.pop();
         }
@@ -146,6 +164,10 @@ fn refused_folder(path: &Path, error: &io::Error) -> FolderError {
 }
 
 impl Folders for SpecFolders {
+    fn has(&self, folder: &str) -> bool {
+        self.root.join(folder).is_dir()
+    }
+
     fn files(&self, folder: &str) -> Result<Vec<Text>, FolderError> {
         let place = if folder == "." { self.root.clone() } else { self.root.join(folder) };
         if !place.is_dir() {
@@ -170,21 +192,6 @@ impl Folders for SpecFolders {
         self.read.borrow_mut().extend(texts.iter().cloned());
         Ok(texts)
     }
-}
-
-/// Says what an entry of a folder counts as; `inside` is the folder without symbolic links.
-fn entry_kind(path: &Path, inside: &Path) -> io::Result<Option<EntryKind>> {
-    let found = fs::symlink_metadata(path)?;
-    if found.is_dir() {
-        return Ok(Some(EntryKind::Folder));
-    }
-    let is_file = if found.is_symlink() {
-        // A link that leads nowhere, or out of the folder, is as good as not there.
-        fs::canonicalize(path).is_ok_and(|target| target.starts_with(inside) && target.is_file())
-    } else {
-        found.is_file()
-    };
-    Ok(is_file.then_some(EntryKind::File))
 }
 
 fn refused(error: &io::Error) -> WorldError {

@@ -15,6 +15,7 @@ mod command;
 pub mod daemon;
 mod exit;
 mod files;
+mod installed;
 mod terminal;
 mod view;
 mod wiring;

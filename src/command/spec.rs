@@ -11,6 +11,7 @@ use lustre_model::diagnostic::{Diagnostic, Diagnostics, Sources};
 use lustre_model::plan::SealedSpec;
 use lustre_plan::KINDS;
 
+use super::init;
 use crate::cli::{Variable, VariableFlags};
 use crate::exit::Failure;
 use crate::files::{self, Folder, SpecFolders, Text};
@@ -50,8 +51,9 @@ pub fn load(flags: &VariableFlags, asking: Asking) -> Result<Spec, Failure> {
     let here = Path::new(".");
     let root = std::env::current_dir()?;
     let folders = SpecFolders::new(root.clone());
-    let (program, diagnostics) =
+    let (mut program, mut diagnostics) =
         Program::read(&folders, &KINDS).map_err(|error| Failure::File(std::io::Error::other(error)))?;
+    diagnostics.extend(init::verify(&root, &mut program)?);
     let (texts, folder) = (folders.into_texts(), Folder::new(root));
     let mut spec = Spec { files: texts, program, inputs: Vec::new(), diagnostics, folder };
     spec.take_environment();

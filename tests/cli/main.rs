@@ -5,6 +5,7 @@
 
 mod about;
 mod bad_input;
+mod blocks;
 mod crash;
 mod folder;
 mod gates;
@@ -14,6 +15,7 @@ mod looks;
 mod modules;
 mod outputs;
 mod partial;
+mod repositories;
 mod saved_plans;
 mod state_changes;
 mod values;

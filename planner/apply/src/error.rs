@@ -28,6 +28,9 @@ pub enum StepError {
     /// An attribute did not become known, or came out differently.
     #[error("its attributes could not be made")]
     Resolve(#[from] ResolveError),
+    /// The object is there, but its postconditions do not hold, or could not be evaluated.
+    #[error("it is not as the spec asserts")]
+    Unfulfilled(#[source] ResolveError),
     /// Attributes are not those of the kind.
     #[error("its attributes do not fit")]
     Attributes(#[from] AttributeError),
@@ -156,6 +159,7 @@ impl StepError {
                 matches!(source, Fault::TimedOut | Fault::Unreachable | Fault::Busy)
             }
             Self::Resolve(_)
+            | Self::Unfulfilled(_)
             | Self::Attributes(_)
             | Self::Illegal(_)
             | Self::Trust(_)
@@ -208,6 +212,9 @@ impl StepError {
                 "repair the access to the bucket, or allow the loss with -allow-data-loss=ADDRESS".to_owned(),
             ),
             Self::Resolve(_) => Some("plan again".to_owned()),
+            Self::Unfulfilled(_) => {
+                Some("change the spec, or what the object depends on, and apply again".to_owned())
+            }
             Self::Attributes(_)
             | Self::Illegal(_)
             | Self::Trust(_)

@@ -434,7 +434,9 @@ fn settle(apply: &Apply, step: &Step, world: &mut World) -> Result<[Record; 2], 
 /// Checks what the spec asserts of an object behind its step.
 fn verify(apply: &Apply, step: &Step, world: &World) -> Result<(), StepError> {
     match step.operation {
-        Operation::Create | Operation::Update | Operation::Read => Ok(apply.resolve.verify(step, world)?),
+        Operation::Create | Operation::Update | Operation::Read => {
+            apply.resolve.verify(step, world).map_err(StepError::Unfulfilled)
+        }
         Operation::Delete => Ok(()),
     }
 }

@@ -284,7 +284,7 @@ fn an_object_that_is_not_as_asserted_is_recorded_and_stops_what_depends_on_it() 
         let ran = run(plan, Memory::new(world, usize::MAX), imagined, |_| {});
         let report = ran.report.expect("it runs");
         assert_eq!((report.failed.len(), report.skipped.len()), (1, 1), "{kind}");
-        assert!(report.failed[0].causes[0].ends_with("was applied, but it is too small"), "{report:?}");
+        assert!(report.failed[0].causes[1].ends_with("was applied, but it is too small"), "{report:?}");
         assert_eq!(ran.world.objects.len(), 2, "{kind}");
     }
 }

@@ -49,13 +49,14 @@
 //! | `scope` | one run: instances of modules and resources; expansion, evaluation, outputs |
 //! | `evaluate` | expressions: operators, access, `for`, templates, calls |
 //! | `function` | the table of functions, by family |
+//! | `lock` | the lock file of repositories that modules come from |
 //! | `constraint`, `input` | types of variables, and values given for them |
 //!
 //! Codes of diagnostics: `E01` syntax, `E02` blocks and arguments, `E03` names, `E04` evaluation, `E05` functions,
 //! `E06` variables, outputs and conditions, `E07` instances.
 //!
-//! Not here: which attributes a resource has, the graph, the state, files (they come through [`World`]). Not built yet:
-//! `provider`.
+//! Not here: which attributes a resource has, the order of the graph, the state, files (they come through [`World`] and
+//! [`Folders`]). Not built yet: data inside of `check`, providers (refused by name).
 //! Invariant: no text makes anything here panic, hang, or use memory without bound.
 
 mod body;
@@ -64,6 +65,7 @@ mod evaluate;
 mod function;
 mod graph;
 mod input;
+mod lock;
 mod mention;
 mod program;
 mod scope;
@@ -75,9 +77,10 @@ pub use crate::body::{Attribute, Block, Body, Evaluated, Label, Lifecycle};
 pub use crate::function::{Function, Parameter, Presence, functions};
 pub use crate::graph::{Block as GraphBlock, Edge, Graph, Node, Reach};
 pub use crate::input::{Given, Input, Origin};
+pub use crate::lock::{LOCK_FILE, Lock, Locked};
 pub use crate::program::{
-    Assertions, Endpoint, FolderError, Folders, Import, Local, Module, ModuleCall, Moved, Output, Program,
-    Removed, Resource, Settings, Variable,
+    Assertions, Endpoint, FolderError, Folders, INSTALLED, Import, Local, Module, ModuleCall, Moved,
+    NOT_SPEC, Output, Program, Remote, Removed, Resource, Settings, Variable,
 };
 pub use crate::scope::{Applied, Expansion, Imported, Instance, ModuleInstance, Scope};
 pub use crate::suggest::{did_you_mean, nearest};

@@ -29,19 +29,19 @@ mod declare;
 mod ephemeral;
 mod load;
 mod relocate;
+mod source;
 mod version;
 
 pub use self::call::ModuleCall;
 pub(crate) use self::check::check_call;
 pub(crate) use self::data::Named;
-pub use self::load::{FolderError, Folders};
+pub use self::load::{FolderError, Folders, NOT_SPEC};
 pub use self::relocate::{Endpoint, Import, Moved, Removed};
+pub use self::source::{INSTALLED, Remote};
 
 /// The names that blocks may have at the root, besides the kinds of resources.
-pub(crate) const ROOT_BLOCKS: [&str; 11] = [
-    "lustre", "variable", "locals", "output", "module", "moved", "removed", "import", "check", "provider",
-    "data",
-];
+pub(crate) const ROOT_BLOCKS: [&str; 10] =
+    ["lustre", "variable", "locals", "output", "module", "moved", "removed", "import", "check", "data"];
 
 /// How kinds of data begin: `data.cluster`.
 pub(crate) const DATA: &str = "data.";
@@ -52,6 +52,8 @@ pub struct Program {
     pub(crate) sources: Sources,
     /// Modules behind those that they call; the root is the last.
     pub(crate) modules: Vec<Module>,
+    /// Repositories that modules come from.
+    pub(crate) remotes: Vec<Remote>,
 }
 
 /// A module of a [`Program`], by its place there.
@@ -367,6 +369,11 @@ impl Program {
 
     pub(crate) fn module(&self, id: ModuleId) -> &Module {
         &self.modules[id.0]
+    }
+
+    /// Returns the repositories that modules come from, as far as the modules that name them could be read.
+    pub fn remotes(&self) -> &[Remote] {
+        &self.remotes
     }
 
     /// Returns the block `lustre`.

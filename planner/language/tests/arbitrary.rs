@@ -3,7 +3,7 @@
 use std::io::Write as _;
 
 use base64::Engine as _;
-use lustre_language::{EmptyWorld, Given, Graph, Input, ModuleInstance, Origin, Program, Scope};
+use lustre_language::{EmptyWorld, Given, Graph, GraphBlock, Input, ModuleInstance, Origin, Program, Scope};
 use lustre_model::value::Value;
 use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_assert, prop_oneof, proptest};
 
@@ -27,6 +27,96 @@ fn run(text: &str) {
             program.sources().positions(span);
         }
     }
+}
+
+/// Loads and runs a spec with modules, whatever it is: everything is evaluated that a planner would evaluate, in any order.
+fn run_modules(texts: [String; 3]) {
+    let paths = ["main.hcl", "m/main.hcl", "n/main.hcl"].map(str::to_owned);
+    let (program, _) = Program::load(paths.into_iter().zip(texts), &["host", "data.cluster"]);
+    let mut scope = Scope::new(&program, &EmptyWorld, &[]);
+    let graph = Graph::new(&program);
+    let mut modules = vec![vec![ModuleInstance::ROOT]];
+    modules.resize(graph.places(), Vec::new());
+    for node in graph.nodes() {
+        for module in modules[node.place].clone().into_iter().take(5) {
+            match node.block {
+                GraphBlock::Resource(resource) => {
+                    for instance in scope.expand(module, resource).iter().take(3) {
+                        scope.evaluate(resource, instance);
+                        scope.postconditions_hold(resource, instance);
+                    }
+                }
+                GraphBlock::Call(call) => {
+                    let callees = scope.callees(module, &call.name, None);
+                    graph
+                        .callee(node.place, call)
+                        .into_iter()
+                        .for_each(|place| modules[place].extend(&callees));
+                }
+                GraphBlock::Inputs => scope.validate(module),
+                GraphBlock::Output(name) => scope.check_output(module, name),
+                GraphBlock::Check(check) => scope.check(module, check),
+                GraphBlock::Variable(_) | GraphBlock::Local(_) | GraphBlock::Whole => {}
+            }
+        }
+    }
+    scope.imports();
+}
+
+const BLOCKS: &[&str] = &[
+    "module \"a\" {\n source = \"./m\"\n x = E\n for_each = E\n}\n",
+    "module \"b\" {\n source = \"../n\"\n x = E\n depends_on = [E]\n}\n",
+    "module \"b\" {\n source = \"./n\"\n count = E\n}\n",
+    "variable \"x\" {\n default = E\n ephemeral = E\n validation {\n condition = E\n error_message = \"m\"\n }\n}\n",
+    "locals {\n l = E\n k = E\n}\n",
+    "output \"o\" {\n value = E\n depends_on = [E]\n}\n",
+    "host \"h\" {\n for_each = E\n a = E\n lifecycle {\n prevent_destroy = E\n replace_triggered_by = [E]\n postcondition {\n condition = E\n error_message = E\n }\n }\n}\n",
+    "host \"g\" {\n a = E\n}\n",
+    "data \"cluster\" \"d\" {\n name = E\n}\n",
+    "check \"c\" {\n assert {\n condition = E\n error_message = E\n }\n}\n",
+    "moved {\n from = E\n to = E\n}\n",
+    "removed {\n from = E\n}\n",
+    "import {\n to = E\n id = E\n for_each = E\n}\n",
+];
+
+const EXPRESSIONS: &[&str] = &[
+    "var.x",
+    "local.l",
+    "local.k",
+    "module.a",
+    "module.a[\"k\"].o",
+    "module.a[each.key].o",
+    "module.b.o",
+    "module.b[0].o",
+    "module.b[*].o",
+    "host.h",
+    "host.h[\"k\"].a",
+    "host.g",
+    "data.cluster.d.name",
+    "each.value",
+    "self.a",
+    "path.module",
+    "toset([\"k\", \"l\"])",
+    "2",
+    "true",
+    "\"t\"",
+    "length(module.a) > 0",
+];
+
+/// Blocks of every sort, with expressions of every sort in them.
+fn module() -> impl Strategy<Value = String> {
+    let block = (
+        prop::sample::select(BLOCKS.to_vec()),
+        prop::collection::vec(prop::sample::select(EXPRESSIONS.to_vec()), 6),
+    );
+    let block = block.prop_map(|(block, expressions)| {
+        let mut expressions = expressions.into_iter().cycle();
+        block.split(" E").fold(String::new(), |text, piece| match text.is_empty() {
+            true => piece.to_owned(),
+            false => format!("{text} {}{piece}", expressions.next().unwrap_or("1")),
+        })
+    });
+    prop::collection::vec(block, 0..8).prop_map(|blocks| blocks.concat())
 }
 
 /// What syntax is made of.
@@ -150,6 +240,11 @@ fn expression() -> impl Strategy<Value = String> {
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 400, ..ProptestConfig::default() })]
+
+    #[test]
+    fn any_modules_are_loaded_or_refused(texts in [module(), module(), module()]) {
+        run_modules(texts);
+    }
 
     #[test]
     fn any_text_is_loaded_or_refused(text in any::<String>()) {

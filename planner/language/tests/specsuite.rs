@@ -28,7 +28,8 @@ fn parse(text: &str) -> Parsed {
         let mut scope = Scope::new(&program, &EmptyWorld, &[]);
         let resource = program.resources().next();
         let body = resource.and_then(|resource| {
-            let instance = scope.expand(resource).into_iter().next()?;
+            let instance =
+                scope.expand(lustre_language::ModuleInstance::ROOT, resource).into_iter().next()?;
             Some(scope.evaluate(resource, &instance).body)
         });
         found.extend(scope.take_diagnostics());

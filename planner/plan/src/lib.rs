@@ -1,9 +1,11 @@
 //! The planner: spec and recorded world in, sealed plan out. Pure.
 //!
 //! ```text
-//! Program ──order──▶ per block: expand, evaluate (language) ─ decode (spec) ─ lower ─ diff ──▶ changes
+//! recorded ──relocation──▶ recorded, as `moved` and `removed` blocks have it
+//! Program ──order──▶ per block of each module: expand, evaluate (language) ─ decode (spec) ─ lower ─ diff ──▶ changes
 //! changes ──steps──▶ Plan ──file──▶ bytes     Plan ──render──▶ text, JSON     Plan + what was applied ──resolve──▶ values
 //! ```
+//! Replacements that create first are set aside by `depose`; `import` blocks are `adopt`ed; `data` is read, or left for later.
 //! Values that are recorded and stay as they are known while planning; others are known after apply.
 //! Not here: HCL, hosts, state files. Nothing is read, no clock, no randomness.
 //! Invariant: planning twice from the same inputs gives the same plan, and planning again after it was carried out gives

@@ -80,8 +80,7 @@ impl Resolver {
         let places = changes.map(|(place, change)| (change.address.clone(), place)).collect();
         let data = spec.data.keys().chain(&plan.parts().reads).cloned().collect();
         let read = Mutex::new(spec.data.clone());
-        let expansions = Mutex::default();
-        Self { program, inputs, places, expansions, data, read, outside, plan, began: None }
+        Self { program, inputs, places, expansions: Mutex::default(), data, read, outside, began: None, plan }
     }
 
     /// Says when the apply began, which makes `timestamp`, `uuid` and `bcrypt` known.

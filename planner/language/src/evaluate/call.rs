@@ -177,14 +177,14 @@ impl Context<'_> {
         }
     }
 
-    /// Draws bytes for a call: the same whenever this place is evaluated for this instance of this module, others for each
-    /// turn of a loop.
+    /// Draws bytes for a call: the same whenever this place is evaluated for this instance, others for each turn of a loop.
     fn draw(&mut self, applying: &Applying, call: &Call) -> Draw {
         let (source, start) = (call.name_span.source.0, call.name_span.start);
         let turn = self.draws.entry((source, start)).or_default();
         *turn += 1;
         let instance = self.instance.map(|instance| instance.address.to_string());
-        let module = self.scope.map(|scope| scope.path(self.module));
+        // One text of a module is evaluated for each of its instances.
+        let module = self.scope.map(|scope| scope.path(self.module)).filter(|path| !path.is_empty());
         let place = format!("{:?} {source} {start} {turn} {instance:?} {module:?}", self.template_path);
         sha2::Sha256::new().chain_update(applying.seed).chain_update(place).finalize().into()
     }

@@ -1,6 +1,6 @@
 //! Calls of modules: `module "lab" { source = "./modules/lab" … }`.
 //!
-//! Which folder a `source` names is decided here by its text; reading the folder is `load`'s.
+//! Which folder a `source` names is said by `source`; reading the folder is `load`'s.
 //! Invariant: arguments fit the variables that the called module declares, or that was reported.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -148,52 +148,5 @@ impl ModuleCall {
             Some(Diagnostic::warning("W0228", summary).detail(why).at(argument.name_span))
         });
         unknown.chain(needed).chain(deprecated).collect()
-    }
-}
-
-/// Returns the folder that a local `source` names, from the root's folder; what is wrong with it otherwise.
-pub(super) fn local_folder(from: &str, source: &str) -> Result<String, &'static str> {
-    let local = source == "." || source == ".." || source.starts_with("./") || source.starts_with("../");
-    if !local {
-        return Err(
-            "A folder beside this one is written with `./` or `../` in front, as in `./modules/lab`.",
-        );
-    }
-    if source.chars().any(|letter| letter.is_control() || letter == '\\') {
-        return Err("The path holds characters that no folder of a spec has.");
-    }
-    let mut parts: Vec<&str> = from.split('/').filter(|part| *part != ".").collect();
-    for part in source.split('/') {
-        match part {
-            "" | "." => {}
-            ".." if parts.last().is_some_and(|last| *last != "..") => {
-                parts.pop();
-            }
-            other => parts.push(other),
-        }
-    }
-    Ok(if parts.is_empty() { ".".to_owned() } else { parts.join("/") })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn folders_of_modules_are_taken_from_where_they_are_called() {
-        for (from, source, folder) in [
-            (".", "./modules/a", Some("modules/a")),
-            ("modules/a", "../b", Some("modules/b")),
-            ("modules/a", "./inner/", Some("modules/a/inner")),
-            (".", "../shared", Some("../shared")),
-            ("../shared", "../other", Some("../other")),
-            ("modules/a", "../..", Some(".")),
-            ("modules/a", "../../..", Some("..")),
-            (".", "modules/a", None),
-            (".", "/etc", None),
-            (".", "./a\nb", None),
-        ] {
-            assert_eq!(local_folder(from, source).ok().as_deref(), folder, "{source} from {from}");
-        }
     }
 }

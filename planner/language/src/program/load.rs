@@ -10,9 +10,13 @@ use lustre_model::diagnostic::{Diagnostic, Diagnostics, Sources, Span};
 use thiserror::Error;
 
 use crate::graph::PLACES_MAX;
-use crate::program::call::{Callee, local_folder};
+use crate::program::call::Callee;
+use crate::program::source::{self, Remote, Source};
 use crate::program::{Module, ModuleId, Program};
 use crate::syntax;
+
+/// Ends of names of files that are beside a spec and not in it.
+pub const NOT_SPEC: [&str; 3] = [".vars.hcl", ".test.hcl", ".lock.hcl"];
 
 /// Most folders of modules in a program.
 const MODULES_MAX: usize = 1000;
@@ -53,6 +57,9 @@ pub trait Folders {
     ///
     /// `folder` is `.` or a path with `/` from the root's folder, without `.` inside and with `..` only in front.
     fn files(&self, folder: &str) -> Result<Vec<(String, String)>, FolderError>;
+
+    /// Returns whether there is such a folder, with files of a spec in it or not.
+    fn has(&self, folder: &str) -> bool;
 }
 
 /// Files that were read before.
@@ -70,6 +77,10 @@ impl Texts {
 }
 
 impl Folders for Texts {
+    fn has(&self, folder: &str) -> bool {
+        self.0.keys().any(|known| known == folder || known.starts_with(&format!("{folder}/")))
+    }
+
     fn files(&self, folder: &str) -> Result<Vec<(String, String)>, FolderError> {
         let files = self.0.get(folder).cloned();
         match files {
@@ -97,7 +108,7 @@ impl Program {
         let mut loader = Loader {
             folders,
             kinds,
-            program: Self { sources: Sources::default(), modules: Vec::new() },
+            program: Self { sources: Sources::default(), modules: Vec::new(), remotes: Vec::new() },
             by_folder: HashMap::new(),
             chain: Vec::new(),
             found: Diagnostics::new(),
@@ -109,7 +120,8 @@ impl Program {
 
     fn empty(kinds: &[&str]) -> Self {
         let kinds = kinds.iter().map(|kind| (*kind).to_owned()).collect();
-        Self { sources: Sources::default(), modules: vec![Module::new(".", kinds)] }
+        let modules = vec![Module::new(".", kinds)];
+        Self { sources: Sources::default(), modules, remotes: Vec::new() }
     }
 }
 
@@ -128,7 +140,7 @@ impl Loader<'_> {
     fn module(&mut self, folder: &str, files: Vec<(String, String)>) -> ModuleId {
         let mut module = Module::new(folder, Arc::clone(&self.kinds));
         for (name, text) in files {
-            if name.ends_with(".vars.hcl") || name.ends_with(".test.hcl") {
+            if NOT_SPEC.iter().any(|end| name.ends_with(end)) {
                 continue;
             }
             let id = self.program.sources.add(name, text);
@@ -175,18 +187,29 @@ impl Loader<'_> {
         }
     }
 
+    /// Notes a repository; returns whether its files are there.
+    fn note(&mut self, remote: Remote) -> bool {
+        let there = self.folders.has(&remote.folder);
+        if !self.program.remotes.iter().any(|known| known.source == remote.source) {
+            self.program.remotes.push(remote);
+        }
+        there
+    }
+
     fn call(&mut self, from: &str, (name, source, span): (&str, &str, Span)) -> Option<Callee> {
         let refuse = |summary: String, hint: &str| {
             let diagnostic = Diagnostic::error("E0225", summary).at(span);
             if hint.is_empty() { diagnostic } else { diagnostic.hint(hint) }
         };
-        let folder = match local_folder(from, source) {
-            Ok(folder) => folder,
+        let (folder, remote) = match source::read(from, source, span) {
+            Ok(Source::Local(folder)) => (folder, None),
+            Ok(Source::Remote(remote, folder)) => (folder, Some(remote)),
             Err(hint) => {
                 self.found.push(refuse(format!("{source:?} is no source of a module"), hint));
                 return None;
             }
         };
+        let installed = remote.map(|remote| self.note(remote));
         let callee = |loader: &Self, id: ModuleId| Callee::new(id, loader.program.module(id));
         if let Some(id) = self.by_folder.get(&folder) {
             return Some(callee(self, *id));
@@ -215,6 +238,11 @@ impl Loader<'_> {
                 let id = self.module(&folder, files);
                 self.chain.pop();
                 Some(callee(self, id))
+            }
+            Err(FolderError::NotFound(_)) if installed == Some(false) => {
+                let summary = format!("`module.{name}` is not installed");
+                self.found.push(refuse(summary, "Run `lustre init`."));
+                None
             }
             Err(error) => {
                 self.found.push(refuse(format!("`module.{name}` cannot be read: {error}"), ""));

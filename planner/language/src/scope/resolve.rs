@@ -82,7 +82,7 @@ fn repetition(context: &Context<'_>, root: &str, name: &str) -> Outcome {
 enum Meant {
     One(Key),
     /// It is known only after apply.
-    Unknown,
+    Later,
     /// It fits no instance; the whole says what is wrong.
     Whole,
 }
@@ -94,7 +94,7 @@ fn meant(context: &mut Context<'_>, index: &Expr, counted: bool) -> Result<Meant
     Ok(match (key.as_str(), key.as_u64()) {
         (Some(name), _) if !counted => Meant::One(Key::Name(name.to_owned())),
         (_, Some(index)) if counted => Meant::One(Key::Index(index)),
-        (None, None) if !key.is_known() => Meant::Unknown,
+        (None, None) if !key.is_known() => Meant::Later,
         (Some(_) | None, Some(_) | None) => Meant::Whole,
     })
 }
@@ -118,7 +118,7 @@ fn module_value(
         (Repetition::Count(_) | Repetition::ForEach(_), Some(Step::Index(index))) => {
             match meant(context, index, opened.counted)? {
                 Meant::One(key) => (Some(key), 2),
-                Meant::Unknown => return Ok((Value::unknown(Type::Any), 2)),
+                Meant::Later => return Ok((Value::unknown(Type::Any), 2)),
                 Meant::Whole => return Ok((instances_of(scope, module, (name, &opened))?, 1)),
             }
         }
@@ -177,7 +177,7 @@ fn resource_value(
     let counted = matches!(resource.repetition, Repetition::Count(_));
     let key = match meant(context, index, counted)? {
         Meant::One(key) => key,
-        Meant::Unknown => return Ok((Value::unknown(Type::Any), 2)),
+        Meant::Later => return Ok((Value::unknown(Type::Any), 2)),
         Meant::Whole => return Ok((all_instances(scope, resource, (&address, &known))?, 1)),
     };
     let address = address.with_key(Some(key));

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use lustre_language::{Applying, Entry, Moment, World as Outside, WorldError};
+use lustre_language::{World as Outside, WorldError};
 use lustre_model::journal::Resolve as _;
 use lustre_model::plan::Plan;
 use lustre_model::recorded::{Secret, World};
@@ -25,23 +25,23 @@ impl Outside for States {
         Ok(false)
     }
 
-    fn list_folder(&self, _path: &str) -> Result<Vec<Entry>, WorldError> {
-        Err(WorldError::NotFound)
-    }
-
-    fn planned_at(&self) -> Option<Moment> {
-        None
-    }
-
-    fn applying(&self) -> Option<Applying> {
-        None
-    }
-
     fn read_state(&self, path: &str) -> Result<World, WorldError> {
         match path {
             "offline" => Err(WorldError::Offline),
             path => self.0.get(path).cloned().ok_or(WorldError::NotFound),
         }
+    }
+
+    fn list_folder(&self, _path: &str) -> Result<Vec<lustre_language::Entry>, WorldError> {
+        Err(WorldError::NotFound)
+    }
+
+    fn planned_at(&self) -> Option<lustre_language::Moment> {
+        None
+    }
+
+    fn applying(&self) -> Option<lustre_language::Applying> {
+        None
     }
 
     fn working_folder(&self) -> String {

@@ -105,7 +105,7 @@ pub fn destroyed(world: &World) -> Plan {
 
 /// Returns what makes the unknown values of a plan known.
 pub fn resolver(plan: &Plan) -> Resolver {
-    Resolver::new(plan.clone(), Arc::new(EmptyWorld))
+    Resolver::new(plan.clone(), Arc::new(EmptyWorld)).began(Moment(1_767_323_100))
 }
 
 /// An empty world.
@@ -158,7 +158,7 @@ pub fn carry_out_moves(plan: &Plan, world: &mut World) {
 #[track_caller]
 pub fn carry_out(plan: &Plan, world: &World) -> World {
     let mut world = world.clone();
-    let resolver = resolver(plan).began(Moment(1_767_323_100));
+    let resolver = resolver(plan);
     carry_out_moves(plan, &mut world);
     for step in plan.steps() {
         for dependency in &step.dependencies {
