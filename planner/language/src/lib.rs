@@ -48,6 +48,7 @@
 //! | `scope` | one run: variables, locals, resource instances; expansion, evaluation, outputs |
 //! | `evaluate` | expressions: operators, access, `for`, templates, calls |
 //! | `function` | the table of functions, by family |
+//! | `style` | text into canonical form, for `lustre fmt` |
 //! | `constraint`, `input` | types of variables, and values given for them |
 //!
 //! Codes of diagnostics: `E01` syntax, `E02` blocks and arguments, `E03` names, `E04` evaluation, `E05` functions,
@@ -65,6 +66,7 @@ mod input;
 mod mention;
 mod program;
 mod scope;
+mod style;
 mod suggest;
 mod syntax;
 mod world;
@@ -74,6 +76,7 @@ pub use crate::function::{Function, Parameter, Presence, functions};
 pub use crate::input::{Given, Input, Origin};
 pub use crate::program::{Local, Output, Program, Reference, Resource, Settings, Variable};
 pub use crate::scope::{Instance, Scope};
+pub use crate::style::format;
 pub use crate::suggest::{did_you_mean, nearest};
 pub use crate::syntax::Expr;
 pub use crate::world::{EmptyWorld, World, WorldError};

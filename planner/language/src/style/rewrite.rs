@@ -1,0 +1,191 @@
+//! Rewriting of tokens: what old habits write longer than it needs to be.
+//!
+//! ```text
+//! resource a b {      ─▶  resource "a" "b" {
+//! x = "${y}"          ─▶  x = y
+//! type = list         ─▶  type = list(any)        only in `variable`
+//! ```
+//! Walks blocks and attributes on the tokens of a text that parses; looks into no expression.
+//! Invariant: every comment is kept.
+
+use std::borrow::Cow;
+
+use crate::style::token::{Kind, Token};
+
+/// Rewrites tokens; `None` when there is nothing to rewrite.
+pub(super) fn rewrite<'a>(tokens: &[Token<'a>]) -> Option<Vec<Token<'a>>> {
+    let mut walk = Walk { tokens, at: 0, written: Vec::with_capacity(tokens.len()), changed: false };
+    // The types of the blocks around, outermost first.
+    let mut blocks: Vec<&str> = Vec::new();
+    while let Some(token) = walk.tokens.get(walk.at) {
+        match token.kind {
+            Kind::CloseBrace => {
+                blocks.pop();
+                walk.copy(1);
+            }
+            Kind::Word => {
+                let name = token.text;
+                walk.copy(1);
+                walk.copy_while(is_inline);
+                match walk.kind() {
+                    Some(Kind::Assign) => {
+                        walk.copy(1);
+                        let of_variable = name == "type" && blocks.as_slice() == ["variable"];
+                        walk.attribute(of_variable);
+                    }
+                    _ => {
+                        walk.labels();
+                        blocks.push(name);
+                    }
+                }
+            }
+            _ => walk.copy(1),
+        }
+    }
+    walk.changed.then_some(walk.written)
+}
+
+struct Walk<'t, 'a> {
+    tokens: &'t [Token<'a>],
+    at: usize,
+    written: Vec<Token<'a>>,
+    changed: bool,
+}
+
+fn is_inline(token: &Token<'_>) -> bool {
+    token.kind == Kind::Comment && !token.ends_line()
+}
+
+impl<'a> Walk<'_, 'a> {
+    fn kind(&self) -> Option<Kind> {
+        self.tokens.get(self.at).map(|token| token.kind)
+    }
+
+    fn copy(&mut self, count: usize) {
+        let end = (self.at + count).min(self.tokens.len());
+        self.written.extend_from_slice(&self.tokens[self.at..end]);
+        self.at = end;
+    }
+
+    fn copy_while(&mut self, wanted: impl Fn(&Token<'a>) -> bool) {
+        let count = self.tokens[self.at..].iter().take_while(|token| wanted(token)).count();
+        self.copy(count);
+    }
+
+    /// Walks over what is between a block's type and its `{`, and that.
+    fn labels(&mut self) {
+        while let Some(token) = self.tokens.get(self.at) {
+            match token.kind {
+                Kind::Word => {
+                    let blank = token.blank;
+                    self.written.push(Token { kind: Kind::OpenQuote, text: "\"", blank });
+                    self.written.push(Token::new(Kind::Literal, token.text));
+                    self.written.push(Token::new(Kind::CloseQuote, "\""));
+                    self.at += 1;
+                    self.changed = true;
+                }
+                Kind::OpenQuote | Kind::Literal | Kind::CloseQuote | Kind::Comment => self.copy(1),
+                _ => return self.copy(1),
+            }
+        }
+    }
+
+    /// Walks over an attribute's value.
+    fn attribute(&mut self, of_variable: bool) {
+        self.copy_while(is_inline);
+        let value = &self.tokens[self.at..value_end(self.tokens, self.at)];
+        let inline = value.iter().rev().take_while(|token| is_inline(token)).count();
+        let value = &value[..value.len() - inline];
+        let rewritten = if of_variable { constraint(value) } else { unwrapped(value) };
+        let blank = value.first().map_or("", |first| first.blank);
+        let count = value.len();
+        let Some(mut rewritten) = rewritten else { return self.copy(count) };
+        if let Some(first) = rewritten.to_mut().first_mut() {
+            first.blank = blank;
+        }
+        self.written.extend_from_slice(&rewritten);
+        self.at += count;
+        self.changed = true;
+    }
+}
+
+/// Finds where a value ends that begins here: at the end of its line, or at the `}` of a block in one line.
+fn value_end(tokens: &[Token<'_>], from: usize) -> usize {
+    let mut depth = 0;
+    let end = tokens[from..].iter().position(|token| {
+        let ends = depth == 0 && (token.ends_line() || token.kind == Kind::CloseBrace);
+        depth += token.depth_change();
+        ends
+    });
+    end.map_or(tokens.len(), |count| from + count)
+}
+
+/// Takes a value out of `"${…}"`, as often as it is in one, when that is all there is.
+fn unwrapped<'t, 'a>(value: &'t [Token<'a>]) -> Option<Cow<'t, [Token<'a>]>> {
+    let mut inner = value;
+    while let Some(inside) = sequence_alone(inner) {
+        inner = inside;
+    }
+    // A heredoc needs the line end behind it, which the sequence gave.
+    if inner.len() == value.len() || inner.iter().any(|token| token.kind == Kind::OpenHeredoc) {
+        return None;
+    }
+    if !inner.iter().any(Token::ends_line) || is_in_parentheses(inner) {
+        return Some(Cow::Borrowed(inner));
+    }
+    // Outside of a sequence a line end ends the value.
+    let open = Token::new(Kind::OpenParenthesis, "(");
+    let close = Token::new(Kind::CloseParenthesis, ")");
+    Some(Cow::Owned([&[open], inner, &[close]].concat()))
+}
+
+/// Returns what is in the sequence when the value is a quoted text of one sequence and nothing else.
+fn sequence_alone<'t, 'a>(value: &'t [Token<'a>]) -> Option<&'t [Token<'a>]> {
+    let [open, sequence @ .., close] = value else { return None };
+    let quoted = open.kind == Kind::OpenQuote && close.kind == Kind::CloseQuote;
+    let first = sequence.first()?;
+    if !quoted || !first.text.starts_with("${") || closing(sequence)? + 1 != sequence.len() {
+        return None;
+    }
+    let mut inside = &sequence[1..sequence.len() - 1];
+    while let [Token { kind: Kind::Newline, .. }, rest @ ..] = inside {
+        inside = rest;
+    }
+    while let [rest @ .., Token { kind: Kind::Newline, .. }] = inside {
+        inside = rest;
+    }
+    (!inside.is_empty()).then_some(inside)
+}
+
+/// Finds what closes the first token.
+fn closing(tokens: &[Token<'_>]) -> Option<usize> {
+    let mut depth = 0;
+    tokens.iter().position(|token| {
+        depth += token.depth_change();
+        depth == 0
+    })
+}
+
+fn is_in_parentheses(tokens: &[Token<'_>]) -> bool {
+    tokens.first().is_some_and(|first| first.kind == Kind::OpenParenthesis)
+        && closing(tokens).is_some_and(|at| at + 1 == tokens.len())
+}
+
+/// Writes out the type of a variable that is given as Terraform 0.11 did, or without its elements.
+fn constraint<'t, 'a>(value: &'t [Token<'a>]) -> Option<Cow<'t, [Token<'a>]>> {
+    let (name, elements) = match value {
+        [word] if matches!(word.text, "list" | "map" | "set") => (word.text, "any"),
+        [open, text, _] if open.kind == Kind::OpenQuote => match text.text {
+            "string" => return Some(Cow::Owned(vec![Token::new(Kind::Word, "string")])),
+            "list" | "map" => (text.text, "string"),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    Some(Cow::Owned(vec![
+        Token::new(Kind::Word, name),
+        Token::new(Kind::OpenParenthesis, "("),
+        Token::new(Kind::Word, elements),
+        Token::new(Kind::CloseParenthesis, ")"),
+    ]))
+}
