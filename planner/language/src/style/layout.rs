@@ -117,7 +117,8 @@ impl Page<'_, '_> {
             if run.first().is_none_or(|line| cell(line).is_empty()) {
                 continue;
             }
-            let widths: Vec<usize> = run.iter().map(|line| width(self.tokens, blanks, before(line))).collect();
+            let widths: Vec<usize> =
+                run.iter().map(|line| width(self.tokens, blanks, before(line))).collect();
             let widest = widths.iter().copied().max().unwrap_or(0);
             let growth: usize = widths.iter().map(|width| widest - width).sum();
             let size: usize =
@@ -130,7 +131,9 @@ impl Page<'_, '_> {
 }
 
 fn close(levels: &mut Vec<usize>, mut closed: usize) {
-    while closed > 0 && let Some(level) = levels.last_mut() {
+    while closed > 0
+        && let Some(level) = levels.last_mut()
+    {
         if closed < *level {
             *level -= closed;
             return;

@@ -18,28 +18,23 @@ pub(super) fn rewrite<'a>(tokens: &[Token<'a>]) -> Option<Vec<Token<'a>>> {
     // The types of the blocks around, outermost first.
     let mut blocks: Vec<&str> = Vec::new();
     while let Some(token) = walk.tokens.get(walk.at) {
-        match token.kind {
-            Kind::CloseBrace => {
-                blocks.pop();
-                walk.copy(1);
-            }
-            Kind::Word => {
-                let name = token.text;
-                walk.copy(1);
-                walk.copy_while(is_inline);
-                match walk.kind() {
-                    Some(Kind::Assign) => {
-                        walk.copy(1);
-                        let of_variable = name == "type" && blocks.as_slice() == ["variable"];
-                        walk.attribute(of_variable);
-                    }
-                    _ => {
-                        walk.labels();
-                        blocks.push(name);
-                    }
-                }
-            }
-            _ => walk.copy(1),
+        if token.kind == Kind::CloseBrace {
+            blocks.pop();
+        }
+        if token.kind != Kind::Word {
+            walk.copy(1);
+            continue;
+        }
+        let name = token.text;
+        walk.copy(1);
+        walk.copy_while(is_inline);
+        if walk.kind() == Some(Kind::Assign) {
+            walk.copy(1);
+            let of_variable = name == "type" && blocks.as_slice() == ["variable"];
+            walk.attribute(of_variable);
+        } else {
+            walk.labels();
+            blocks.push(name);
         }
     }
     walk.changed.then_some(walk.written)
@@ -75,17 +70,20 @@ impl<'a> Walk<'_, 'a> {
     /// Walks over what is between a block's type and its `{`, and that.
     fn labels(&mut self) {
         while let Some(token) = self.tokens.get(self.at) {
-            match token.kind {
-                Kind::Word => {
-                    let blank = token.blank;
-                    self.written.push(Token { kind: Kind::OpenQuote, text: "\"", blank });
-                    self.written.push(Token::new(Kind::Literal, token.text));
-                    self.written.push(Token::new(Kind::CloseQuote, "\""));
-                    self.at += 1;
-                    self.changed = true;
-                }
-                Kind::OpenQuote | Kind::Literal | Kind::CloseQuote | Kind::Comment => self.copy(1),
-                _ => return self.copy(1),
+            if token.kind == Kind::Word {
+                let blank = token.blank;
+                self.written.push(Token { kind: Kind::OpenQuote, text: "\"", blank });
+                self.written.push(Token::new(Kind::Literal, token.text));
+                self.written.push(Token::new(Kind::CloseQuote, "\""));
+                self.at += 1;
+                self.changed = true;
+                continue;
+            }
+            let label =
+                [Kind::OpenQuote, Kind::Literal, Kind::CloseQuote, Kind::Comment].contains(&token.kind);
+            self.copy(1);
+            if !label {
+                return;
             }
         }
     }

@@ -44,7 +44,7 @@ impl<'t, 'a> Neighbours<'t, 'a> {
         ends || self.is_splat(at)
     }
 
-    /// Tells whether it is the star of `.*` or `[*]`.
+    /// Tells whether it is the star of `.*`.
     fn is_splat(&self, at: usize) -> bool {
         self.tokens[at].text == "*" && self.before(at).is_some_and(|it| self.tokens[it].kind == Kind::Dot)
     }
@@ -53,9 +53,9 @@ impl<'t, 'a> Neighbours<'t, 'a> {
     fn is_keyword(&self, at: usize) -> bool {
         let token = &self.tokens[at];
         let word = token.kind == Kind::Word && matches!(token.text, "in" | "if");
-        word && self.before(at).is_some_and(|before| {
-            self.ends_expression(before) || self.tokens[before].text.starts_with("%{")
-        })
+        word && self
+            .before(at)
+            .is_some_and(|before| self.ends_expression(before) || self.tokens[before].text.starts_with("%{"))
     }
 
     fn is_negation(&self, at: usize) -> bool {
@@ -76,7 +76,9 @@ impl<'t, 'a> Neighbours<'t, 'a> {
                 // `1 .5` is not `1.5`; behind a dot a number is an index.
                 at.checked_sub(1).is_none_or(|before| self.tokens[before].kind != Kind::Dot)
             }
-            (Kind::Word, Kind::OpenParenthesis | Kind::DoubleColon) | (Kind::DoubleColon, Kind::Word) => false,
+            (Kind::Word, Kind::OpenParenthesis | Kind::DoubleColon) | (Kind::DoubleColon, Kind::Word) => {
+                false
+            }
             (Kind::Dot, _) | (_, Kind::Dot | Kind::Comma | Kind::Ellipsis) => false,
             (Kind::Comma, _) => true,
             (Kind::Literal | Kind::OpenQuote | Kind::OpenHeredoc, _) => false,

@@ -81,11 +81,8 @@ impl<'a> Token<'a> {
 
     /// Tells whether a line ends with it.
     pub(super) fn ends_line(&self) -> bool {
-        match self.kind {
-            Kind::Newline => true,
-            Kind::Comment => self.text.ends_with('\n'),
-            kind => kind == Kind::End,
-        }
+        let comment = self.kind == Kind::Comment && self.text.ends_with('\n');
+        comment || matches!(self.kind, Kind::Newline | Kind::End)
     }
 
     /// Returns 1 for what opens, -1 for what closes, else 0.
@@ -156,26 +153,17 @@ impl<'a> Lexer<'a> {
     fn code(&mut self) {
         let blank = self.take(blanks(self.rest));
         let (kind, length) = self.next_of_code();
-        match kind {
-            Kind::OpenQuote => self.frames.push(Frame::Quoted),
-            Kind::OpenHeredoc => {
-                let word = self.rest[..length].trim_start_matches('<').trim_end();
-                self.frames.push(Frame::Heredoc(word.strip_prefix('-').unwrap_or(word)));
-            }
-            Kind::OpenBrace => {
-                if let Some(Frame::Sequence(open)) = self.frames.last_mut() {
-                    *open += 1;
-                }
-            }
-            Kind::CloseBrace => {
-                if let Some(Frame::Sequence(open)) = self.frames.last_mut() {
-                    *open = open.saturating_sub(1);
-                }
-            }
-            Kind::CloseSequence => {
-                self.frames.pop();
-            }
-            _other => {}
+        if let Some(Frame::Sequence(open)) = self.frames.last_mut() {
+            // A `}` with no brace open was taken for the end of the sequence.
+            *open = open.saturating_add_signed(brace(kind));
+        }
+        if kind == Kind::OpenQuote {
+            self.frames.push(Frame::Quoted);
+        } else if kind == Kind::OpenHeredoc {
+            let word = self.rest[..length].trim_start_matches('<').trim_end();
+            self.frames.push(Frame::Heredoc(word.strip_prefix('-').unwrap_or(word)));
+        } else if kind == Kind::CloseSequence {
+            self.frames.pop();
         }
         let text = self.take(length);
         self.found.push(Token { kind, text, blank });
@@ -248,6 +236,10 @@ impl<'a> Lexer<'a> {
         self.frames.push(Frame::Sequence(0));
         self.push(Kind::OpenSequence, 2 + usize::from(self.rest[2..].starts_with('~')));
     }
+}
+
+fn brace(kind: Kind) -> isize {
+    isize::from(kind == Kind::OpenBrace) - isize::from(kind == Kind::CloseBrace)
 }
 
 /// Counts blanks. A carriage return alone is one, as hcl-edit has it.
@@ -360,8 +352,7 @@ mod tests {
     }
 
     fn is_lossless(text: &str) {
-        let put_together: String =
-            tokens(text).iter().flat_map(|token| [token.blank, token.text]).collect();
+        let put_together: String = tokens(text).iter().flat_map(|token| [token.blank, token.text]).collect();
         assert_eq!(put_together, text);
     }
 
@@ -397,7 +388,8 @@ mod tests {
 
     #[test]
     fn what_is_not_closed_ends_with_the_text() {
-        for text in ["\"a\\", "\"\\é", "<<X\na", "/* a", "\"${", "%{", "~}", "}", "$", "\r", "<<X", "<<-", "\u{feff}"]
+        for text in
+            ["\"a\\", "\"\\é", "<<X\na", "/* a", "\"${", "%{", "~}", "}", "$", "\r", "<<X", "<<-", "\u{feff}"]
         {
             is_lossless(text);
         }
