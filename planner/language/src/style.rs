@@ -77,3 +77,6 @@ fn mistakes(sources: &Sources, id: SourceId) -> Diagnostics {
 fn joined(tokens: &[Token<'_>]) -> String {
     tokens.iter().flat_map(|token| [token.blank, token.text]).collect()
 }
+
+#[cfg(test)]
+mod tests;

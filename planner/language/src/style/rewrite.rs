@@ -8,8 +8,6 @@
 //! Walks blocks and attributes on the tokens of a text that parses; looks into no expression.
 //! Invariant: every comment is kept.
 
-use std::borrow::Cow;
-
 use crate::style::token::{Kind, Token};
 
 /// Rewrites tokens; `None` when there is nothing to rewrite.
@@ -98,7 +96,7 @@ impl<'a> Walk<'_, 'a> {
         let blank = value.first().map_or("", |first| first.blank);
         let count = value.len();
         let Some(mut rewritten) = rewritten else { return self.copy(count) };
-        if let Some(first) = rewritten.to_mut().first_mut() {
+        if let Some(first) = rewritten.first_mut() {
             first.blank = blank;
         }
         self.written.extend_from_slice(&rewritten);
@@ -118,23 +116,35 @@ fn value_end(tokens: &[Token<'_>], from: usize) -> usize {
     end.map_or(tokens.len(), |count| from + count)
 }
 
-/// Takes a value out of `"${…}"`, as often as it is in one, when that is all there is.
-fn unwrapped<'t, 'a>(value: &'t [Token<'a>]) -> Option<Cow<'t, [Token<'a>]>> {
-    let mut inner = value;
+/// Takes a value out of `"${…}"`, as often as it is in one, when that is all there is but for comments.
+fn unwrapped<'a>(value: &[Token<'a>]) -> Option<Vec<Token<'a>>> {
+    let (mut inner, mut before, mut after) = (value, Vec::new(), Vec::new());
     while let Some(inside) = sequence_alone(inner) {
         inner = inside;
+        while let [first, rest @ ..] = inner
+            && (first.kind == Kind::Newline || is_inline(first))
+        {
+            before.extend(Some(*first).filter(is_inline));
+            inner = rest;
+        }
+        while let [rest @ .., last] = inner
+            && (last.kind == Kind::Newline || is_inline(last))
+        {
+            after.extend(Some(*last).filter(is_inline));
+            inner = rest;
+        }
     }
     // A heredoc needs the line end behind it, which the sequence gave.
     if inner.len() == value.len() || inner.iter().any(|token| token.kind == Kind::OpenHeredoc) {
         return None;
     }
-    if !inner.iter().any(Token::ends_line) || is_in_parentheses(inner) {
-        return Some(Cow::Borrowed(inner));
-    }
     // Outside of a sequence a line end ends the value.
-    let open = Token::new(Kind::OpenParenthesis, "(");
-    let close = Token::new(Kind::CloseParenthesis, ")");
-    Some(Cow::Owned([&[open], inner, &[close]].concat()))
+    let parentheses = inner.iter().any(Token::ends_line) && !is_in_parentheses(inner);
+    before.extend(parentheses.then_some(Token::new(Kind::OpenParenthesis, "(")));
+    before.extend_from_slice(inner);
+    before.extend(parentheses.then_some(Token::new(Kind::CloseParenthesis, ")")));
+    before.extend(after.into_iter().rev());
+    Some(before)
 }
 
 /// Returns what is in the sequence when the value is a quoted text of one sequence and nothing else.
@@ -145,14 +155,7 @@ fn sequence_alone<'t, 'a>(value: &'t [Token<'a>]) -> Option<&'t [Token<'a>]> {
     if !quoted || !first.text.starts_with("${") || closing(sequence)? + 1 != sequence.len() {
         return None;
     }
-    let mut inside = &sequence[1..sequence.len() - 1];
-    while let [Token { kind: Kind::Newline, .. }, rest @ ..] = inside {
-        inside = rest;
-    }
-    while let [rest @ .., Token { kind: Kind::Newline, .. }] = inside {
-        inside = rest;
-    }
-    (!inside.is_empty()).then_some(inside)
+    Some(&sequence[1..sequence.len() - 1])
 }
 
 /// Finds what closes the first token.
@@ -170,20 +173,20 @@ fn is_in_parentheses(tokens: &[Token<'_>]) -> bool {
 }
 
 /// Writes out the type of a variable that is given as Terraform 0.11 did, or without its elements.
-fn constraint<'t, 'a>(value: &'t [Token<'a>]) -> Option<Cow<'t, [Token<'a>]>> {
+fn constraint<'a>(value: &[Token<'a>]) -> Option<Vec<Token<'a>>> {
     let (name, elements) = match value {
         [word] if matches!(word.text, "list" | "map" | "set") => (word.text, "any"),
         [open, text, _] if open.kind == Kind::OpenQuote => match text.text {
-            "string" => return Some(Cow::Owned(vec![Token::new(Kind::Word, "string")])),
+            "string" => return Some(vec![Token::new(Kind::Word, "string")]),
             "list" | "map" => (text.text, "string"),
             _ => return None,
         },
         _ => return None,
     };
-    Some(Cow::Owned(vec![
+    Some(vec![
         Token::new(Kind::Word, name),
         Token::new(Kind::OpenParenthesis, "("),
         Token::new(Kind::Word, elements),
         Token::new(Kind::CloseParenthesis, ")"),
-    ]))
+    ])
 }

@@ -40,6 +40,7 @@ impl<'t, 'a> Neighbours<'t, 'a> {
                 | Kind::CloseParenthesis
                 | Kind::CloseQuote
                 | Kind::CloseHeredoc
+                | Kind::Ellipsis
         );
         ends || self.is_splat(at)
     }
