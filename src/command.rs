@@ -12,6 +12,7 @@ use crate::view;
 use crate::view::stream::Stream;
 
 mod apply;
+mod fmt;
 pub mod fs;
 mod interrupt;
 mod output;
@@ -70,6 +71,7 @@ fn shape(command: &Command) -> (Shape, bool) {
         Command::Validate(flags) => {
             (if flags.view.json { Shape::Own } else { Shape::Words }, flags.view.no_color)
         }
+        Command::Fmt(flags) => (Shape::Words, flags.no_color),
         Command::Plan(flags) => (stream(flags.view.json), flags.view.no_color),
         Command::Apply(flags) => (stream(flags.view.json), flags.view.no_color),
         Command::Destroy(flags) => (stream(flags.view.json), flags.view.no_color),
@@ -91,6 +93,7 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
 fn dispatch(command: Command, terminal: Terminal) -> Result<Success, Failure> {
     match command {
         Command::Validate(flags) => validate::run(&flags, terminal),
+        Command::Fmt(flags) => fmt::run(&flags, terminal),
         Command::Plan(flags) => plan::run(&flags, terminal),
         Command::Apply(flags) => apply::run(&flags, terminal),
         Command::Destroy(flags) => apply::destroy(&flags, terminal),

@@ -19,7 +19,7 @@ const VARS: &str = "lustre.vars.hcl";
 const AUTO_VARS: &str = ".auto.vars.hcl";
 
 /// Largest text that is read.
-const TEXT_MAX: u64 = 64 << 20;
+pub const TEXT_MAX: u64 = 64 << 20;
 
 /// A file's name and its text.
 pub type Text = (String, String);

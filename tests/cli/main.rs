@@ -5,6 +5,7 @@
 
 mod bad_input;
 mod crash;
+mod fmt;
 mod folder;
 mod gates;
 mod json;
