@@ -30,7 +30,8 @@ pub fn run(flags: &FmtFlags, terminal: Terminal) -> Result<Success, Failure> {
         Run { flags, terminal, differs: false, found: Diagnostics::new(), sources: Sources::default() };
     if input {
         let mut text = String::new();
-        io::stdin().take(files::TEXT_MAX).read_to_string(&mut text)?;
+        // One more than is taken, so that a longer text is refused and not cut.
+        io::stdin().take(files::TEXT_MAX + 1).read_to_string(&mut text)?;
         run.text(None, INPUT.1, text);
     } else if flags.targets.is_empty() {
         run.folder(Path::new(""));

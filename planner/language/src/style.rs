@@ -57,20 +57,25 @@ pub fn format(sources: &Sources, id: SourceId) -> Result<String, Diagnostics> {
         return Ok(laid_out);
     }
     let mut found = Diagnostics::new();
-    found.push(
-        Diagnostic::error("E0104", "the text cannot be formatted without changing what it says")
-            .detail("It is left as it is.")
-            .hint("This is a bug in lustre; please report it with the text.")
-            .at(Span::new(id, 0..0)),
-    );
+    found.push(misread(id));
     Err(found)
 }
 
-/// Returns why a text does not parse.
+/// Returns why a text does not parse; never nothing.
 fn mistakes(sources: &Sources, id: SourceId) -> Diagnostics {
     let mut found = Diagnostics::new();
     syntax::parse(sources, id, &mut found);
+    if !found.has_errors() {
+        found.push(misread(id));
+    }
     found
+}
+
+fn misread(id: SourceId) -> Diagnostic {
+    Diagnostic::error("E0104", "the text cannot be formatted without changing what it says")
+        .detail("It is left as it is.")
+        .hint("This is a bug in lustre; please report it with the text.")
+        .at(Span::new(id, 0..0))
 }
 
 /// Writes tokens with the blanks that they had.
