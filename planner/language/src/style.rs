@@ -16,18 +16,17 @@
 //! Not here: values, names, the wish to break or join lines.
 //! Invariant: the result parses to what the text parses to, has the same comments, and is its own canonical form.
 
+use hcl_edit::parser::parse_body;
 use lustre_model::diagnostic::{Diagnostic, Diagnostics, SourceId, Sources, Span};
 
 use crate::syntax;
 
 mod layout;
-mod meaning;
 mod rewrite;
 mod spacing;
 mod token;
 
 use self::layout::lay_out;
-use self::meaning::meaning;
 use self::rewrite::rewrite;
 use self::token::{Token, tokens};
 
@@ -44,16 +43,15 @@ pub fn format(sources: &Sources, id: SourceId) -> Result<String, Diagnostics> {
     if text.len() > TEXT_BYTES_MAX {
         return Err(mistakes(sources, id));
     }
-    let Some(meant) = meaning(text) else { return Err(mistakes(sources, id)) };
+    if parse_body(text).is_err() {
+        return Err(mistakes(sources, id));
+    }
     let read = tokens(text);
     let rewritten = rewrite(&read);
-    let laid_out = lay_out(rewritten.as_deref().unwrap_or(&read));
-    let meant = match &rewritten {
-        None => Some(meant),
-        Some(tokens) => meaning(&joined(tokens)),
-    };
-    // The tokens are ours and the grammar is hcl-edit's: what they would read differently is left alone.
-    if meant.is_some() && meant == meaning(&laid_out) {
+    let meant = rewritten.as_deref().unwrap_or(&read);
+    let laid_out = lay_out(meant);
+    // Layout moves blanks only; were tokens to run together, the text would be left alone.
+    if tokens(&laid_out).iter().map(Token::parts).eq(meant.iter().map(Token::parts)) {
         return Ok(laid_out);
     }
     let mut found = Diagnostics::new();
@@ -76,11 +74,6 @@ fn misread(id: SourceId) -> Diagnostic {
         .detail("It is left as it is.")
         .hint("This is a bug in lustre; please report it with the text.")
         .at(Span::new(id, 0..0))
-}
-
-/// Writes tokens with the blanks that they had.
-fn joined(tokens: &[Token<'_>]) -> String {
-    tokens.iter().flat_map(|token| [token.blank, token.text]).collect()
 }
 
 #[cfg(test)]

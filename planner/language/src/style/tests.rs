@@ -1,7 +1,7 @@
 //! Canonical form: cases, and what holds for any text.
 
 use lustre_model::diagnostic::{Diagnostics, Sources};
-use proptest::prelude::{Just, ProptestConfig, Strategy, any, prop, prop_oneof, proptest};
+use proptest::prelude::{ProptestConfig, Strategy, any, prop, prop_oneof, proptest};
 
 use super::format;
 use super::token::{Kind, tokens};

@@ -79,6 +79,11 @@ impl<'a> Token<'a> {
         Self { kind, text, blank: "" }
     }
 
+    /// Returns all but the blanks.
+    pub(super) fn parts(&self) -> (Kind, &'a str) {
+        (self.kind, self.text)
+    }
+
     /// Tells whether a line ends with it.
     pub(super) fn ends_line(&self) -> bool {
         let comment = self.kind == Kind::Comment && self.text.ends_with('\n');
