@@ -1,6 +1,6 @@
 //! `fmt`: which files, what is printed, exit codes, and what is never touched.
 
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, symlink};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt, symlink};
 use std::path::PathBuf;
 
 use crate::folder::{Folder, Said};
