@@ -45,6 +45,8 @@ pub enum Command {
     Init(InitFlags),
     /// Check the spec without looking at the state or at any host.
     Validate(ValidateFlags),
+    /// Bring files into canonical form.
+    Fmt(FmtFlags),
     /// Show what apply would do.
     Plan(PlanFlags),
     /// Carry out a plan: a saved one, or a new one after asking.
@@ -161,6 +163,46 @@ pub struct ValidateFlags {
     /// Values of variables.
     #[command(flatten)]
     pub variables: VariableFlags,
+}
+
+/// Flags of `fmt`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Exit codes: 0 done, 1 a file could not be formatted (the others are), 3 -check found something.\n\
+                  Line ends and empty lines stay as they are. Hidden files and folders are skipped."
+)]
+pub struct FmtFlags {
+    /// Files *.hcl, folders, or `-` alone for standard input; without any, the working folder.
+    #[arg(value_name = "FILE|DIR|-")]
+    pub targets: Vec<PathBuf>,
+    /// Change nothing; exit 3 when something is not in canonical form.
+    #[arg(long)]
+    pub check: bool,
+    /// Also go into the folders below; symbolic links to folders are not followed.
+    #[arg(long)]
+    pub recursive: bool,
+    /// Print without colour; NO_COLOR does the same.
+    #[arg(long)]
+    pub no_color: bool,
+    /// What becomes of the result.
+    #[command(flatten)]
+    pub result: FmtResultFlags,
+}
+
+/// What becomes of formatted text.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct FmtResultFlags {
+    /// Print the names of files that differ; `-list=false` does not.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true,
+          default_missing_value = "true", action = ArgAction::Set)]
+    pub list: bool,
+    /// Write the files; `-write=false` does not, and with `-list=false` prints the result.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true,
+          default_missing_value = "true", action = ArgAction::Set)]
+    pub write: bool,
+    /// Print what differs as a unified diff.
+    #[arg(long)]
+    pub diff: bool,
 }
 
 /// Flags of `plan`.
@@ -340,6 +382,7 @@ mod tests {
             "lustre apply -lock-timeout=5",
             "lustre output -raw",
             "lustre apply -destroy saved.plan",
+            "lustre fmt -list=perhaps",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

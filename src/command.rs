@@ -15,6 +15,7 @@ use crate::view::stream::Stream;
 mod apply;
 mod completion;
 mod console;
+mod fmt;
 mod force_unlock;
 pub mod fs;
 mod graph;
@@ -79,6 +80,7 @@ fn shape(command: &Command) -> (Shape, bool) {
         Command::Validate(flags) => {
             (if flags.view.json { Shape::Own } else { Shape::Words }, flags.view.no_color)
         }
+        Command::Fmt(flags) => (Shape::Words, flags.no_color),
         Command::Plan(flags) => (stream(flags.view.json), flags.view.no_color),
         Command::Apply(flags) => (stream(flags.view.json), flags.view.no_color),
         Command::Destroy(flags) => (stream(flags.view.json), flags.view.no_color),
@@ -107,6 +109,7 @@ fn dispatch(command: Command, terminal: Terminal) -> Result<Success, Failure> {
     match command {
         Command::Init(flags) => init::run(&flags, terminal),
         Command::Validate(flags) => validate::run(&flags, terminal),
+        Command::Fmt(flags) => fmt::run(&flags, terminal),
         Command::Plan(flags) => plan::run(&flags, terminal),
         Command::Apply(flags) => apply::run(&flags, terminal),
         Command::Destroy(flags) => apply::destroy(&flags, terminal),

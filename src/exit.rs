@@ -25,6 +25,8 @@ pub enum Success {
     Done,
     /// There are changes, and the caller asked to be told by the exit code.
     Changes,
+    /// Files are not in canonical form, and the caller asked.
+    FormattingDiffers,
 }
 
 /// How a command failed.
@@ -123,6 +125,9 @@ pub enum Failure {
     /// A mounted file system refuses.
     #[error(transparent)]
     Fs(#[from] crate::command::fs::FsError),
+    /// `-` was given with other targets.
+    #[error("standard input cannot be formatted together with files")]
+    InputAndFiles,
     /// Another command failed and said why itself.
     #[error("{cause}")]
     Said {
@@ -139,6 +144,7 @@ impl Success {
         match self {
             Self::Done => ExitCode::SUCCESS,
             Self::Changes => ExitCode::from(2),
+            Self::FormattingDiffers => ExitCode::from(3),
         }
     }
 }
@@ -174,6 +180,7 @@ impl Failure {
             | Self::Sealed { .. }
             | Self::File(_)
             | Self::Fs(_)
+            | Self::InputAndFiles
             | Self::Said { .. } => ExitCode::from(1),
         }
     }
@@ -198,6 +205,7 @@ impl Failure {
             Self::NotRaw { .. } => "use -json",
             Self::NoObject { .. } => "`lustre state list` lists what is there",
             Self::Sealed { .. } => "leave it out, or plan again with it",
+            Self::InputAndFiles => "give `-` alone",
             Self::Said { hint, .. } => return hint.clone(),
             Self::Observe(error) => return error.remedy(),
             Self::Diagnosed { .. }

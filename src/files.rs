@@ -24,7 +24,7 @@ const VARS: &str = "lustre.vars.hcl";
 const AUTO_VARS: &str = ".auto.vars.hcl";
 
 /// Largest text that is read.
-const TEXT_MAX: u64 = 64 << 20;
+pub const TEXT_MAX: u64 = 64 << 20;
 
 /// Most entries of a folder that are listed.
 const ENTRIES_MAX: usize = 100_000;

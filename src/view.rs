@@ -6,6 +6,7 @@
 pub mod apply;
 pub mod diagnostic;
 pub mod failure;
+pub mod fmt;
 pub mod fs;
 pub mod graph;
 pub mod plan;

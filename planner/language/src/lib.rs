@@ -50,6 +50,7 @@
 //! | `evaluate` | expressions: operators, access, `for`, templates, calls |
 //! | `function` | the table of functions, by family |
 //! | `lock` | the lock file of repositories that modules come from |
+//! | `style` | text into canonical form, for `lustre fmt` |
 //! | `constraint`, `input` | types of variables, and values given for them |
 //!
 //! Codes of diagnostics: `E01` syntax, `E02` blocks and arguments, `E03` names, `E04` evaluation, `E05` functions,
@@ -69,6 +70,7 @@ mod lock;
 mod mention;
 mod program;
 mod scope;
+mod style;
 mod suggest;
 mod syntax;
 mod world;
@@ -83,6 +85,7 @@ pub use crate::program::{
     NOT_SPEC, Output, Program, Remote, Removed, Resource, Settings, Variable,
 };
 pub use crate::scope::{Applied, Expansion, Imported, Instance, ModuleInstance, Scope};
+pub use crate::style::format;
 pub use crate::suggest::{did_you_mean, nearest};
 pub use crate::syntax::Expr;
 pub use crate::world::{Applying, EmptyWorld, Entry, EntryKind, Moment, World, WorldError};
