@@ -29,7 +29,7 @@ use crate::steps::{Circle, steps};
 
 pub(crate) mod walk;
 
-use walk::Walk;
+use walk::{Decided, Walk};
 
 /// A spec as text, with the values of its variables.
 #[derive(Debug, Clone, Copy)]
@@ -95,18 +95,7 @@ pub fn plan(
         Extent::Part => outputs(&recorded.outputs, recorded),
     };
     let previous = origins(&decided.moves);
-    let deposing =
-        depose(&mut decided.changes, &decided.dependencies, recorded.serial, &decided.create_first);
-    match deposing {
-        Ok(moves) => {
-            // Every old object is recorded, and no serial is met twice.
-            if let Err(error) = decided.world.apply(&Event::MovedAll { moves: moves.clone() }) {
-                decided.found.push(Diagnostic::error("E0839", error.to_string()));
-            }
-            decided.moves.extend(moves);
-        }
-        Err(refused) => decided.found.extend(refused),
-    }
+    set_aside(&mut decided, recorded.serial);
     let steps = match steps(&decided.changes, &decided.dependencies, &decided.world) {
         Ok(steps) => steps,
         Err(circle) => {
@@ -144,6 +133,21 @@ pub fn plan(
             decided.found.push(Diagnostic::error("E0814", error.to_string()));
             (None, decided.found)
         }
+    }
+}
+
+/// Gives old objects another address that stay until their replacements are there.
+fn set_aside(decided: &mut Decided, serial: u64) {
+    let deposing = depose(&mut decided.changes, &decided.dependencies, serial, &decided.create_first);
+    match deposing {
+        Ok(moves) => {
+            // Every old object is recorded, and no serial is met twice.
+            if let Err(error) = decided.world.apply(&Event::MovedAll { moves: moves.clone() }) {
+                decided.found.push(Diagnostic::error("E0839", error.to_string()));
+            }
+            decided.moves.extend(moves);
+        }
+        Err(refused) => decided.found.extend(refused),
     }
 }
 
