@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use fs_err as fs;
 use fs_err::os::unix::fs::OpenOptionsExt as _;
+use lustre_language::LOCK_FILE;
 use lustre_model::diagnostic::{Diagnostic, Diagnostics, Sources};
 
 use crate::cli::FmtFlags;
@@ -143,8 +144,8 @@ impl Run<'_> {
     }
 }
 
-/// Returns files *.hcl and folders, sorted, and whether each is a folder. What is hidden is left out, and so are symbolic
-/// links to folders.
+/// Returns files *.hcl and folders, sorted, and whether each is a folder. What is hidden is left out, the lock file, which no
+/// person writes, and symbolic links to folders.
 fn entries(folder: &Path) -> io::Result<Vec<(PathBuf, bool)>> {
     let here = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
     let mut found = Vec::new();
@@ -153,7 +154,7 @@ fn entries(folder: &Path) -> io::Result<Vec<(PathBuf, bool)>> {
         let name = entry.file_name();
         // A name that is not UTF-8 cannot end as ours do; a folder may have one.
         let text = name.to_string_lossy();
-        if text.starts_with('.') {
+        if text.starts_with('.') || text == LOCK_FILE {
             continue;
         }
         let kind = entry.file_type()?;

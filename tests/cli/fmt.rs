@@ -33,6 +33,7 @@ fn files_of_the_folder_are_written_and_named() {
         ("c.test.hcl", WRONG),
         ("right.hcl", RIGHT),
         (".hidden.hcl", WRONG),
+        ("lustre.lock.hcl", WRONG),
         ("readme.md", WRONG),
         ("below/main.hcl", WRONG),
     ]);
@@ -40,7 +41,7 @@ fn files_of_the_folder_are_written_and_named() {
     for name in ["main.hcl", "b.vars.hcl", "c.test.hcl", "right.hcl"] {
         assert_eq!(folder.read(name), RIGHT, "{name}");
     }
-    for name in [".hidden.hcl", "readme.md", "below/main.hcl"] {
+    for name in [".hidden.hcl", "lustre.lock.hcl", "readme.md", "below/main.hcl"] {
         assert_eq!(folder.read(name), WRONG, "{name}");
     }
     said(&folder.run("fmt"), 0, "");
