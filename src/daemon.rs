@@ -60,6 +60,8 @@ enum Verb {
     Mount(Folder),
     /// Serves a folder as a bucket
     Bucket(Folder),
+    /// Looks whether a folder can be listed
+    Answers { path: PathBuf },
 }
 
 #[derive(Debug, clap::Args)]
@@ -112,6 +114,10 @@ fn carry_out(verb: Verb) -> Result<Option<String>, Box<dyn Error>> {
         Verb::Mover(folder) => keep(folder, mover::run),
         Verb::Mount(folder) => keep(folder, mount::run),
         Verb::Bucket(folder) => keep(folder, lustre_agent::bucket::run),
+        Verb::Answers { path } => {
+            fs_err::read_dir(path)?;
+            Ok(None)
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 use std::time::Duration;
 
 use lustre_agent::{ProcessDir, ProcessDirError, termination};
@@ -19,6 +20,10 @@ const START_MAX: Duration = Duration::from_secs(30);
 
 /// Pause between attempts to reach the metadata target.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// This program, also when its file was replaced meanwhile, and its verb that lists a folder.
+const OWN_PROGRAM: &str = "/proc/self/exe";
+const ANSWERS: &str = "answers";
 
 /// Where randomness comes from.
 const RANDOM: &str = "/dev/urandom";
@@ -137,13 +142,19 @@ fn access(options: &[String]) -> Result<Access, MountProcessError> {
     Ok(access)
 }
 
+/// Waits until the mount answers. Another process asks: a thread of ours that waits for ourselves could not end when we are
+/// killed, nor could the mount.
 async fn answers(path: &Path) -> Result<(), MountProcessError> {
-    let asked = path.to_owned();
-    let asking = tokio::task::spawn_blocking(move || fs_err::read_dir(asked).map(drop));
-    match tokio::time::timeout(START_MAX, asking).await {
-        Ok(Ok(Ok(()))) => Ok(()),
-        Ok(Ok(Err(error))) => Err(error.into()),
-        Ok(Err(_)) | Err(_) => Err(MountProcessError::Silent { path: path.to_owned() }),
+    let mut asking = tokio::process::Command::new(OWN_PROGRAM);
+    asking.arg(ANSWERS).arg(path).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped());
+    let asked = tokio::time::timeout(START_MAX, asking.kill_on_drop(true).output()).await;
+    match asked {
+        Ok(Ok(output)) if output.status.success() => Ok(()),
+        Ok(Ok(output)) => {
+            Err(io::Error::other(String::from_utf8_lossy(&output.stderr).trim().to_owned()).into())
+        }
+        Ok(Err(error)) => Err(error.into()),
+        Err(_) => Err(MountProcessError::Silent { path: path.to_owned() }),
     }
 }
 

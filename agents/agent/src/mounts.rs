@@ -14,6 +14,9 @@ const TABLE: &str = "/proc/self/mountinfo";
 /// What the kernel calls our mounts.
 pub(crate) const OURS: &str = "fuse.lustre";
 
+/// Where the kernel lets the owner of a mount break its connection, by the number of its device.
+const CONNECTIONS: &str = "/sys/fs/fuse/connections";
+
 /// Mounts that may lie on top of each other at one path.
 const STACK_MAX: usize = 16;
 
@@ -24,6 +27,8 @@ pub(crate) struct Mounted {
     pub path: PathBuf,
     /// Of what kind.
     pub kind: String,
+    /// The number of its device.
+    device: u32,
 }
 
 /// Returns the topmost mount at exactly this path.
@@ -33,10 +38,16 @@ pub(crate) fn at(path: &Path) -> io::Result<Option<Mounted>> {
 }
 
 /// Ends every mount of ours at this path, also when it is busy; others are left alone.
+///
+/// For mounts whose server is gone or was told to go: whoever still waits for an answer gets an error.
 pub(crate) fn release(path: &Path) -> io::Result<()> {
     for _ in 0..STACK_MAX {
-        if at(path)?.is_none_or(|mounted| mounted.kind != OURS) {
-            return Ok(());
+        let Some(mounted) = at(path)?.filter(|mounted| mounted.kind == OURS) else { return Ok(()) };
+        // A server that was killed while one of its own threads waited for the kernel to hear from it cannot end, and keeps
+        // its connection open, until that is broken.
+        let connection = format!("{CONNECTIONS}/{}/abort", mounted.device);
+        if let Err(error) = fs_err::write(&connection, "1") {
+            tracing::debug!(%error, "the connection of a dead mount breaks when it is unmounted");
         }
         unmount(path)?;
     }
@@ -45,7 +56,8 @@ pub(crate) fn release(path: &Path) -> io::Result<()> {
 
 fn unmount(path: &Path) -> io::Result<()> {
     if rustix::process::geteuid().is_root() {
-        return Ok(rustix::mount::unmount(path, rustix::mount::UnmountFlags::DETACH)?);
+        let flags = rustix::mount::UnmountFlags::FORCE | rustix::mount::UnmountFlags::DETACH;
+        return Ok(rustix::mount::unmount(path, flags)?);
     }
     let output =
         Command::new("fusermount3").args(["-u", "-z", "--"]).arg(path).stdin(Stdio::null()).output()?;
@@ -62,10 +74,11 @@ fn parse(table: &[u8]) -> Vec<Mounted> {
 
 fn parse_line(line: &[u8]) -> Option<Mounted> {
     let mut fields = line.split(|byte| *byte == b' ');
-    let path = unescape(fields.nth(4)?);
+    let device = std::str::from_utf8(fields.nth(2)?).ok()?.rsplit(':').next()?.parse().ok()?;
+    let path = unescape(fields.nth(1)?);
     let kind = fields.skip_while(|field| *field != b"-").nth(1)?;
     let kind = String::from_utf8_lossy(kind).into_owned();
-    Some(Mounted { path: PathBuf::from(std::ffi::OsString::from_vec(path)), kind })
+    Some(Mounted { path: PathBuf::from(std::ffi::OsString::from_vec(path)), kind, device })
 }
 
 /// Blanks, tabs, newlines and backslashes are written as a backslash and three octal digits.
@@ -93,7 +106,8 @@ mod tests {
             99 21 0:50 / /mnt/a\\040b\\134c rw,nosuid shared:2 master:3 - fuse.lustre scratch rw\n\nbroken line\n";
         let mounted = parse(table);
         assert_eq!(mounted.len(), 2);
-        let expected = Mounted { path: PathBuf::from("/mnt/a b\\c"), kind: "fuse.lustre".to_owned() };
+        let expected =
+            Mounted { path: PathBuf::from("/mnt/a b\\c"), kind: "fuse.lustre".to_owned(), device: 50 };
         assert_eq!(mounted[1], expected);
     }
 

@@ -158,15 +158,7 @@ fn mount_path(path: &str, supervisor: &Supervisor) -> ProbeResult {
 }
 
 fn port(address: &str, owner: &ProcessId, supervisor: &Supervisor) -> ProbeResult {
-    let ours = match supervisor.running(owner) {
-        Some(
-            ProcessSpec::Metadata { listen, .. }
-            | ProcessSpec::Object { listen, .. }
-            | ProcessSpec::Bucket { listen, .. },
-        ) => listen == address,
-        Some(ProcessSpec::Mover { .. } | ProcessSpec::Mount { .. }) | None => false,
-    };
-    if ours {
+    if supervisor.may_hold(owner, address) {
         return ProbeResult::Ok;
     }
     let number = address.rsplit(':').next().unwrap_or(address);

@@ -279,12 +279,26 @@ impl Supervisor {
         statuses
     }
 
-    /// Returns how a process runs, with its spec, when nothing is being changed about it.
-    pub fn running(&self, process: &ProcessId) -> Option<ProcessSpec> {
-        let slot = self.kept().get(process).cloned()?;
-        let turn = slot.turn.try_lock().ok()?;
-        let runs = std::matches!(turn.keeper.as_ref()?.state(), ProcessState::Running { .. });
-        if runs { turn.spec.clone() } else { None }
+    /// Says whether whoever listens on an address is this process, or may be.
+    pub fn may_hold(&self, process: &ProcessId, address: &str) -> bool {
+        let Some(slot) = self.kept().get(process).cloned() else { return false };
+        // It is being started or stopped at this moment, perhaps for a command that is gone: who does that learns whether
+        // the address is free.
+        let Ok(turn) = slot.turn.try_lock() else { return true };
+        let Some(keeper) = turn.keeper.as_ref() else { return false };
+        let listens = match keeper.state() {
+            ProcessState::Starting | ProcessState::Running { .. } => true,
+            ProcessState::Failing { .. } => false,
+        };
+        let own = match &turn.spec {
+            Some(
+                ProcessSpec::Metadata { listen, .. }
+                | ProcessSpec::Object { listen, .. }
+                | ProcessSpec::Bucket { listen, .. },
+            ) => listen == address,
+            Some(ProcessSpec::Mover { .. } | ProcessSpec::Mount { .. }) | None => false,
+        };
+        listens && own
     }
 
     /// Says whether a mount process is kept for this path, running or not.
@@ -422,4 +436,24 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         cause = source.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn an_address_may_be_held_by_a_process_that_is_being_changed() {
+        let folder = tempfile::tempdir().unwrap();
+        let supervisor = Supervisor::open(folder.path().join("processes"), PathBuf::new()).unwrap();
+        let process = ProcessId::Bucket("data".to_owned());
+        let address = "127.0.0.1:9";
+        assert!(!supervisor.may_hold(&process, address), "nobody has heard of it");
+        let slot = supervisor.slot(&process).unwrap();
+        assert!(!supervisor.may_hold(&process, address), "it is not even begun");
+        let turn = slot.turn.lock().await;
+        assert!(supervisor.may_hold(&process, address), "it is being started for somebody");
+        drop(turn);
+        assert!(!supervisor.may_hold(&process, address));
+    }
 }
