@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
-use lustre_model::control::{Probe, ProbeResult, ProcessId, ProcessSpec};
+use lustre_model::control::{Probe, ProbeResult, ProcessId};
 use lustre_model::hsm::RepositoryEndpoint;
 use rustix::fs::{Access, access, statvfs};
 
