@@ -188,6 +188,42 @@ impl World {
         Ok(())
     }
 
+    /// Records events in order, all or none. Costs as much as the objects that they are about are large, and a copy of the
+    /// whole only where one of them is about more than one object.
+    pub fn apply_all(&mut self, events: &[Event]) -> Result<(), IllegalEvent> {
+        let single = |event: &Event| match event {
+            Event::Intent { address, .. } | Event::Result { address, .. } => Some(address.clone()),
+            Event::Moved { .. }
+            | Event::MovedAll { .. }
+            | Event::Forgotten { .. }
+            | Event::Outputs { .. }
+            | Event::Authority { .. } => None,
+        };
+        let Some(addresses) = events.iter().map(single).collect::<Option<Vec<Address>>>() else {
+            let mut next = self.clone();
+            events.iter().try_for_each(|event| next.apply(event))?;
+            *self = next;
+            return Ok(());
+        };
+        let (serial, allotments) = (self.serial, self.allotments.clone());
+        let mut before = Vec::with_capacity(events.len());
+        for (event, address) in events.iter().zip(addresses) {
+            let object = self.objects.get(&address).cloned();
+            if let Err(refused) = self.apply(event) {
+                for (address, object) in before.into_iter().rev() {
+                    match object {
+                        Some(object) => drop(self.objects.insert(address, object)),
+                        None => drop(self.objects.remove(&address)),
+                    }
+                }
+                (self.serial, self.allotments) = (serial, allotments);
+                return Err(refused);
+            }
+            before.push((address, object));
+        }
+        Ok(())
+    }
+
     fn begin(
         &mut self,
         address: &Address,
@@ -297,5 +333,53 @@ impl World {
     fn object_mut(&mut self, address: &Address, verb: &'static str) -> Result<&mut Object, IllegalEvent> {
         let missing = || IllegalEvent::Missing { address: Box::new(address.clone()), verb };
         self.objects.get_mut(address).ok_or_else(missing)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::{Just, Strategy, any, prop, prop_assert_eq, prop_oneof, proptest};
+
+    use super::*;
+
+    fn events() -> impl Strategy<Value = Vec<Event>> {
+        let address = (0..4_u8).prop_map(|number| Address::new("value", format!("v{number}")));
+        let operation = prop_oneof![Just(Operation::Create), Just(Operation::Update), Just(Operation::Delete)];
+        let outcome = prop_oneof![
+            any::<u8>().prop_map(|number| Outcome::Present {
+                attributes: Attributes::from([("input".to_owned(), Value::from(u64::from(number)))]),
+                private: BTreeMap::new(),
+                dependencies: BTreeSet::new(),
+            }),
+            Just(Outcome::Absent),
+        ];
+        let event = prop_oneof![
+            4 => (address.clone(), operation).prop_map(|(address, operation)| Event::Intent {
+                address,
+                kind: Kind::Value,
+                operation,
+                attributes: Attributes::new(),
+                dependencies: BTreeSet::new(),
+            }),
+            4 => (address.clone(), outcome).prop_map(|(address, outcome)| Event::Result { address, outcome }),
+            1 => (address.clone(), address).prop_map(|(from, to)| Event::Moved { from, to }),
+        ];
+        prop::collection::vec(event, 0..6)
+    }
+
+    proptest! {
+        #[test]
+        fn events_are_recorded_in_order_all_or_none(first in events(), second in events()) {
+            let mut world = World::new(Lineage("l".to_owned()));
+            for event in &first {
+                // What does not fit is left out; the world is any that can come about.
+                let _refused = world.apply(event);
+            }
+            let mut one_by_one = world.clone();
+            let outcome = second.iter().try_for_each(|event| one_by_one.apply(event));
+            let mut at_once = world.clone();
+            prop_assert_eq!(at_once.apply_all(&second), outcome.clone());
+            prop_assert_eq!(&at_once, if outcome.is_ok() { &one_by_one } else { &world });
+        }
     }
 }

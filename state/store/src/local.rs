@@ -298,19 +298,6 @@ impl LocalJournal {
     }
 }
 
-/// Applies all events or none.
-fn apply_all(world: &mut Arc<World>, events: &[Event]) -> Result<(), JournalError> {
-    if let [event] = events {
-        return Ok(Arc::make_mut(world).apply(event)?);
-    }
-    let mut next = World::clone(world);
-    for event in events {
-        next.apply(event)?;
-    }
-    *world = Arc::new(next);
-    Ok(())
-}
-
 fn write_error(source: StoreError) -> JournalError {
     JournalError::Write { source: Box::new(source) }
 }
@@ -333,7 +320,7 @@ impl Journal for LocalJournal {
         if inner.writer == Writer::Failed {
             return Err(write_error(StoreError::Poisoned));
         }
-        apply_all(&mut inner.world, events)?;
+        Arc::make_mut(&mut inner.world).apply_all(events)?;
         if !inner.waiting.is_empty() && !encoded.is_empty() {
             inner.waiting.push(b',');
         }
