@@ -9,7 +9,9 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-pub use tools::{CompletionFlags, ConsoleFlags, GraphFlags, GraphFormat, ManFlags, SchemaFlags, UnlockFlags};
+pub use tools::{
+    CompletionFlags, ConsoleFlags, DocsFlags, GraphFlags, GraphFormat, ManFlags, SchemaFlags, UnlockFlags,
+};
 pub use variable::{Variable, VariableFlags};
 
 mod dashes;
@@ -72,6 +74,8 @@ pub enum Command {
     Status(StatusFlags),
     /// What lfs does, on a mounted file system.
     Fs(crate::command::fs::FsArgs),
+    /// Make a module's README from its own descriptions.
+    Docs(DocsFlags),
     /// Print what a shell needs to complete commands and flags.
     Completion(CompletionFlags),
     /// Write manual pages into a folder.

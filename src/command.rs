@@ -15,6 +15,7 @@ use crate::view::stream::Stream;
 mod apply;
 mod completion;
 mod console;
+mod docs;
 mod fmt;
 mod force_unlock;
 pub mod fs;
@@ -93,6 +94,7 @@ fn shape(command: &Command) -> (Shape, bool) {
         | Command::ForceUnlock(_)
         | Command::Graph(_)
         | Command::Console(_)
+        | Command::Docs(_)
         | Command::Completion(_)
         | Command::Man(_)
         | Command::Fs(_) => (Shape::Words, false),
@@ -120,6 +122,7 @@ fn dispatch(command: Command, terminal: Terminal) -> Result<Success, Failure> {
         Command::Graph(flags) => graph::run(&flags, terminal),
         Command::Console(flags) => console::run(&flags, terminal),
         Command::Schema(flags) => schema::run(&flags, terminal),
+        Command::Docs(flags) => docs::run(&flags, terminal),
         Command::Completion(flags) => completion::run(&flags, terminal),
         Command::Man(flags) => completion::man(&flags, terminal),
         Command::Status(flags) => status::run(&flags, terminal),

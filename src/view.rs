@@ -5,6 +5,7 @@
 
 pub mod apply;
 pub mod diagnostic;
+pub mod docs;
 pub mod failure;
 pub mod fmt;
 pub mod fs;

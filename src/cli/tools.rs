@@ -1,4 +1,5 @@
-//! The grammar of commands beside the road from spec to cluster: graph, console, schema, completion, man, force-unlock.
+//! The grammar of commands beside the road from spec to cluster: graph, console, schema, docs, completion, man,
+//! force-unlock.
 
 use std::path::PathBuf;
 
@@ -44,6 +45,19 @@ pub struct SchemaFlags {
     /// How to print.
     #[command(flatten)]
     pub view: ViewFlags,
+}
+
+/// Flags of `docs`.
+#[derive(Debug, Args)]
+pub struct DocsFlags {
+    /// The module's folder; this one unless given.
+    pub folder: Option<PathBuf>,
+    /// Write README.md instead of printing it.
+    #[arg(long, conflicts_with = "check")]
+    pub write: bool,
+    /// Name README.md and exit 3 when it is not what would be written.
+    #[arg(long)]
+    pub check: bool,
 }
 
 /// Flags of `force-unlock`.

@@ -175,8 +175,10 @@ fn line_ends_of_windows_stay() {
 fn the_examples_and_the_docs_are_in_canonical_form() {
     let root = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
     let folder = Folder::new();
-    let said = folder.run(&format!("fmt -check -recursive {}", root.join("examples").display()));
-    assert_eq!(said.code, Some(0), "{}", said.all());
+    for specs in ["examples", "modules"] {
+        let said = folder.run(&format!("fmt -check -recursive {}", root.join(specs).display()));
+        assert_eq!(said.code, Some(0), "{}", said.all());
+    }
     let mut checked = 0;
     for name in ["README.md", "ARCHITECTURE.md", "CONTRIBUTING.md", "examples/quickstart/README.md"] {
         let text = fs_err::read_to_string(root.join(name)).expect("a page can be read");

@@ -11,6 +11,7 @@ mod fmt;
 mod folder;
 mod gates;
 mod json;
+mod library;
 mod locks;
 mod looks;
 mod modules;

@@ -116,6 +116,11 @@ impl Variable {
         self.sensitive || self.ephemeral
     }
 
+    /// Returns where its default is; none when it must be given.
+    pub fn default_span(&self) -> Option<Span> {
+        self.default.as_ref().map(|default| default.span)
+    }
+
     /// Returns whether it must be given.
     pub fn is_required(&self) -> bool {
         self.default.is_none()

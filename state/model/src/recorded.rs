@@ -344,7 +344,8 @@ mod tests {
 
     fn events() -> impl Strategy<Value = Vec<Event>> {
         let address = (0..4_u8).prop_map(|number| Address::new("value", format!("v{number}")));
-        let operation = prop_oneof![Just(Operation::Create), Just(Operation::Update), Just(Operation::Delete)];
+        let operation =
+            prop_oneof![Just(Operation::Create), Just(Operation::Update), Just(Operation::Delete)];
         let outcome = prop_oneof![
             any::<u8>().prop_map(|number| Outcome::Present {
                 attributes: Attributes::from([("input".to_owned(), Value::from(u64::from(number)))]),

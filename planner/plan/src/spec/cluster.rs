@@ -161,9 +161,10 @@ fn storage(reader: &mut Reader<'_>) -> Option<Objects> {
     let total = reader.number("storage_capacity", Need::Optional, 1..=STORAGE_CAPACITY_MAX);
     let total_span = reader.attribute("storage_capacity", Need::Optional).map(|attribute| attribute.span);
     let total = match (total, total_span) {
-        (Some(value), Some(span)) => {
-            Some((reader.known("storage_capacity", (value, span))?.0.as_u64()?, span))
-        }
+        // What is wrong with it was told, and the rest is read all the same.
+        (Some(value), Some(span)) => reader
+            .known("storage_capacity", (value, span))
+            .and_then(|(value, span)| Some((value.as_u64()?, span))),
         (_, _) => None,
     };
     let block = reader.block("storage", Need::Required)?;
