@@ -10,7 +10,8 @@ use std::time::Duration;
 use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use tools::{
-    CompletionFlags, ConsoleFlags, DocsFlags, GraphFlags, GraphFormat, ManFlags, SchemaFlags, UnlockFlags,
+    CompletionFlags, ConsoleFlags, DocsFlags, ExplainFlags, GraphFlags, GraphFormat, ManFlags, SchemaFlags,
+    UnlockFlags,
 };
 pub use variable::{Variable, VariableFlags};
 
@@ -74,6 +75,8 @@ pub enum Command {
     Status(StatusFlags),
     /// What lfs does, on a mounted file system.
     Fs(crate::command::fs::FsArgs),
+    /// Say what a diagnostic's code means and what to do.
+    Explain(ExplainFlags),
     /// Make a module's README from its own descriptions.
     Docs(DocsFlags),
     /// Print what a shell needs to complete commands and flags.

@@ -16,6 +16,7 @@ mod apply;
 mod completion;
 mod console;
 mod docs;
+pub mod explain;
 mod fmt;
 mod force_unlock;
 pub mod fs;
@@ -94,6 +95,7 @@ fn shape(command: &Command) -> (Shape, bool) {
         | Command::ForceUnlock(_)
         | Command::Graph(_)
         | Command::Console(_)
+        | Command::Explain(_)
         | Command::Docs(_)
         | Command::Completion(_)
         | Command::Man(_)
@@ -122,6 +124,7 @@ fn dispatch(command: Command, terminal: Terminal) -> Result<Success, Failure> {
         Command::Graph(flags) => graph::run(&flags, terminal),
         Command::Console(flags) => console::run(&flags, terminal),
         Command::Schema(flags) => schema::run(&flags, terminal),
+        Command::Explain(flags) => explain::run(&flags, terminal),
         Command::Docs(flags) => docs::run(&flags, terminal),
         Command::Completion(flags) => completion::run(&flags, terminal),
         Command::Man(flags) => completion::man(&flags, terminal),

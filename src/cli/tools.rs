@@ -1,4 +1,4 @@
-//! The grammar of commands beside the road from spec to cluster: graph, console, schema, docs, completion, man,
+//! The grammar of commands beside the road from spec to cluster: graph, console, schema, explain, docs, completion, man,
 //! force-unlock.
 
 use std::path::PathBuf;
@@ -45,6 +45,13 @@ pub struct SchemaFlags {
     /// How to print.
     #[command(flatten)]
     pub view: ViewFlags,
+}
+
+/// Flags of `explain`.
+#[derive(Debug, Args)]
+pub struct ExplainFlags {
+    /// A code, `E0301`; without one, lists all.
+    pub code: Option<String>,
 }
 
 /// Flags of `docs`.

@@ -7,6 +7,7 @@ mod about;
 mod bad_input;
 mod blocks;
 mod crash;
+mod explain;
 mod fmt;
 mod folder;
 mod gates;

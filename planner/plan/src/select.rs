@@ -82,7 +82,7 @@ fn partial(left_out: usize) -> Diagnostic {
         _ => format!("{left_out} changes are left out, and outputs stay as they are."),
     };
     let hint = "Plan without -target and -exclude afterwards, so that nothing stays undone.";
-    Diagnostic::warning("W0840", "this plan is for a part of the spec").detail(detail).hint(hint)
+    Diagnostic::warning("W0850", "this plan is for a part of the spec").detail(detail).hint(hint)
 }
 
 /// Refuses patterns that mean nothing: a typing error would plan nothing, or all.
@@ -102,7 +102,7 @@ fn refuse_idle(
             |near| format!("Did you mean `{near}`?"),
         );
         let summary = format!("{flag}={} means nothing in the spec or the state", pattern.0);
-        found.push(Diagnostic::error("E0840", summary).hint(hint));
+        found.push(Diagnostic::error("E0850", summary).hint(hint));
     }
 }
 
