@@ -241,7 +241,7 @@ mod tests {
     use super::*;
     use lustre_model::fid::Fid;
     use lustre_model::layout::{ObjectId, OstIndex, Stripe};
-    use lustre_model::metadata::TargetEntry;
+    use lustre_model::metadata::{TargetEntry, TargetState};
     use lustre_mount::TargetStatus;
 
     const MIB: u32 = 1 << 20;
@@ -290,7 +290,12 @@ mod tests {
     #[test]
     fn space_adds_up() {
         let target = |index, used| TargetStatus {
-            target: TargetEntry { index: OstIndex(index), address: String::new(), capacity: 2 << 30 },
+            target: TargetEntry {
+                index: OstIndex(index),
+                address: String::new(),
+                capacity: 2 << 30,
+                state: TargetState::Active,
+            },
             used,
         };
         let targets = vec![target(0, Some(1 << 30)), target(10, None)];

@@ -174,12 +174,12 @@ async fn serve(
     let store = FjallStore::open(&path.join(STORE))
         .map_err(|source| MetadataTargetError::Store { path: path.join(STORE), source })?;
     let log = FileLog::open(path.join(LOG));
-    let synced = log.current();
+    let (synced, fs_name) = (log.current(), config.fs_name.clone());
     let clock = writer::Clock::start();
     let opening = move || Target::open(config, Box::new(store), Box::new(log), clock.now());
     let target = tokio::task::spawn_blocking(opening).await.map_err(io::Error::other)?.map_err(failed)?;
     info!(path = %path.display(), "the metadata target is open");
-    let objects = Objects::new(identity.clone(), Arc::clone(&host));
+    let objects = Objects::new(fs_name, identity.clone(), Arc::clone(&host));
     let syncer = writer::Syncer::start(synced, Arc::clone(&host))?;
     let writer = Writer::new(target, clock, (objects, syncer));
     // Whatever ends the writer ends the process: nothing can be answered without it.

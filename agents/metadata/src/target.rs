@@ -11,6 +11,7 @@
 //!
 //! Not here: sockets, files, clocks. Invariant: [`Target::commit`] is the only way out, and it logs before it answers.
 
+mod allocate;
 mod attributes;
 mod directory;
 mod entry;
@@ -21,6 +22,7 @@ mod import;
 mod layout;
 mod lease;
 mod link;
+mod lost;
 mod mover;
 mod names;
 mod open;
@@ -49,6 +51,8 @@ use crate::log::LogFile;
 use crate::store::OrderedStore;
 use crate::table::Table;
 
+use allocate::Allocator;
+pub use allocate::Space;
 use file::Opened;
 use lease::Holder;
 use link::Links;
@@ -137,6 +141,11 @@ pub enum Input {
     LogSynced {
         /// As [`Output::SyncLog`] said.
         sequence: u64,
+    },
+    /// What object targets have room for; `None` from those that do not answer.
+    Spaces {
+        /// By index; targets that are left out are as they were.
+        spaces: Vec<(OstIndex, Option<Space>)>,
     },
     /// Time passed.
     Tick,
@@ -247,8 +256,7 @@ pub struct Target {
     counters_committed: Counters,
     default_layout: LayoutTemplate,
     targets: BTreeMap<OstIndex, TargetEntry>,
-    /// Where the next file's stripes begin.
-    next_stripe: usize,
+    allocator: Allocator,
     sessions: BTreeMap<SessionId, Session>,
     /// Sessions that a start found and that have not connected since: they may have files open that only they know of.
     unheard: BTreeSet<SessionId>,
@@ -287,7 +295,7 @@ impl Target {
             counters_committed: Counters::default(),
             default_layout,
             targets: BTreeMap::new(),
-            next_stripe: 0,
+            allocator: Allocator::default(),
             sessions: BTreeMap::new(),
             unheard: BTreeSet::new(),
             clients: BTreeMap::new(),
@@ -322,6 +330,7 @@ impl Target {
             Input::Disconnected { connection } => self.disconnected(connection),
             Input::WorkDone { job, result } => self.work_done(job, result)?,
             Input::LogSynced { sequence } => self.log_synced(sequence)?,
+            Input::Spaces { spaces } => self.allocator.hear(spaces),
             Input::Tick => self.tick()?,
         }
         self.run_ready()

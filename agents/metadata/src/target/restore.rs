@@ -43,6 +43,7 @@ impl Target {
     }
 
     pub(super) fn hydrate(&mut self, caller: &Caller, fid: Fid, range: ByteRange) -> Step<Reply> {
+        self.recover_lost(caller, fid)?;
         let inode = self.load(fid)?;
         if inode.file().is_none() {
             return Err(Fault::Invalid.into());

@@ -47,6 +47,9 @@ impl Target {
             None => {}
         }
         self.set_size(fid, inode, size);
+        if size == 0 && inode.file().is_some_and(|file| self.has_lost(file)) {
+            self.replace_objects(fid, inode)?;
+        }
         if self.held(caller.session, fid) == LeaseKind::Write {
             self.mark_writing(fid, size)?;
         } else {

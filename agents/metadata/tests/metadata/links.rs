@@ -18,6 +18,7 @@ use lustre_model::metadata::{
 };
 
 mod exports;
+mod removed;
 
 const MOVER: ConnectionId = ConnectionId(1 << 50);
 
