@@ -92,6 +92,11 @@ pub fn plan(
         diagnostics.sort();
         Failure::Diagnosed { diagnostics, sources: Box::new(spec.program.sources().clone()) }
     };
+    if options.mode == Mode::Normal && spec.files.is_empty() {
+        let mut found = Diagnostics::default();
+        found.push(no_spec()?);
+        return Err(diagnosed(found));
+    }
     let observer = match observing {
         Some(parallelism) => Some(observer(recorded, parallelism)?),
         None => None,
@@ -109,6 +114,13 @@ pub fn plan(
         found.extend(runtime()?.block_on(probe::conditions(&plan, &spec.program, (&observer, &binary))));
     }
     if found.has_errors() { Err(diagnosed(found)) } else { Ok((plan, found)) }
+}
+
+/// An empty spec would be a plan to delete everything, and a wrong folder is more likely meant.
+fn no_spec() -> Result<Diagnostic, Failure> {
+    let summary = format!("{} holds no spec: it has no file *.hcl", std::env::current_dir()?.display());
+    let hint = "Go to the spec's folder, or name it with -chdir=FOLDER. `lustre destroy` is what removes everything.";
+    Ok(Diagnostic::error("E0818", summary).hint(hint))
 }
 
 fn observer(recorded: &Recorded, parallelism: usize) -> Result<Observer, Failure> {

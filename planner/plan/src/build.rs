@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lustre_language::{Input, Program, Scope, World as Outside};
+use lustre_language::{Input, Program, Scope, World as Outside, nearest};
 use lustre_model::address::{Address, Key};
 use lustre_model::diagnostic::{Diagnostic, Diagnostics, Span};
 use lustre_model::journal::Event;
@@ -23,6 +23,7 @@ use crate::claim::{Claim, claims};
 use crate::depose::depose;
 use crate::diff::deletion;
 use crate::outside::Noting;
+use crate::overlap::report_overlaps;
 use crate::schema::prevents_destroy;
 use crate::select::select;
 use crate::steps::{Circle, steps};
@@ -87,8 +88,13 @@ pub fn plan(
         (address.clone(), Change { action, reason, impact, ..change })
     }));
     let extent = select(&mut decided, options);
+    warn_of_idle_allowances(&options.allowances, &decided.changes, &mut decided.found);
     impacts(&mut decided.changes, &decided.world);
-    report_claims(&decided.changes, &decided.spans, &mut decided.found);
+    let span = |address: &Address| {
+        decided.spans.get(address).or_else(|| decided.spans.get(&address.whole())).copied()
+    };
+    report_claims(&decided.changes, span, &mut decided.found);
+    report_overlaps(&decided.changes, span, &mut decided.found);
     // Outputs speak of the whole spec: a part of it leaves them as they are.
     let outputs = match extent {
         Extent::Whole => outputs(&decided.outputs, recorded),
@@ -239,14 +245,37 @@ fn may_hold_data(address: &Address, world: &World) -> bool {
     metadata.any(|(_, object)| object.status != Status::Creating)
 }
 
+/// Says which allowances name nothing: a typing error would only show when the apply stops.
+fn warn_of_idle_allowances(
+    allowances: &[Allowance],
+    changes: &BTreeMap<Address, Change>,
+    found: &mut Diagnostics,
+) {
+    let is_idle = |allowance: &&Allowance| {
+        !allowance.0.contains('*') && !changes.keys().any(|address| allowance.covers(address))
+    };
+    for allowance in allowances.iter().filter(is_idle) {
+        let summary = format!("-allow-data-loss={} names nothing in the spec or the state", allowance.0);
+        let names: Vec<String> = changes.keys().map(Address::to_string).collect();
+        let near = nearest(&allowance.0, names.iter().map(String::as_str));
+        let hint = near.map(|near| format!("Did you mean `{near}`?"));
+        let warning = Diagnostic::warning("W0851", summary);
+        found.push(match hint {
+            Some(hint) => warning.hint(hint),
+            None => {
+                warning.hint("`lustre state list` and the plan name what there is; `*` stands for any text.")
+            }
+        });
+    }
+}
+
 /// Reports what two objects would both need.
 fn report_claims(
     changes: &BTreeMap<Address, Change>,
-    spans: &BTreeMap<Address, Span>,
+    span: impl Fn(&Address) -> Option<Span>,
     found: &mut Diagnostics,
 ) {
     let mut owners: BTreeMap<Claim, &Address> = BTreeMap::new();
-    let span = |address: &Address| spans.get(address).or_else(|| spans.get(&address.whole())).copied();
     for (address, change) in changes {
         for claim in change.after.iter().flat_map(|after| claims(change.kind, after)) {
             let Some(owner) = owners.get(&claim) else {
