@@ -12,10 +12,12 @@
 //! Not here: sockets, files, clocks. Invariant: [`Target::commit`] is the only way out, and it logs before it answers.
 
 mod attributes;
+mod check;
 mod directory;
 mod entry;
 mod export;
 mod file;
+mod former;
 mod identify;
 mod import;
 mod layout;
@@ -329,6 +331,7 @@ impl Target {
 
     /// Writes what changed to the log and returns everything that may leave now.
     pub fn commit(&mut self) -> Result<Vec<Output>, TargetError> {
+        self.step_inheritance()?;
         self.pump_exports()?;
         self.serve_movers()?;
         self.run_ready()?;

@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lustre_model::fault::Fault;
-use lustre_model::hsm::{HsmAction, HsmEnd, HsmOutcome, HsmVerb};
+use lustre_model::hsm::{HsmAction, HsmEnd, HsmOutcome, HsmVerb, LinkId};
+use lustre_s3::ObjectStorage;
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet};
@@ -158,7 +159,13 @@ impl<F: FileSystem, C: Connect> Mover<F, C> {
     /// Carries out an action and ends it.
     async fn carry_out(&self, action: HsmAction) -> Result<(), MoverError> {
         let (cookie, link) = (action.cookie, action.link);
-        let outcome = match self.perform(action).await {
+        let mut tried = self.perform(&action).await;
+        if tried.as_ref().is_err_and(ActionError::doubts_connection) {
+            // Keys may have been changed in their file since it was read.
+            self.repositories.forget(link);
+            tried = self.perform(&action).await;
+        }
+        let outcome = match tried {
             Ok(outcome) => outcome,
             Err(error) => {
                 if error.doubts_connection() {
@@ -190,21 +197,36 @@ impl<F: FileSystem, C: Connect> Mover<F, C> {
         }
     }
 
-    async fn perform(&self, action: HsmAction) -> Result<HsmOutcome, ActionError> {
+    async fn perform(&self, action: &HsmAction) -> Result<HsmOutcome, ActionError> {
         let _place = self.place(&action.verb).acquire().await.ok();
+        if matches!(action.verb, HsmVerb::Check) {
+            return self.check(action.link).await;
+        }
         if matches!(action.verb, HsmVerb::List) {
             let repository = self.repositories.look_up(&self.file_system, action.link).await?;
             list(&self.file_system, &repository.storage, &repository.link).await?;
             return Ok(HsmOutcome::Done);
         }
-        let repository = self.repositories.get(&self.file_system, action.link).await?;
-        self.move_data(&action, &repository.storage).await
+        let known_as = (action.link, action.repository);
+        let repository = self.repositories.get(&self.file_system, known_as).await?;
+        self.move_data(action, &repository.storage).await
+    }
+
+    /// Reaches a link's bucket anew and asks it for one key.
+    async fn check(&self, link: LinkId) -> Result<HsmOutcome, ActionError> {
+        self.repositories.forget(link);
+        let found = self.repositories.look_up(&self.file_system, link).await;
+        let repository = found.map_err(ActionError::with_remedy_to_connect)?;
+        let endpoint = &repository.link.repository;
+        let listed = repository.storage.list(&endpoint.prefix, None, 1).await;
+        listed.map_err(|error| ActionError::with_remedy(endpoint, error))?;
+        Ok(HsmOutcome::Done)
     }
 
     /// Where actions of this kind wait for each other.
     fn place(&self, verb: &HsmVerb) -> &Semaphore {
         match verb {
-            HsmVerb::List => &self.lists,
+            HsmVerb::List | HsmVerb::Check => &self.lists,
             HsmVerb::Identify { .. } => &self.identifies,
             HsmVerb::Restore { .. } => &self.restores,
             HsmVerb::Archive { .. }
@@ -217,7 +239,7 @@ impl<F: FileSystem, C: Connect> Mover<F, C> {
     async fn move_data(&self, action: &HsmAction, storage: &C::Storage) -> Result<HsmOutcome, ActionError> {
         let (cookie, fid) = (action.cookie, action.fid);
         match &action.verb {
-            HsmVerb::List => Ok(HsmOutcome::Done),
+            HsmVerb::List | HsmVerb::Check => Ok(HsmOutcome::Done),
             HsmVerb::Identify { key } => identify(storage, key).await,
             HsmVerb::Restore { key, etag, size, layout, ranges } => {
                 let work = Restore { cookie, key, etag, size: *size, layout, ranges };

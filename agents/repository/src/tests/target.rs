@@ -215,6 +215,7 @@ impl MemoryTarget {
             actions.push(HsmAction {
                 cookie: state.cookies,
                 link: LINK,
+                repository: link().repository.fingerprint(),
                 fid: Fid::ROOT,
                 verb: HsmVerb::List,
             });
@@ -230,7 +231,13 @@ impl MemoryTarget {
             state.cookies += 1;
             state.flights.insert(state.cookies, file.fid);
             state.flying.insert(file.fid);
-            actions.push(HsmAction { cookie: state.cookies, link: LINK, fid: file.fid, verb });
+            actions.push(HsmAction {
+                cookie: state.cookies,
+                link: LINK,
+                repository: link().repository.fingerprint(),
+                fid: file.fid,
+                verb,
+            });
         }
         actions
     }
