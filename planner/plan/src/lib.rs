@@ -23,6 +23,7 @@ mod lower;
 mod moves;
 mod order;
 mod outside;
+mod overlap;
 mod publish;
 mod relocation;
 pub mod render;
