@@ -1,6 +1,6 @@
 //! Conditions that must hold on hosts before a plan can work, and what is said when they do not.
 //!
-//! Only for what is to be made: what is there already was probed when it came.
+//! Only for what is to be made, and for links that change: what stays as it is was probed when it came.
 //! Invariant: a condition that fails names the host, the cause and the remedy, at the attribute that asks for it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,7 +32,7 @@ pub async fn conditions(
 ) -> Diagnostics {
     let mut by_host: BTreeMap<Address, Vec<Asked>> = BTreeMap::new();
     let coming = coming_buckets(plan);
-    for step in plan.steps().iter().filter(|step| step.operation == Operation::Create) {
+    for step in plan.steps().iter().filter(|step| is_new(step)) {
         for (host, asked) in asked(step, &coming) {
             by_host.entry(host).or_default().push(asked);
         }
@@ -59,6 +59,15 @@ pub async fn conditions(
         }
     }
     found
+}
+
+/// Whether a step brings something that was not probed: an object, or another way to a bucket.
+fn is_new(step: &Step) -> bool {
+    match step.operation {
+        Operation::Create => true,
+        Operation::Update => step.kind == Kind::DataRepositoryAssociation,
+        Operation::Delete | Operation::Read => false,
+    }
 }
 
 fn failed(host: &Address, asked: &Asked, result: ProbeResult, program: &Program) -> Option<Diagnostic> {
