@@ -20,7 +20,12 @@ type Known = BTreeMap<Address, Result<Vec<LinkStatus>, String>>;
 pub async fn warnings(plan: &Plan, program: &Program, observer: &Observer) -> Diagnostics {
     let mut found = Diagnostics::new();
     let mut known = Known::new();
-    for (change, spec) in plan.changes().iter().filter_map(|change| Some((change, ending(change)?))) {
+    let stays = |cluster: &Address| {
+        let change = plan.changes().iter().find(|change| change.address == *cluster);
+        change.is_none_or(|change| !matches!(change.action, Action::Delete | Action::Replace))
+    };
+    let ending = plan.changes().iter().filter_map(|change| Some((change, ending(change)?)));
+    for (change, spec) in ending.filter(|(_, spec)| stays(&spec.cluster)) {
         if !known.contains_key(&spec.cluster) {
             let links = observer.links(&spec.cluster).await;
             known.insert(spec.cluster.clone(), links.map_err(|error| error.causes().join(": ")));

@@ -17,6 +17,9 @@ use lustre_model::resource::{Attributes, HostSpec, Kind, Resource, TargetRole};
 
 use super::unknown;
 
+/// Attributes of a link that say how its bucket is reached.
+const WAYS: [&str; 4] = ["endpoint_url", "region", "path_style", "credentials_file"];
+
 /// A condition, and who asks for it with which attribute.
 struct Asked {
     probe: Probe,
@@ -65,7 +68,11 @@ pub async fn conditions(
 fn is_new(step: &Step) -> bool {
     match step.operation {
         Operation::Create => true,
-        Operation::Update => step.kind == Kind::DataRepositoryAssociation,
+        Operation::Update if step.kind == Kind::DataRepositoryAssociation => {
+            let value = |attributes: &Option<Attributes>, name: &str| attributes.as_ref()?.get(name).cloned();
+            WAYS.iter().any(|name| value(&step.before, name) != value(&step.after, name))
+        }
+        Operation::Update => false,
         Operation::Delete | Operation::Read => false,
     }
 }

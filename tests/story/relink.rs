@@ -83,6 +83,38 @@ fn a_link_that_was_removed_comes_again_and_every_file_is_read() {
 }
 
 #[test]
+fn a_replaced_link_takes_up_what_has_moved_in_the_bucket() {
+    let lab = Lab::new();
+    lab.write("bucket/old/f", "content");
+    lab.write("bucket/old/d/g", "content of g");
+    lab.write("bucket/old/changed", "before");
+    let at = |prefix: &str| {
+        with_link(&lab).replace("bucket.data.data_repository_path", &format!("\"s3://data/{prefix}/\""))
+    };
+    lab.spec(&at("old"));
+    lab.apply();
+    lab.sh("echo mine > mnt/data/own");
+    wait_until("what was written is exported", || lab.path("bucket/old/own").exists());
+    lab.sh("cp -a bucket/old bucket/new && rm -r bucket/old && echo newer > bucket/new/changed");
+    lab.spec(&at("new"));
+    let plan = lab.must(["plan"]);
+    assert!(
+        plan.stdout.contains("# impact: recreate") && plan.all().contains("3 of the files"),
+        "{}",
+        plan.all()
+    );
+    lab.apply();
+    assert_eq!(
+        lab.sh("cat mnt/data/f mnt/data/d/g mnt/data/changed mnt/data/own"),
+        "contentcontent of gnewer\nmine\n"
+    );
+    lab.sh("echo more >> mnt/data/own");
+    wait_until("changes go to the new place", || lab.sh("cat bucket/new/own") == "mine\nmore\n");
+    let status = lab.must(["status"]).stdout;
+    assert!(status.contains("AVAILABLE") && !status.contains("not exported"), "{status}");
+}
+
+#[test]
 fn changed_attributes_travel_without_the_bytes() {
     let lab = Lab::new();
     lab.write("bucket/d/f", "content");

@@ -3,8 +3,9 @@
 //! Kinds of actions have places of their own, so that a thousand exports do not keep a reader waiting for one range.
 //! Invariant: what was received and could not be ended makes [`run`] return; the connection's end then gives it all back.
 
+use std::collections::BTreeSet;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lustre_model::fault::Fault;
@@ -44,6 +45,9 @@ const EXPORTS_MAX: usize = 64;
 
 /// Listings carried out at a time.
 const LISTS_MAX: usize = 4;
+
+/// Buckets checked at a time.
+const CHECKS_MAX: usize = 8;
 
 /// Failures to receive in a row before the mover gives up.
 const RECEIVE_FAILURES_MAX: u32 = 30;
@@ -86,6 +90,9 @@ struct Mover<F, C: Connect> {
     restores: Semaphore,
     exports: Semaphore,
     lists: Semaphore,
+    checks: Semaphore,
+    /// Links of which the log was told that they are gone.
+    gone: Mutex<BTreeSet<LinkId>>,
 }
 
 /// Carries out actions until `stop`.
@@ -102,6 +109,8 @@ pub async fn run<F: FileSystem, C: Connect>(
         restores: Semaphore::new(RESTORES_MAX),
         exports: Semaphore::new(EXPORTS_MAX),
         lists: Semaphore::new(LISTS_MAX),
+        checks: Semaphore::new(CHECKS_MAX),
+        gone: Mutex::default(),
     });
     // Nothing else may interrupt a request for actions: its answer would be lost, and the actions in it.
     let (failed, mut failure) = mpsc::channel(1);
@@ -172,11 +181,22 @@ impl<F: FileSystem, C: Connect> Mover<F, C> {
                     self.repositories.forget(link);
                 }
                 let outcome = error.outcome();
-                tracing::warn!(cookie, ?outcome, "an action failed");
+                self.tell(cookie, &error, &outcome);
                 outcome
             }
         };
         self.end(HsmEnd { cookie, outcome }).await
+    }
+
+    /// Tells the log of a failure; of a link that is gone only once.
+    fn tell(&self, cookie: u64, error: &ActionError, outcome: &HsmOutcome) {
+        if let ActionError::UnknownLink(link) = error {
+            if self.gone.lock().unwrap_or_else(PoisonError::into_inner).insert(*link) {
+                tracing::warn!(link = link.0, "the link was removed: what was still asked for it is dropped");
+            }
+            return;
+        }
+        tracing::warn!(cookie, ?outcome, "an action failed");
     }
 
     async fn end(&self, end: HsmEnd) -> Result<(), MoverError> {
@@ -226,7 +246,8 @@ impl<F: FileSystem, C: Connect> Mover<F, C> {
     /// Where actions of this kind wait for each other.
     fn place(&self, verb: &HsmVerb) -> &Semaphore {
         match verb {
-            HsmVerb::List | HsmVerb::Check => &self.lists,
+            HsmVerb::List => &self.lists,
+            HsmVerb::Check => &self.checks,
             HsmVerb::Identify { .. } => &self.identifies,
             HsmVerb::Restore { .. } => &self.restores,
             HsmVerb::Archive { .. }

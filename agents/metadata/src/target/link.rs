@@ -109,6 +109,7 @@ impl Target {
                 // It is available once its bucket answered to what is said now.
                 record.state = if record.list_wanted { LinkState::Creating } else { LinkState::Updating };
                 record.cause = None;
+                self.void_flights(link.id, (&record.link.repository, &link.repository));
                 self.check_now(link.id);
             } else if record.link == *link {
                 return Ok(Reply::Done);

@@ -7,7 +7,9 @@ use std::collections::{BTreeMap, VecDeque};
 
 use lustre_model::fault::Fault;
 use lustre_model::fid::Fid;
-use lustre_model::hsm::{HsmAction, HsmEnd, HsmFailure, HsmOutcome, HsmProgress, HsmVerb, LinkId, LinkState};
+use lustre_model::hsm::{
+    HsmAction, HsmEnd, HsmFailure, HsmOutcome, HsmProgress, HsmVerb, LinkId, LinkState, RepositoryEndpoint,
+};
 use lustre_model::metadata::{ByteRange, Reply};
 
 use super::check::Checking;
@@ -263,15 +265,45 @@ impl Target {
         let lost: Vec<u64> = lost.map(|(cookie, _)| *cookie).collect();
         for cookie in lost {
             let Some(flight) = self.links.movers.flights.remove(&cookie) else { continue };
-            match flight.errand {
-                Errand::List => {}
-                Errand::Check => self.check_lost(flight.link),
-                Errand::Identify { fid } => self.links.identify.push_front(fid),
-                Errand::Restore { fid, range } => self.restore_again(fid, range, 0),
-                Errand::Archive { key, .. } | Errand::SetMetadata { key, .. } | Errand::Remove { key } => {
-                    self.export_lost(flight.link, &[key]);
-                }
-                Errand::Rename { from, to, .. } => self.export_lost(flight.link, &[from, to]),
+            self.give_back(flight);
+        }
+    }
+
+    /// Queues again what an action was for.
+    fn give_back(&mut self, flight: Flight) {
+        match flight.errand {
+            Errand::List => {}
+            Errand::Check => self.check_lost(flight.link),
+            Errand::Identify { fid } => self.links.identify.push_front(fid),
+            Errand::Restore { fid, range } => self.restore_again(fid, range, 0),
+            Errand::Archive { key, .. } | Errand::SetMetadata { key, .. } | Errand::Remove { key } => {
+                self.export_lost(flight.link, &[key]);
+            }
+            Errand::Rename { from, to, .. } => self.export_lost(flight.link, &[from, to]),
+        }
+    }
+
+    /// Makes void what movers do for a link by a way that is no longer its own: it is done again by the new one.
+    ///
+    /// Restores go on: they bring bytes of a named version, by whichever way. Exports are void only when they go to another
+    /// place: to the same one they must not be made twice at a time.
+    pub(super) fn void_flights(
+        &mut self,
+        link: LinkId,
+        (before, now): (&RepositoryEndpoint, &RepositoryEndpoint),
+    ) {
+        let other_place = before.endpoint_url != now.endpoint_url;
+        let is_void = |flight: &Flight| match flight.errand {
+            Errand::Restore { .. } | Errand::Identify { .. } => false,
+            Errand::List | Errand::Check => true,
+            Errand::Archive { .. } | Errand::SetMetadata { .. } => other_place,
+            Errand::Remove { .. } | Errand::Rename { .. } => other_place,
+        };
+        let flights = &self.links.movers.flights;
+        let void = flights.iter().filter(|(_, flight)| flight.link == link && is_void(flight));
+        for cookie in void.map(|(cookie, _)| *cookie).collect::<Vec<u64>>() {
+            if let Some(flight) = self.links.movers.flights.remove(&cookie) {
+                self.give_back(flight);
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Whether a link's bucket answers, and what its state says of that.
 
 use lustre_metadata::Input;
-use lustre_model::hsm::{HsmAction, HsmFailure, HsmVerb, LinkId, LinkState, LinkStatus};
+use lustre_model::hsm::{HsmAction, HsmFailure, HsmOutcome, HsmVerb, LinkId, LinkState, LinkStatus};
 use lustre_model::metadata::Request;
 
 use super::{ALL, World, link, shown};
@@ -47,14 +47,17 @@ fn a_link_without_a_listing_is_available_once_its_bucket_answered() {
 fn a_changed_way_to_the_bucket_is_checked_before_the_link_is_available_again() {
     let mut world = World::new(&ALL);
     let mut changed = link(&ALL);
-    changed.repository.credentials_file = Some("/other".into());
+    changed.repository.endpoint_url = Some("http://other".into());
     let before = world.write(world.root, "f", 1);
     let old = world.receive(1).remove(0);
     assert_eq!(old.fid, before);
-    world.perform(&old);
     world.cluster.admin(Request::PutLink { link: changed.clone() }).unwrap();
     assert_eq!(state(&mut world), (LinkState::Updating, None));
+    world.end(old.cookie, HsmOutcome::Stored { etag: "in the old place".into() });
     let check = world.receive(4);
+    let verbs: Vec<String> = check.iter().map(|action| shown(&action.verb)).collect();
+    assert_eq!(verbs, ["check", "archive in/f"], "what went the old way goes again");
+    world.perform(&check[1]);
     assert_eq!(check[0].repository, changed.repository.fingerprint());
     assert_ne!(check[0].repository, old.repository);
     world.fail(checks(&check)[0], HsmFailure::AccessDenied, true);

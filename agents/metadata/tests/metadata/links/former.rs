@@ -28,6 +28,9 @@ fn add(world: &mut World, id: u32, prefix: &str, events: &[LinkEvent]) {
     link.batch_import_meta_data_on_create = false;
     world.cluster.admin(Request::PutLink { link }).unwrap();
     for _ in 0..10 {
+        for client in 0..2 {
+            world.cluster.ask(client, Request::Renew).unwrap();
+        }
         world.cluster.now.uptime_ms += 1000;
         world.cluster.input(Input::Tick);
         for action in world.receive(8) {
@@ -119,9 +122,32 @@ fn files_of_a_removed_link_fail_at_once_and_are_read_again_when_it_comes_again()
         "what changed meanwhile is exported"
     );
     world.cluster.restart(0);
-    let entries = [("f", 100, "etag-f"), ("dir/g", 50, "etag-dir/g"), ("h", 10, "etag-h")];
+    let newer = [("dir/g", 70, "v2")];
+    world.bucket.insert("in/dir/g".into(), "v2".into());
+    assert_eq!(import(&mut world, 2, &newer), [], "what has no bytes here follows its object");
+    let entries = [("f", 100, "etag-f"), ("dir/g", 70, "v2"), ("h", 10, "etag-h")];
     assert_eq!(import(&mut world, 2, &entries), [], "a listing finds what it knows");
     assert_eq!(world.status().released, Some(1));
+}
+
+#[test]
+fn a_link_that_is_long_forgotten_is_found_again_by_what_its_files_say() {
+    let mut world = World::new(&ALL);
+    world.import(&[("f", 100), ("g", 100)]).unwrap();
+    world.drain();
+    remove(&mut world, 1);
+    for id in 2..70 {
+        add(&mut world, id, &format!("p{id}/"), &[]);
+        import(&mut world, id, &[(&format!("only{id}"), 1, "e")]);
+        remove(&mut world, id);
+    }
+    add(&mut world, 100, "in/", &ALL);
+    assert_eq!(read(&mut world, "f"), Err(Fault::Io));
+    assert_eq!(import(&mut world, 100, &[("f", 100, "etag-f"), ("g", 90, "v2")]), []);
+    world.bucket.insert("in/g".into(), "v2".into());
+    assert!(read(&mut world, "f").is_ok());
+    let Ok(Reply::Opened { view, .. }) = read(&mut world, "g") else { panic!() };
+    assert_eq!(view.entry.attr.size, 90);
 }
 
 #[test]
