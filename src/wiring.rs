@@ -22,6 +22,7 @@ use crate::command::{Recorded, Spec, runtime};
 use crate::exit::Failure;
 use crate::files::Folder;
 
+mod cut_off;
 mod probe;
 
 /// The agent's binary, beside ours.
@@ -112,6 +113,7 @@ pub fn plan(
     let Some(plan) = plan else { return Err(diagnosed(found)) };
     if let Some(observer) = observer {
         found.extend(runtime()?.block_on(probe::conditions(&plan, &spec.program, (&observer, &binary))));
+        found.extend(runtime()?.block_on(cut_off::warnings(&plan, &spec.program, &observer)));
     }
     if found.has_errors() { Err(diagnosed(found)) } else { Ok((plan, found)) }
 }

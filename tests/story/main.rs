@@ -8,5 +8,6 @@ mod faults;
 mod growth;
 mod lab;
 mod link;
+mod relink;
 mod two_mounts;
 mod workloads;

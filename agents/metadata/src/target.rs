@@ -13,10 +13,12 @@
 
 mod allocate;
 mod attributes;
+mod check;
 mod directory;
 mod entry;
 mod export;
 mod file;
+mod former;
 mod identify;
 mod import;
 mod layout;
@@ -338,6 +340,7 @@ impl Target {
 
     /// Writes what changed to the log and returns everything that may leave now.
     pub fn commit(&mut self) -> Result<Vec<Output>, TargetError> {
+        self.step_inheritance()?;
         self.pump_exports()?;
         self.serve_movers()?;
         self.run_ready()?;

@@ -169,13 +169,19 @@ impl Observer {
         stream::iter(reports).buffer_unordered(self.parallelism).collect().await
     }
 
+    /// Asks the metadata target of a recorded cluster for its links.
+    pub async fn links(&self, cluster: &Address) -> Result<Vec<LinkStatus>, StepError> {
+        let view = ClusterView::open(&self.world, cluster).await?;
+        match view.ask("list its links", metadata::Request::Links).await? {
+            metadata::Reply::Links { links } => Ok(links),
+            _ => Err(StepError::Unfitting { host: Box::new(cluster.clone()), asked: "links" }),
+        }
+    }
+
     async fn cluster(&self, cluster: &Address) -> Result<ClusterState, StepError> {
         let unfitting = |asked| StepError::Unfitting { host: Box::new(cluster.clone()), asked };
         let view = ClusterView::open(&self.world, cluster).await?;
-        let metadata::Reply::Links { links } = view.ask("list its links", metadata::Request::Links).await?
-        else {
-            return Err(unfitting("links"));
-        };
+        let links = self.links(cluster).await?;
         let asked = view.ask("count its files", metadata::Request::Statistics).await?;
         let metadata::Reply::Statistics { inodes, inodes_free } = asked else {
             return Err(unfitting("statistics"));

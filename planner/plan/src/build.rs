@@ -24,6 +24,7 @@ use crate::depose::depose;
 use crate::diff::deletion;
 use crate::outside::Noting;
 use crate::overlap::report_overlaps;
+use crate::places::report_places;
 use crate::schema::prevents_destroy;
 use crate::select::select;
 use crate::steps::{Circle, steps};
@@ -90,11 +91,9 @@ pub fn plan(
     let extent = select(&mut decided, options);
     warn_of_idle_allowances(&options.allowances, &decided.changes, &mut decided.found);
     impacts(&mut decided.changes, &decided.world);
-    let span = |address: &Address| {
-        decided.spans.get(address).or_else(|| decided.spans.get(&address.whole())).copied()
-    };
-    report_claims(&decided.changes, span, &mut decided.found);
-    report_overlaps(&decided.changes, span, &mut decided.found);
+    report_claims(&decided.changes, &decided.spans, &mut decided.found);
+    report_overlaps(&decided.changes, &decided.spans, &mut decided.found);
+    report_places(&decided.changes, &decided.spans, &mut decided.found);
     // Outputs speak of the whole spec: a part of it leaves them as they are.
     let outputs = match extent {
         Extent::Whole => outputs(&decided.outputs, recorded),
@@ -225,6 +224,7 @@ fn delete_reason(address: &Address, changes: &BTreeMap<Address, Change>, program
 fn impacts(changes: &mut BTreeMap<Address, Change>, world: &World) {
     let empty: Vec<Address> = changes
         .values()
+        .filter(|change| matches!(change.kind, Kind::Cluster | Kind::Target))
         .filter(|change| change.impact == Impact::DataLoss && !may_hold_data(&change.address, world))
         .map(|change| change.address.clone())
         .collect();
@@ -233,6 +233,36 @@ fn impacts(changes: &mut BTreeMap<Address, Change>, world: &World) {
             change.impact = Impact::Recreate;
         }
     }
+    let links: Vec<(Address, Impact)> = changes
+        .values()
+        .filter_map(|change| Some((change.address.clone(), link_impact(change, changes)?)))
+        .collect();
+    for (address, impact) in links {
+        if let Some(change) = changes.get_mut(&address) {
+            change.impact = impact;
+        }
+    }
+}
+
+/// The impact of a link's end, where it is not that of its kind: none beside that of its cluster's; and bytes go where files are
+/// deleted with it that it does not export.
+fn link_impact(change: &Change, changes: &BTreeMap<Address, Change>) -> Option<Impact> {
+    let ends = matches!(change.action, Action::Delete | Action::Replace);
+    if change.kind != Kind::DataRepositoryAssociation || !ends {
+        return None;
+    }
+    let before = change.before.as_ref()?;
+    let cluster = before.get("cluster").and_then(Value::as_str).and_then(|text| text.parse::<Address>().ok());
+    if cluster.and_then(|cluster| changes.get(&cluster)).is_some_and(|change| change.action == Action::Delete)
+    {
+        return Some(Impact::Live);
+    }
+    let deletes = before.get("delete_data_in_filesystem").and_then(Value::as_bool).unwrap_or(false);
+    let exported = before.get("auto_export_events").is_some_and(|events| {
+        let events: Vec<&str> = events.parts().filter_map(Value::as_str).collect();
+        events.contains(&"NEW") && events.contains(&"CHANGED")
+    });
+    (deletes && !exported).then_some(Impact::DataLoss)
 }
 
 /// A cluster holds files only once its metadata target was made.
@@ -272,10 +302,11 @@ fn warn_of_idle_allowances(
 /// Reports what two objects would both need.
 fn report_claims(
     changes: &BTreeMap<Address, Change>,
-    span: impl Fn(&Address) -> Option<Span>,
+    spans: &BTreeMap<Address, Span>,
     found: &mut Diagnostics,
 ) {
     let mut owners: BTreeMap<Claim, &Address> = BTreeMap::new();
+    let span = |address: &Address| spans.get(address).or_else(|| spans.get(&address.whole())).copied();
     for (address, change) in changes {
         for claim in change.after.iter().flat_map(|after| claims(change.kind, after)) {
             let Some(owner) = owners.get(&claim) else {

@@ -24,6 +24,7 @@ mod moves;
 mod order;
 mod outside;
 mod overlap;
+mod places;
 mod publish;
 mod relocation;
 pub mod render;

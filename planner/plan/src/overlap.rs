@@ -1,122 +1,90 @@
-//! Folders of one machine that lie in each other: a mount in a mount, a target in the agent's folder, a bucket around a target.
+//! Links that get in each other's way: one's directory within another's, or one's objects among another's.
 //!
-//! What lies in another's folder is hidden, served, or deleted with it. That two have the same claim is `claim`'s.
-//! Paths are compared as they are written; they are absolute and have one spelling (`spec`).
-//! Invariant: each pair of folders of which one is within the other is reported once, at both places.
+//! Two links with the very same directory are told of by `claim`. What is unknown is left to the metadata target, which refuses the
+//! same at apply.
+//! Invariant: what is reported here would be refused there.
 
 use std::collections::BTreeMap;
 
 use lustre_model::address::Address;
 use lustre_model::diagnostic::{Diagnostic, Diagnostics, Span};
 use lustre_model::plan::Change;
-use lustre_model::resource::Kind;
+use lustre_model::resource::{Attributes, Kind};
 use lustre_model::value::Value;
 
-/// A folder that an object needs for itself.
-struct Place<'a> {
-    /// What tells machines apart: the address under which a host is reached.
-    machine: &'a str,
-    /// The parts of its path, so that those within it follow it in order.
-    parts: Vec<&'a str>,
-    path: &'a str,
-    owner: &'a Address,
-    kind: Kind,
-    /// Its host in the spec.
-    host: &'a str,
+/// A link as planned.
+struct Planned<'a> {
+    address: &'a Address,
+    attributes: &'a Attributes,
 }
 
-/// Reports folders that lie in each other, of what is there when the plan is carried out.
+impl<'a> Planned<'a> {
+    fn text(&self, name: &str) -> Option<&'a str> {
+        self.attributes.get(name).and_then(Value::as_str)
+    }
+
+    /// An optional text; `None` while it is unknown.
+    fn optional(&self, name: &str) -> Option<Option<&'a str>> {
+        match self.attributes.get(name) {
+            Some(value) if !value.is_wholly_known() => None,
+            found => Some(found.and_then(Value::as_str)),
+        }
+    }
+}
+
+/// Reports links of one cluster that overlap.
 pub fn report_overlaps(
     changes: &BTreeMap<Address, Change>,
-    span: impl Fn(&Address) -> Option<Span>,
+    spans: &BTreeMap<Address, Span>,
     found: &mut Diagnostics,
 ) {
-    let machines = machines(changes);
-    let mut places: Vec<Place<'_>> = changes.values().filter_map(|change| place(change, &machines)).collect();
-    places.sort_by(|a, b| (a.machine, &a.parts).cmp(&(b.machine, &b.parts)));
-    let mut around: Vec<&Place<'_>> = Vec::new();
-    for place in &places {
-        while around.pop_if(|outer| !holds(outer, place)).is_some() {}
-        // The innermost is enough: the others around it were reported with it.
-        if let Some(outer) = around.last()
-            && !have_one_claim(outer, place)
-        {
-            found.push(overlap(outer, place, &span));
+    let links: Vec<Planned<'_>> = changes
+        .values()
+        .filter(|change| change.kind == Kind::DataRepositoryAssociation)
+        .filter_map(|change| Some(Planned { address: &change.address, attributes: change.after.as_ref()? }))
+        .collect();
+    for (at, second) in links.iter().enumerate() {
+        for first in &links[..at] {
+            let same_cluster =
+                first.text("cluster").is_some() && first.text("cluster") == second.text("cluster");
+            if let Some((summary, hint)) = overlap(first, second).filter(|_| same_cluster) {
+                let mut diagnostic = Diagnostic::error("E0817", summary).hint(hint);
+                diagnostic.span = spans.get(second.address).copied();
+                if let Some(span) = spans.get(first.address) {
+                    diagnostic = diagnostic.related(*span, format!("{} is here", first.address));
+                }
+                found.push(diagnostic);
+            }
         }
-        around.push(place);
     }
 }
 
-/// Returns the address under which each host is reached.
-fn machines(changes: &BTreeMap<Address, Change>) -> BTreeMap<String, &str> {
-    let hosts = changes.values().filter(|change| change.kind == Kind::Host);
-    let reached = hosts
-        .filter_map(|host| Some((host.address.to_string(), host.after.as_ref()?.get("address")?.as_str()?)));
-    reached.collect()
-}
-
-fn place<'a>(change: &'a Change, machines: &BTreeMap<String, &'a str>) -> Option<Place<'a>> {
-    let after = change.after.as_ref()?;
-    let text = |name: &str| after.get(name).and_then(Value::as_str);
-    let (host, machine) = match change.kind {
-        Kind::Host => ("", text("address")?),
-        Kind::Target | Kind::Bucket | Kind::Mount => {
-            let host = text("host")?;
-            (host, machines.get(host).copied().unwrap_or(host))
-        }
-        Kind::Cluster | Kind::DataRepositoryAssociation | Kind::Value => return None,
-    };
-    let path = text("path")?;
-    let parts = path.split('/').filter(|part| !part.is_empty()).collect();
-    Some(Place { machine, parts, path, owner: &change.address, kind: change.kind, host })
-}
-
-fn holds(outer: &Place<'_>, inner: &Place<'_>) -> bool {
-    outer.machine == inner.machine && inner.parts.starts_with(&outer.parts)
-}
-
-/// Whether `claim` tells them apart already.
-fn have_one_claim(one: &Place<'_>, other: &Place<'_>) -> bool {
-    let claimed = matches!(one.kind, Kind::Target | Kind::Mount);
-    claimed && (one.kind, one.host, one.path) == (other.kind, other.host, other.path)
-}
-
-fn overlap(outer: &Place<'_>, inner: &Place<'_>, span: &impl Fn(&Address) -> Option<Span>) -> Diagnostic {
-    let how = if outer.path == inner.path { "is also" } else { "lies within" };
-    let summary = format!(
-        "{} of {} {how} {} of {}",
-        inner.path,
-        inner.owner,
-        if outer.path == inner.path { "the folder" } else { outer.path },
-        outer.owner
-    );
-    let mut diagnostic = Diagnostic::error("E0817", summary)
-        .hint("Give each a folder of its own: what lies in another's folder is hidden by it, served by it, or deleted with it.");
-    diagnostic.span = span(inner.owner);
-    match span(outer.owner) {
-        Some(first) if diagnostic.span != Some(first) => {
-            diagnostic.related(first, format!("{} is here", outer.owner))
-        }
-        Some(_) | None => diagnostic,
+/// Says how two links of one cluster overlap, and what to do.
+fn overlap(first: &Planned<'_>, second: &Planned<'_>) -> Option<(String, &'static str)> {
+    let folder =
+        |link: &Planned<'_>| Some(format!("{}/", link.text("file_system_path")?.trim_end_matches('/')));
+    if let Some((one, other)) = folder(first).zip(folder(second))
+        && one != other
+        && nested(&one, &other)
+    {
+        let path = |link: &Planned<'_>| link.text("file_system_path").unwrap_or_default().to_owned();
+        let (outer, inner) = if one.len() < other.len() { (first, second) } else { (second, first) };
+        let summary =
+            format!("{} of {} lies within {} of {}", path(inner), inner.address, path(outer), outer.address);
+        return Some((summary, "Link directories beside each other: a file belongs to one link."));
     }
+    let same_bucket = first.text("bucket").is_some()
+        && first.text("bucket") == second.text("bucket")
+        && first.optional("endpoint_url").is_some()
+        && first.optional("endpoint_url") == second.optional("endpoint_url");
+    let (one, other) = first.text("prefix").zip(second.text("prefix"))?;
+    if !same_bucket || !nested(one, other) {
+        return None;
+    }
+    let summary = format!("{} and {} link the same objects of a bucket", first.address, second.address);
+    Some((summary, "Give each link a prefix of its own: each would export over what the other did."))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn place<'a>(machine: &'a str, path: &'a str, owner: &'a Address) -> Place<'a> {
-        let parts = path.split('/').filter(|part| !part.is_empty()).collect();
-        Place { machine, parts, path, owner, kind: Kind::Mount, host: "host.a" }
-    }
-
-    #[test]
-    fn names_that_begin_alike_do_not_lie_in_each_other_nor_do_folders_of_two_machines() {
-        let owner: Address = "mount.a".parse().unwrap();
-        let holds =
-            |a: (&str, &str), b: (&str, &str)| holds(&place(a.0, a.1, &owner), &place(b.0, b.1, &owner));
-        assert!(holds(("h", "/a"), ("h", "/a/b")) && holds(("h", "/"), ("h", "/a")));
-        assert!(!holds(("h", "/a"), ("h", "/ab")) && !holds(("h", "/a/b"), ("h", "/a")));
-        assert!(!holds(("h", "/a"), ("i", "/a/b")));
-    }
+fn nested(one: &str, other: &str) -> bool {
+    one.starts_with(other) || other.starts_with(one)
 }

@@ -28,7 +28,7 @@ mount "one" {
   cluster = cluster.a
   host    = host.here
   path    = "/mnt/fsx"
-  options = ["ro", "flock"]
+  options = ["ro"]
 }
 
 mount "two" {
