@@ -17,6 +17,7 @@ use lustre_model::id::ClientId;
 use lustre_model::layout::{Layout, NotInstantiated, ObjectId, OstIndex, Stripe};
 use lustre_model::metadata::TargetEntry;
 use lustre_model::object::{Reply, Request, TRANSFER_MAX};
+use lustre_model::space::OwnRoom;
 use lustre_wire::client::Connection;
 use lustre_wire::{Identity, Object};
 
@@ -55,13 +56,6 @@ struct Target {
     entry: TargetEntry,
     connections: [tokio::sync::Mutex<Option<Connection<Object>>>; CONNECTIONS],
     next: AtomicUsize,
-}
-
-/// What an object target has room for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TargetSpace {
-    pub(crate) capacity: u64,
-    pub(crate) used: u64,
 }
 
 impl Targets {
@@ -148,9 +142,11 @@ impl Targets {
     }
 
     /// Asks a target for its space.
-    pub(crate) async fn space(&self, target: OstIndex) -> Result<TargetSpace, Fault> {
+    pub(crate) async fn space(&self, target: OstIndex) -> Result<OwnRoom, Fault> {
         match self.call(target, &Request::Space, Bytes::new()).await?.0 {
-            Reply::Space { capacity, used, .. } => Ok(TargetSpace { capacity, used }),
+            Reply::Space { capacity, used, disk, disk_free, .. } => {
+                Ok(OwnRoom { used, capacity, disk, disk_free })
+            }
             Reply::Done | Reply::Read | Reply::Written | Reply::Stats { .. } => Err(Fault::Io),
         }
     }
