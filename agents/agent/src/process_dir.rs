@@ -6,7 +6,7 @@
 //!  key.pem      private key              agent, when the process enrols
 //!  cert.pem ca.pem                       agent, from the planner
 //!  process      pid, start, boot         agent, with each start
-//!  ready        pid                      the process, when it answers: ProcessDir::ready
+//!  ready        pid, 0 for nobody        the process, when it answers: ProcessDir::ready
 //!  created      JSON list of paths       the process: ProcessDir::creates
 //!  folders      JSON list of folders     agent, those it made for the process
 //!  lock         its number, locked       the process: ProcessDir::enter
@@ -16,7 +16,8 @@
 //! Not the data of the process: that lies where its spec says.
 //! Invariant: what is deleted when a process is removed with its data is what [`ProcessDir::creates`] was told, and nothing else.
 
-use std::io::{self, Write};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use lustre_model::control::ProcessSpec;
@@ -114,7 +115,23 @@ impl ProcessDir {
     /// Says that the process answers: its listener accepts, its mount is there. Called once, after that holds.
     pub fn ready(&self) -> Result<(), ProcessDirError> {
         let pid = std::process::id().to_string();
-        Ok(durable::write(&self.path.join("ready"), pid.as_bytes())?)
+        Ok(durable::write_text(&self.path.join("ready"), pid.as_bytes())?)
+    }
+
+    /// Makes what each start writes again, so that a start takes no room on a disk that has none any more.
+    pub(crate) fn provide(&self) -> Result<(), ProcessDirError> {
+        for (name, nobody) in [("ready", &b"0"[..]), ("lock", &[0; 4])] {
+            let path = self.path.join(name);
+            if !path.exists() {
+                durable::write(&path, nobody)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Forgets who said that it answers.
+    pub(crate) fn unready(&self) -> Result<(), ProcessDirError> {
+        Ok(durable::write_text(&self.path.join("ready"), b"0")?)
     }
 
     /// Notes, durably, that the process is about to create `path`: a file, or a folder with everything that will be in it.
@@ -147,7 +164,8 @@ impl ProcessDir {
     /// Called by the program before the entry function. A process that an agent lost sight of keeps its successor out, and is
     /// found again by its lock.
     pub fn enter(&self) -> Result<Entered, ProcessDirError> {
-        let mut file = fs_err::OpenOptions::new().create(true).append(true).open(self.path.join("lock"))?;
+        let path = self.path.join("lock");
+        let file = fs_err::OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
         match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
@@ -155,8 +173,10 @@ impl ProcessDir {
             }
             Err(error) => return Err(io::Error::from(error).into()),
         }
-        file.set_len(0)?;
-        file.write_all(&std::process::id().to_le_bytes())?;
+        // Over the number before: that takes no room on a full disk.
+        let number = std::process::id().to_le_bytes();
+        file.file().write_all_at(&number, 0)?;
+        file.set_len(number.len() as u64)?;
         Ok(Entered { _lock: file })
     }
 
@@ -208,7 +228,7 @@ impl ProcessDir {
         let path = self.path.join(name);
         let text = serde_json::to_vec(value)
             .map_err(|source| ProcessDirError::Json { path: path.clone(), source })?;
-        Ok(durable::write(&path, &text)?)
+        Ok(durable::write_text(&path, &text)?)
     }
 
     /// Reads a file that may be absent.

@@ -16,4 +16,6 @@ mod table;
 mod target;
 
 pub use failure::{LogDamage, TargetError};
-pub use target::{Config, ConnectionId, Input, JobId, Moment, Output, RequestToken, Rights, Target, Work};
+pub use target::{
+    Config, ConnectionId, Input, JobId, Moment, Output, RequestToken, Rights, Room, Target, Work,
+};

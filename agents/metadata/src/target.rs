@@ -29,6 +29,7 @@ mod path;
 mod rename;
 mod request;
 mod restore;
+mod room;
 mod session;
 mod size;
 mod truncate;
@@ -53,6 +54,7 @@ use file::Opened;
 use lease::Holder;
 use link::Links;
 use request::Pending;
+pub use room::Room;
 use session::Session;
 use truncate::Truncation;
 use work::WorkQueue;
@@ -137,6 +139,11 @@ pub enum Input {
     LogSynced {
         /// As [`Output::SyncLog`] said.
         sequence: u64,
+    },
+    /// How much the target's disk has left; ample until this says otherwise.
+    Room {
+        /// How much.
+        room: Room,
     },
     /// Time passed.
     Tick,
@@ -266,6 +273,9 @@ pub struct Target {
     in_flight: BTreeMap<(SessionId, Xid), request::RequestId>,
     work: WorkQueue,
     links: Links,
+    room: Room,
+    /// When a store that failed is opened anew.
+    catch_up_at_ms: u64,
 }
 
 impl Target {
@@ -303,6 +313,8 @@ impl Target {
             in_flight: BTreeMap::new(),
             work: WorkQueue::default(),
             links: Links::default(),
+            room: Room::Ample,
+            catch_up_at_ms: 0,
         };
         target.load_settings()?;
         target.load_sessions()?;
@@ -322,12 +334,15 @@ impl Target {
             Input::Disconnected { connection } => self.disconnected(connection),
             Input::WorkDone { job, result } => self.work_done(job, result)?,
             Input::LogSynced { sequence } => self.log_synced(sequence)?,
+            Input::Room { room } => self.set_room(room)?,
             Input::Tick => self.tick()?,
         }
         self.run_ready()
     }
 
     /// Writes what changed to the log and returns everything that may leave now.
+    ///
+    /// After a [`TargetError::is_full`] everything waits for a later commit, and nobody was told anything.
     pub fn commit(&mut self) -> Result<Vec<Output>, TargetError> {
         self.pump_exports()?;
         self.serve_movers()?;
@@ -346,6 +361,7 @@ impl Target {
         self.evict_silent()?;
         self.retry_work()?;
         self.tick_links();
+        self.mend_store()?;
         self.wake(Wait::Turn);
         Ok(())
     }

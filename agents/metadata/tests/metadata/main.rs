@@ -8,4 +8,5 @@ mod files;
 mod leases;
 mod links;
 mod namespace;
+mod room;
 mod sessions;

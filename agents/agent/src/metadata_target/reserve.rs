@@ -1,0 +1,149 @@
+//! Bytes of the disk that a metadata target holds, to give them back when its log or its store finds no room.
+//!
+//! A removal writes before it frees. On a disk that others have filled to the last byte it could not, if the target had not
+//! allocated a file while there was room, of which it now gives up a part.
+//! Invariant: the file only shrinks while there is no room, and grows again only above the floor at which names stop.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use lustre_metadata::Room;
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use tracing::{info, warn};
+
+use crate::disk_floor;
+
+/// The file in the target's folder.
+pub(super) const BALLAST: &str = "ballast";
+
+/// The file is given up in so many parts.
+const PARTS: u64 = 8;
+
+/// The bytes held, and what the disk must have free.
+pub(super) struct Reserve {
+    folder: PathBuf,
+    whole: u64,
+    floor: u64,
+    held: Mutex<u64>,
+}
+
+impl Reserve {
+    /// Takes up what is held in a target's folder. Where the disk has less free than a start may need, all is given back.
+    pub(super) fn open(folder: &Path) -> io::Result<Self> {
+        let disk = statvfs(folder)?;
+        let total = disk.f_blocks.saturating_mul(disk.f_frsize);
+        let held = fs_err::metadata(folder.join(BALLAST)).map_or(0, |found| found.len());
+        let (whole, floor) = (disk_floor::ballast(total), disk_floor::of_names(total));
+        let reserve = Self { folder: folder.to_owned(), whole, floor, held: Mutex::new(held) };
+        if reserve.free()? < whole {
+            reserve.give(held)?;
+        }
+        Ok(reserve)
+    }
+
+    /// Says how much room there is, and takes back what was given up when there is enough.
+    pub(super) fn look(&self) -> io::Result<Room> {
+        let free = self.free()?;
+        if free < self.floor {
+            return Ok(Room::Scarce);
+        }
+        let missing = self.whole.saturating_sub(*self.held());
+        if missing > 0 && free - self.floor >= missing {
+            self.take();
+        }
+        Ok(Room::Ample)
+    }
+
+    /// Gives back a part; false when nothing is left to give.
+    pub(super) fn yield_part(&self) -> io::Result<bool> {
+        let part = (self.whole / PARTS).max(1);
+        let given = self.give(part)?;
+        if given > 0 {
+            warn!(given, folder = %self.folder.display(), "the disk is full; the metadata target gives up a part of its reserve");
+        }
+        Ok(given > 0)
+    }
+
+    /// Gives back all, and says whether the disk has room then for a store to be opened.
+    pub(super) fn make_way(&self) -> io::Result<bool> {
+        let enough = self.whole / 2;
+        if self.free()? < enough {
+            self.give(u64::MAX)?;
+        }
+        Ok(self.free()? >= enough)
+    }
+
+    fn free(&self) -> io::Result<u64> {
+        let disk = statvfs(&self.folder)?;
+        Ok(disk.f_bavail.saturating_mul(disk.f_frsize))
+    }
+
+    fn held(&self) -> MutexGuard<'_, u64> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn give(&self, bytes: u64) -> io::Result<u64> {
+        let mut held = self.held();
+        let given = bytes.min(*held);
+        if given > 0 {
+            let file = fs_err::OpenOptions::new().write(true).open(self.folder.join(BALLAST))?;
+            file.set_len(*held - given)?;
+            *held -= given;
+        }
+        Ok(given)
+    }
+
+    /// As best it can: a file system that cannot allocate ahead has only its floor.
+    fn take(&self) {
+        let mut held = self.held();
+        let taken = fs_err::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(self.folder.join(BALLAST))
+            .and_then(|file| Ok(fallocate(&file, FallocateFlags::empty(), 0, self.whole)?));
+        match taken {
+            Ok(()) => info!(bytes = self.whole, "the metadata target holds its reserve"),
+            Err(error) => {
+                warn!(%error, "the metadata target cannot hold a reserve; only its floor is kept free")
+            }
+        }
+        // Also after an error, so that it is not tried at every look.
+        *held = self.whole;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::small_disk::SmallDisk;
+
+    #[test]
+    fn what_is_held_is_given_up_in_parts_on_a_full_disk_and_taken_back_later() {
+        let disk = SmallDisk::new(64 << 20);
+        let reserve = Reserve::open(disk.path()).unwrap();
+        assert_eq!(reserve.look().unwrap(), Room::Ample);
+        let ballast = disk.path().join(BALLAST);
+        let size = || fs_err::metadata(&ballast).unwrap().len();
+        assert_eq!(size(), 2 << 20);
+        disk.fill();
+        assert_eq!(reserve.look().unwrap(), Room::Scarce);
+        let mut parts = 0;
+        while reserve.yield_part().unwrap() {
+            parts += 1;
+            let found = statvfs(disk.path()).unwrap();
+            assert!(found.f_bavail * found.f_frsize > 0, "a part is free now");
+            disk.fill();
+        }
+        assert_eq!((parts, size()), (PARTS, 0));
+        assert!(!reserve.make_way().unwrap(), "there is nothing left to give");
+        disk.empty();
+        assert_eq!(reserve.look().unwrap(), Room::Ample);
+        assert_eq!(size(), 2 << 20);
+        disk.fill();
+        drop(reserve);
+        Reserve::open(disk.path()).unwrap();
+        assert_eq!(size(), 0, "a start on a full disk has all of it");
+    }
+}
