@@ -324,6 +324,8 @@ fn a_full_disk_ends_no_supervision_and_hinders_no_removal(_: &House) {
     assert_eq!(house.ask_on(&connection, 1000, remove), Ok(Reply::Done));
     assert!(house.processes().is_empty());
     assert!(!is_ours(pid), "its process has ended");
+    disk.empty();
+    house.mover("a").unwrap();
 }
 
 /// Processes of these tests are this very program.

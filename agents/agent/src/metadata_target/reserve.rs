@@ -6,6 +6,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lustre_metadata::Room;
@@ -20,12 +21,17 @@ pub(super) const BALLAST: &str = "ballast";
 /// The file is given up in so many parts.
 const PARTS: u64 = 8;
 
+/// File systems allocate whole pages.
+const PAGE: u64 = 4096;
+
 /// The bytes held, and what the disk must have free.
 pub(super) struct Reserve {
     folder: PathBuf,
     whole: u64,
     floor: u64,
     held: Mutex<u64>,
+    /// All was given, to open the store.
+    made_way: AtomicBool,
 }
 
 impl Reserve {
@@ -35,9 +41,11 @@ impl Reserve {
         let total = disk.f_blocks.saturating_mul(disk.f_frsize);
         let held = fs_err::metadata(folder.join(BALLAST)).map_or(0, |found| found.len());
         let (whole, floor) = (disk_floor::ballast(total), disk_floor::of_names(total));
-        let reserve = Self { folder: folder.to_owned(), whole, floor, held: Mutex::new(held) };
+        let (folder, held) = (folder.to_owned(), Mutex::new(held));
+        let reserve = Self { folder, whole, floor, held, made_way: AtomicBool::new(false) };
         if reserve.free()? < whole {
-            reserve.give(held)?;
+            reserve.give(u64::MAX)?;
+            reserve.made_way.store(true, Ordering::SeqCst);
         }
         Ok(reserve)
     }
@@ -50,9 +58,22 @@ impl Reserve {
         }
         let missing = self.whole.saturating_sub(*self.held());
         if missing > 0 && free - self.floor >= missing {
-            self.take();
+            self.take(self.whole);
         }
         Ok(Room::Ample)
+    }
+
+    /// Takes back most of what a start or an opening anew was given and did not need, before others do.
+    pub(super) fn settle(&self) -> io::Result<()> {
+        if !self.made_way.swap(false, Ordering::SeqCst) {
+            return Ok(());
+        }
+        let left = self.free()? / 4 * 3 / PAGE * PAGE;
+        if left > 0 {
+            let held = *self.held();
+            self.take((held + left).min(self.whole));
+        }
+        Ok(())
     }
 
     /// Gives back a part; false when nothing is left to give.
@@ -70,6 +91,7 @@ impl Reserve {
         let enough = self.whole / 2;
         if self.free()? < enough {
             self.give(u64::MAX)?;
+            self.made_way.store(true, Ordering::SeqCst);
         }
         Ok(self.free()? >= enough)
     }
@@ -95,22 +117,25 @@ impl Reserve {
     }
 
     /// As best it can: a file system that cannot allocate ahead has only its floor.
-    fn take(&self) {
+    fn take(&self, bytes: u64) {
         let mut held = self.held();
+        if bytes <= *held {
+            return;
+        }
         let taken = fs_err::OpenOptions::new()
             .write(true)
             .create(true)
             .truncate(false)
             .open(self.folder.join(BALLAST))
-            .and_then(|file| Ok(fallocate(&file, FallocateFlags::empty(), 0, self.whole)?));
+            .and_then(|file| Ok(fallocate(&file, FallocateFlags::empty(), 0, bytes)?));
         match taken {
-            Ok(()) => info!(bytes = self.whole, "the metadata target holds its reserve"),
+            Ok(()) => info!(bytes, "the metadata target holds its reserve"),
             Err(error) => {
                 warn!(%error, "the metadata target cannot hold a reserve; only its floor is kept free")
             }
         }
         // Also after an error, so that it is not tried at every look.
-        *held = self.whole;
+        *held = bytes;
     }
 }
 
@@ -143,7 +168,9 @@ mod tests {
         assert_eq!(size(), 2 << 20);
         disk.fill();
         drop(reserve);
-        Reserve::open(disk.path()).unwrap();
+        let reserve = Reserve::open(disk.path()).unwrap();
         assert_eq!(size(), 0, "a start on a full disk has all of it");
+        reserve.settle().unwrap();
+        assert_eq!(size(), (2 << 20) / 4 * 3, "and then leaves most of it to nobody else");
     }
 }

@@ -182,6 +182,12 @@ impl Writer {
 
     /// Tells the target how much its disk has left.
     fn look_at_disk(&mut self) -> Result<(), TargetError> {
+        // A store that is to be opened anew needs what it was given.
+        if !self.target.is_store_behind()
+            && let Err(error) = self.reserve.settle()
+        {
+            warn!(%error, "what the metadata target holds back stays less");
+        }
         let room = self.reserve.look().unwrap_or_else(|error| {
             warn!(%error, "the disk cannot be asked for its free space");
             self.room

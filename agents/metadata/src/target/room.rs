@@ -21,6 +21,11 @@ pub enum Room {
 }
 
 impl Target {
+    /// Whether the store failed and lacks what the log has.
+    pub fn is_store_behind(&self) -> bool {
+        self.table.is_behind()
+    }
+
     /// Whether requests that grow are refused.
     pub(super) fn is_full(&self) -> bool {
         self.room == Room::Scarce || self.table.is_far_behind()
