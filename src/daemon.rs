@@ -130,7 +130,7 @@ fn keep<E: Error + 'static>(
     lustre_agent::daemon::detach()?;
     let dir = ProcessDir::new(folder.dir);
     let _entered = dir.enter()?;
-    entry(&dir)?;
+    entry(&dir).inspect_err(|error| dir.last_words(&chain(error)))?;
     Ok(None)
 }
 

@@ -1,6 +1,7 @@
 //! Everything on one small disk that fills to its last byte: what is refused, what goes on, and that all comes back by itself.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use serde_json::Value as Json;
 
@@ -36,6 +37,18 @@ fn fill(lab: &Lab) {
     });
 }
 
+/// Waits until all is as the state says.
+fn until_well(lab: &Lab) {
+    let deadline = Instant::now() + Duration::from_secs(90);
+    loop {
+        let status = lab.lustre(["status"]);
+        if status.code == Some(0) {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{}", status.all());
+    }
+}
+
 fn free(lab: &Lab) -> u64 {
     lab.sh("df --output=avail -B1 disk | tail -1").trim().parse().expect("a number")
 }
@@ -62,7 +75,9 @@ fn a_disk_that_fills_to_the_last_byte_refuses_what_grows_and_nothing_dies_of_it(
     assert_eq!(before.len(), 4, "{before:?}");
 
     // Through the mount the disk never gets to its last byte, and it is said at the write.
-    refused_for_room(&lab.try_sh("dd if=/dev/zero of=mnt/filling bs=1M"));
+    let filling = lab.try_sh("dd if=/dev/zero of=mnt/filling bs=1M");
+    refused_for_room(&filling);
+    assert!(filling.stderr.contains("writing"), "not at close: {}", filling.all());
     assert!(free(&lab) > 32 << 20, "{} bytes are left", free(&lab));
     lab.sh("mkdir mnt/names-go-on && rmdir mnt/names-go-on");
 
@@ -100,7 +115,7 @@ fn on_a_full_disk_what_is_killed_comes_back_is_told_truly_and_can_be_destroyed()
             now.len() == before.len() && now.iter().all(|(kind, pid)| before[kind] != *pid)
         });
     }
-    wait_until("all is as the state says", || lab.lustre(["status"]).code == Some(0));
+    until_well(&lab);
     wait_until("it can be read", || lab.try_sh("test \"$(cat mnt/d/f)\" = kept").code == Some(0));
     assert_eq!(lab.lustre(["plan", "-detailed-exitcode"]).code, Some(0));
 
@@ -113,9 +128,11 @@ fn on_a_full_disk_what_is_killed_comes_back_is_told_truly_and_can_be_destroyed()
     wait_until("the cause is told", || lab.lustre(["status"]).stdout.contains("disk/mdt"));
     let plan = lab.lustre(["plan", "-detailed-exitcode"]);
     assert_ne!(plan.code, Some(0), "{}", plan.all());
-    assert!(plan.all().contains("MDT0000"), "{}", plan.all());
+    for needle in ["MDT0000", "drifted: its process fails", "disk/mdt is not a folder"] {
+        assert!(plan.all().contains(needle), "{needle}: {}", plan.all());
+    }
     lab.sh("rm disk/mdt && mv disk/elsewhere disk/mdt");
-    wait_until("it is back", || lab.lustre(["status"]).code == Some(0));
+    until_well(&lab);
 
     fill(&lab);
     lab.must(["destroy", "-auto-approve", "-allow-data-loss=cluster.*"]);
@@ -148,4 +165,21 @@ fn targets_that_share_a_disk_count_it_once_and_everyone_says_the_same() {
             && near(size, sum("capacity"))
             && near(available, sum("capacity") - sum("used"))
     });
+}
+
+#[test]
+fn a_host_without_room_for_the_agent_says_how_much_it_needs_and_keeps_no_part_of_it() {
+    let lab = Lab::new();
+    lab.sh("mkdir disk && mount -t tmpfs -o size=8M none disk");
+    let agent = format!("\"{}\"", lab.path("agent").display());
+    let there = format!("\"{}\"", lab.path("disk/agent").display());
+    lab.spec(&lab.cluster(1, "NONE").replace(&agent, &there));
+    let apply = lab.lustre(["apply", "-auto-approve"]);
+    assert_eq!(apply.code, Some(1), "{}", apply.all());
+    for needle in ["on host.here", "bytes are needed", "are free", "disk/agent", "MiB free"] {
+        assert!(apply.all().contains(needle), "{needle}: {}", apply.all());
+    }
+    assert_eq!(lab.sh("find disk -type f"), "", "nothing is left of it");
+    lab.sh("mount -o remount,size=512M disk");
+    lab.apply();
 }

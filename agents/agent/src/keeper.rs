@@ -213,8 +213,8 @@ impl Run {
             Ok(Some(alive)) => Ok(Kept { alive, child: Some(child), log, started: Instant::now() }),
             Ok(None) => {
                 child.wait()?;
-                Err(io::Error::other(log.last_words().unwrap_or_else(|| "it ended at once".to_owned()))
-                    .into())
+                let words = log.last_words().or_else(|| self.dir.words_left());
+                Err(io::Error::other(words.unwrap_or_else(|| "it ended at once".to_owned())).into())
             }
             Err(error) => {
                 child.kill()?;
@@ -255,7 +255,7 @@ impl Run {
                 if kept.started.elapsed() >= STEADY {
                     self.pause = RESTART_PAUSE_MIN;
                 }
-                let words = kept.log.last_words();
+                let words = kept.log.last_words().or_else(|| self.dir.words_left());
                 let status = reap(kept);
                 Ok(words.unwrap_or(status))
             }

@@ -6,7 +6,7 @@
 //!  key.pem      private key              agent, when the process enrols
 //!  cert.pem ca.pem                       agent, from the planner
 //!  process      pid, start, boot         agent, with each start
-//!  ready        pid, 0 for nobody        the process, when it answers: ProcessDir::ready
+//!  ready        pid, or 0 and words      the process, when it answers: ProcessDir::ready, or ends: ProcessDir::last_words
 //!  created      JSON list of paths       the process: ProcessDir::creates
 //!  folders      JSON list of folders     agent, those it made for the process
 //!  lock         its number, locked       the process: ProcessDir::enter
@@ -28,6 +28,9 @@ use thiserror::Error;
 
 use crate::durable;
 use crate::running::Proof;
+
+/// Most bytes of last words: with what comes before them they fit in a sector.
+const WORDS_MAX: usize = 500;
 
 /// The folder of one process. Every entry point of a process gets one.
 #[derive(Debug, Clone)]
@@ -127,6 +130,22 @@ impl ProcessDir {
             }
         }
         Ok(())
+    }
+
+    /// Leaves the reason for which the process ends where its agent finds it, also when the log has no room for it.
+    pub fn last_words(&self, words: &str) {
+        let ends = words.char_indices().map(|(at, letter)| at + letter.len_utf8());
+        let words = &words[..ends.take_while(|end| *end <= WORDS_MAX).last().unwrap_or(0)];
+        if let Err(error) = durable::write_text(&self.path.join("ready"), format!("0 {words}").as_bytes()) {
+            tracing::debug!(%error, "nowhere to leave last words");
+        }
+    }
+
+    /// Returns what [`ProcessDir::last_words`] left since the last start.
+    pub(crate) fn words_left(&self) -> Option<String> {
+        let said = durable::read(&self.path.join("ready")).ok().flatten()?;
+        let said = String::from_utf8_lossy(&said);
+        Some(said.strip_prefix("0 ")?.trim_end().to_owned()).filter(|words| !words.is_empty())
     }
 
     /// Forgets who said that it answers.
@@ -259,6 +278,23 @@ mod tests {
         }
         assert_eq!(process.created().unwrap(), [PathBuf::from("/srv/b"), PathBuf::from("/srv/a")]);
         assert!(matches!(process.creates(Path::new("x")), Err(ProcessDirError::Relative { .. })));
+    }
+
+    #[test]
+    fn last_words_fit_where_nothing_else_does_and_are_forgotten_at_the_next_start() {
+        let disk = crate::small_disk::SmallDisk::new(1 << 20);
+        let process = ProcessDir::new(disk.path());
+        process.provide().unwrap();
+        disk.fill();
+        assert_eq!(process.words_left(), None);
+        process.last_words(&"ä".repeat(400));
+        assert_eq!(process.words_left().unwrap(), "ä".repeat(250));
+        assert!(!process.is_ready(std::process::id()));
+        process.unready().unwrap();
+        assert_eq!(process.words_left(), None);
+        process.ready().unwrap();
+        assert!(process.is_ready(std::process::id()));
+        assert_eq!(process.words_left(), None);
     }
 
     #[test]

@@ -325,7 +325,6 @@ fn a_full_disk_ends_no_supervision_and_hinders_no_removal(_: &House) {
     assert!(house.processes().is_empty());
     assert!(!is_ours(pid), "its process has ended");
     disk.empty();
-    house.mover("a").unwrap();
 }
 
 /// Processes of these tests are this very program.

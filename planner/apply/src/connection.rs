@@ -3,6 +3,7 @@
 //! Not the agent's control protocol; once an agent answers, only that is used. `local` is this machine.
 //! Invariant: a file that is put is there whole under its name, or not at all; what could not be put leaves nothing behind.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -127,6 +128,11 @@ impl ConnectionError {
                 "make {} MiB free on the disk of {path}, or give the host block a `path` on another disk, then apply again",
                 needed.div_ceil(1 << 20)
             )),
+            Self::File { source, .. }
+                if matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
+            {
+                Some("make room on the disk of that path, then apply again".to_owned())
+            }
             Self::File { .. } | Self::Spawn { .. } | Self::TooLong { .. } | Self::Failed { .. } => None,
         }
     }

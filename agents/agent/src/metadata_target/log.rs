@@ -82,7 +82,16 @@ impl LogFile for FileLog {
     }
 
     fn replace(&mut self, bytes: &[u8]) -> Result<(), LogError> {
-        durable::write(&self.path, bytes).map_err(failed("beginning a new log"))?;
+        let written = loop {
+            match durable::write(&self.path, bytes) {
+                Err(error) if durable::is_full(&error) => match self.reserve.yield_part() {
+                    Ok(true) => {}
+                    Ok(false) | Err(_) => break Err(error),
+                },
+                written => break written,
+            }
+        };
+        written.map_err(failed("beginning a new log"))?;
         *self.current.lock().unwrap_or_else(PoisonError::into_inner) = None;
         Ok(())
     }

@@ -12,6 +12,7 @@ use fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode};
 use lustre_metadata::store::{Change, OrderedStore, Pair, Reopened, StoreError};
 
 use super::reserve::Reserve;
+use crate::durable;
 
 /// Memory for blocks of the store.
 const CACHE_BYTES: u64 = 128 << 20;
@@ -32,7 +33,8 @@ struct Open {
 impl FjallStore {
     /// Opens the store in a folder, making it when it is absent.
     pub(super) fn open(path: &Path, reserve: Arc<Reserve>) -> Result<Self, fjall::Error> {
-        Ok(Self { path: path.to_owned(), reserve, open: Some(open(path)?) })
+        let open = Some(open(path, &reserve)?);
+        Ok(Self { path: path.to_owned(), reserve, open })
     }
 
     fn opened(&self) -> Result<&Open, StoreError> {
@@ -44,7 +46,28 @@ impl FjallStore {
     }
 }
 
-fn open(path: &Path) -> Result<Open, fjall::Error> {
+/// Opens the store, on a full disk with bytes that are held back.
+fn open(path: &Path, reserve: &Reserve) -> Result<Open, fjall::Error> {
+    loop {
+        match try_open(path) {
+            Err(error) if is_full(&error) && reserve.yield_part()? => {}
+            opened => return opened,
+        }
+    }
+}
+
+fn is_full(error: &fjall::Error) -> bool {
+    let mut next: Option<&(dyn std::error::Error + 'static)> = Some(error);
+    while let Some(error) = next {
+        if error.downcast_ref().is_some_and(durable::is_full) {
+            return true;
+        }
+        next = error.source();
+    }
+    false
+}
+
+fn try_open(path: &Path) -> Result<Open, fjall::Error> {
     let database = Database::builder(path).cache_size(CACHE_BYTES).manual_journal_persist(true).open()?;
     let pairs = database.keyspace("metadata", KeyspaceCreateOptions::default)?;
     Ok(Open { database, pairs })
@@ -90,12 +113,12 @@ impl OrderedStore for FjallStore {
 
     fn reopen(&mut self) -> Result<Reopened, StoreError> {
         let unknown = |error| StoreError { operation: "asking for free space", source: Box::new(error) };
-        if !self.reserve.make_way().map_err(unknown)? {
+        if !self.reserve.may_open().map_err(unknown)? {
             return Ok(Reopened::NoRoom);
         }
         // It holds a lock on its folder.
         drop(self.open.take());
-        self.open = Some(open(&self.path).map_err(failed("opening the store anew"))?);
+        self.open = Some(open(&self.path, &self.reserve).map_err(failed("opening the store anew"))?);
         Ok(Reopened::Done)
     }
 }
@@ -120,14 +143,18 @@ mod tests {
         disk.fill();
         let refused = (100..2000).find(|n| store.apply(vec![put(*n)]).is_err()).expect("it finds no room");
         assert!(store.get(&0_u32.to_be_bytes()).unwrap().is_some(), "it can be read");
-        // What is held back suffices to open it anew, and then to take changes.
+        // What is held back suffices to open it anew, and then to take changes; and so does a start.
         assert_eq!(store.reopen().unwrap(), Reopened::Done);
+        store.reserve.yield_part().unwrap();
         store.apply(vec![(0_u32.to_be_bytes().to_vec(), None)]).unwrap();
         store.persist().unwrap();
         assert!(store.get(&0_u32.to_be_bytes()).unwrap().is_none());
         assert!(store.get(&99_u32.to_be_bytes()).unwrap().is_some(), "what it persisted is there");
+        drop(store);
         disk.fill();
+        let mut store = self::store(disk.path());
         (refused..4000).find(|n| store.apply(vec![put(*n)]).is_err()).expect("it finds no room again");
+        while store.reserve.yield_part().unwrap() {}
         disk.fill();
         assert_eq!(store.reopen().unwrap(), Reopened::NoRoom);
         assert!(store.get(&99_u32.to_be_bytes()).unwrap().is_some());
