@@ -128,7 +128,12 @@ fn on_a_full_disk_what_is_killed_comes_back_is_told_truly_and_can_be_destroyed()
     wait_until("the cause is told", || lab.lustre(["status"]).stdout.contains("disk/mdt"));
     let plan = lab.lustre(["plan", "-detailed-exitcode"]);
     assert_ne!(plan.code, Some(0), "{}", plan.all());
-    for needle in ["MDT0000", "drifted: its process fails", "disk/mdt is not a folder"] {
+    for needle in [
+        "MDT0000\"] on host.here is not as recorded",
+        "its process fails",
+        "cannot have its folder",
+        "mend the cause",
+    ] {
         assert!(plan.all().contains(needle), "{needle}: {}", plan.all());
     }
     lab.sh("rm disk/mdt && mv disk/elsewhere disk/mdt");

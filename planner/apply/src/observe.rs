@@ -300,6 +300,11 @@ pub fn as_observed(world: &World, drift: &BTreeMap<Address, String>) -> World {
     observed
 }
 
+/// Returns the host on which a recorded object's process runs; `None` when it has no process.
+pub fn host_of(world: &World, address: &Address) -> Option<Address> {
+    Some(expected(world.objects.get(address)?)?.0)
+}
+
 /// Returns the process that a recorded object stands for, and where it runs.
 fn expected(object: &Object) -> Option<(Address, ProcessId, Option<ProcessSpec>)> {
     if object.status != Status::Present {
