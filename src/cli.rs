@@ -70,7 +70,7 @@ pub enum Command {
     Console(ConsoleFlags),
     /// Show which blocks and attributes there are.
     Schema(SchemaFlags),
-    /// Show how targets, processes, links and mounts are now.
+    /// Show how targets, processes, links and mounts are now; exit code 1 where something is not as the state says.
     Status(StatusFlags),
     /// What lfs does, on a mounted file system.
     Fs(crate::command::fs::FsArgs),

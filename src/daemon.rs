@@ -4,7 +4,7 @@
 //! Invariant: whatever ends a process, the reason is the last thing on its standard error, where the agent looks for it.
 
 use std::error::Error;
-use std::io::IsTerminal;
+use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -72,7 +72,7 @@ struct Folder {
 }
 
 /// Runs the command line of this process and returns how the process shall end.
-#[expect(clippy::print_stdout, clippy::print_stderr, reason = "the program's own voice")]
+#[expect(clippy::print_stdout, reason = "the program's own voice")]
 pub fn run() -> ExitCode {
     let line = Line::parse();
     log_to_stderr();
@@ -84,7 +84,8 @@ pub fn run() -> ExitCode {
             ExitCode::SUCCESS
         }
         Err(error) => {
-            eprintln!("error: {}", chain(error.as_ref()));
+            // The reason may not find room in a log on a full disk; it ends the process all the same, and does not abort it.
+            let _ = writeln!(io::stderr(), "error: {}", chain(error.as_ref()));
             ExitCode::FAILURE
         }
     }
@@ -105,7 +106,7 @@ fn carry_out(verb: Verb) -> Result<Option<String>, Box<dyn Error>> {
             Started::Already => "ready, was running".to_owned(),
         })),
         Verb::Probe => {
-            let probes = serde_json::from_reader(std::io::stdin().lock())?;
+            let probes = serde_json::from_reader(io::stdin().lock())?;
             let results = lustre_agent::daemon::probe(probes, &repository_probe())?;
             Ok(Some(serde_json::to_string(&results)?))
         }
@@ -129,7 +130,7 @@ fn keep<E: Error + 'static>(
     lustre_agent::daemon::detach()?;
     let dir = ProcessDir::new(folder.dir);
     let _entered = dir.enter()?;
-    entry(&dir)?;
+    entry(&dir).inspect_err(|error| dir.last_words(&chain(error)))?;
     Ok(None)
 }
 
@@ -137,7 +138,57 @@ fn log_to_stderr() {
     let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new(LOG_DEFAULT));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(|| BestEffort(io::stderr()))
+        .with_ansi(io::stderr().is_terminal())
         .init();
+}
+
+/// A stream whose words are dropped where it does not take them.
+///
+/// A log lies on a disk that may be full. The subscriber tells of a failed write by panicking in the thread that had
+/// something to say; that would end the supervision of a process, or a target, for a line of its log.
+struct BestEffort<W>(W);
+
+impl<W: Write> Write for BestEffort<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self.0.write(bytes) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => Err(error),
+            Ok(0) | Err(_) => Ok(bytes.len()),
+            Ok(count) => Ok(count),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        let _ = self.0.flush();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Fails as a file on a full disk does.
+    struct Full;
+
+    impl Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+    }
+
+    #[test]
+    fn a_log_on_a_full_disk_never_fails_who_writes_it() {
+        let mut log = BestEffort(Full);
+        log.write_all(b"a line\n").unwrap();
+        log.flush().unwrap();
+        tracing::subscriber::with_default(
+            tracing_subscriber::fmt().with_writer(|| BestEffort(Full)).finish(),
+            || tracing::warn!("words that nobody gets"),
+        );
+    }
 }

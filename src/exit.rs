@@ -75,6 +75,12 @@ pub enum Failure {
     /// Hosts could not be asked.
     #[error("the hosts could not be asked")]
     Observe(#[source] StepError),
+    /// Hosts were asked, and not all is as the state says.
+    #[error("{}", amiss_said(*.amiss))]
+    Amiss {
+        /// How many objects and targets.
+        amiss: usize,
+    },
     /// The state is locked, or cannot be.
     #[error("{}", if matches!(.0, LockError::Io { .. }) { "the state cannot be locked" } else { "the state is in use" })]
     Lock(#[from] LockError),
@@ -170,6 +176,7 @@ impl Failure {
             | Self::Apply(_)
             | Self::Stale(_)
             | Self::Observe(_)
+            | Self::Amiss { .. }
             | Self::Lock(_)
             | Self::Store(_)
             | Self::PlanFile { .. }
@@ -203,6 +210,10 @@ impl Failure {
             Self::PlanFile { .. } => "the file must be what `lustre plan -out=FILE` wrote",
             Self::NoOutput { .. } => "`lustre output` lists them; an output exists once it was applied",
             Self::NotRaw { .. } => "use -json",
+            Self::Amiss { .. } => {
+                "agents start again what has ended, with pauses: look again in a while; where it stays so, mend the cause \
+                 above, or see with `lustre plan` what `lustre apply` would repair"
+            }
             Self::NoObject { .. } => "`lustre state list` lists what is there",
             Self::Sealed { .. } => "leave it out, or plan again with it",
             Self::InputAndFiles => "give `-` alone",
@@ -238,6 +249,14 @@ fn steps_failed(failed: usize, skipped: usize) -> String {
         0 => steps,
         1 => format!("{steps}, and 1 that depends on it was not begun"),
         _ => format!("{steps}, and {skipped} that depend on it were not begun"),
+    }
+}
+
+fn amiss_said(amiss: usize) -> String {
+    if amiss == 1 {
+        "1 thing is not as the state says".to_owned()
+    } else {
+        format!("{amiss} things are not as the state says")
     }
 }
 

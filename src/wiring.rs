@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lustre_apply::observe::{Observer, as_observed};
-use lustre_language::{Given, Input, Origin, Scope};
+use lustre_apply::observe::{Observer, as_observed, host_of};
+use lustre_language::{Given, Input, Origin, Program, Scope};
 use lustre_model::address::Address;
 use lustre_model::diagnostic::{Diagnostic, Diagnostics};
 use lustre_model::journal::Resolve;
@@ -102,14 +102,17 @@ pub fn plan(
         Some(parallelism) => Some(observer(recorded, parallelism)?),
         None => None,
     };
+    let mut told = Diagnostics::new();
     let world = match &observer {
         Some(observer) if !recorded.world.objects.is_empty() => {
             let drift = runtime()?.block_on(observer.drift());
+            told.extend(drift.iter().map(|one| drifted(one, &recorded.world, &spec.program)));
             Arc::new(as_observed(&recorded.world, &drift))
         }
         Some(_) | None => Arc::clone(&recorded.world),
     };
     let (plan, mut found) = planned((spec, &spec.folder), &spec.inputs, &world, options);
+    found.extend(told);
     let Some(plan) = plan else { return Err(diagnosed(found)) };
     if let Some(observer) = observer {
         found.extend(runtime()?.block_on(probe::conditions(&plan, &spec.program, (&observer, &binary))));
@@ -123,6 +126,26 @@ fn no_spec() -> Result<Diagnostic, Failure> {
     let summary = format!("{} holds no spec: it has no file *.hcl", std::env::current_dir()?.display());
     let hint = "Go to the spec's folder, or name it with -chdir=FOLDER. `lustre destroy` is what removes everything.";
     Ok(Diagnostic::error("E0818", summary).hint(hint))
+}
+
+/// Says what is wrong with an object that is not as recorded, where, and what to do.
+fn drifted((address, cause): (&Address, &String), world: &World, program: &Program) -> Diagnostic {
+    let (place, hint) = match host_of(world, address) {
+        Some(host) => (
+            format!(" on {host}"),
+            "its agent goes on trying to start it: mend the cause there; `lustre apply` repairs what is wrong by then",
+        ),
+        None => (
+            String::new(),
+            "see to it that the machine can be reached; `lustre apply` starts the agent again",
+        ),
+    };
+    let mut diagnostic = Diagnostic::warning("W0909", format!("{address}{place} is not as recorded"))
+        .detail(cause.clone())
+        .hint(hint)
+        .instance(address.clone());
+    diagnostic.span = program.resource(&address.whole()).map(|block| block.span);
+    diagnostic
 }
 
 fn observer(recorded: &Recorded, parallelism: usize) -> Result<Observer, Failure> {

@@ -1,7 +1,8 @@
 //! `lustre status`: how everything that the state knows is now.
 //!
 //! Asks agents and metadata targets; starts and changes nothing.
-//! Invariant: what does not answer is shown as such, and the rest is shown all the same.
+//! Invariant: what does not answer is shown as such, and the rest is shown all the same; the exit code is 0 only when all is as
+//! the state says.
 
 use lustre_apply::observe::Observer;
 
@@ -22,12 +23,16 @@ pub fn run(flags: &StatusFlags, terminal: Terminal) -> Result<Success, Failure> 
         let (mut hosts, mut clusters) = tokio::join!(observer.hosts(), observer.clusters());
         hosts.sort_by(|a, b| a.host.cmp(&b.host));
         clusters.sort_by(|a, b| a.cluster.cmp(&b.cluster));
-        Status { hosts, clusters }
+        let drift = observer.drifted(&hosts);
+        Status { hosts, clusters, drift }
     });
     if flags.view.json {
         terminal.say(&format!("{:#}", status::to_json(&status)));
     } else {
         terminal.say_raw(&status::draw(&status, terminal.out_colour()));
     }
-    Ok(Success::Done)
+    match status.amiss() {
+        0 => Ok(Success::Done),
+        amiss => Err(Failure::Amiss { amiss }),
+    }
 }

@@ -2,8 +2,11 @@
 //!
 //! Invariant: a column is as wide as its widest word, and nothing is cut off.
 
+use std::collections::BTreeMap;
+
 use anstyle::{AnsiColor, Style};
 use lustre_apply::observe::{ClusterReport, ClusterState, HostReport, TargetReport};
+use lustre_model::address::Address;
 use lustre_model::control::{ProcessId, ProcessState, ProcessStatus};
 use lustre_model::hsm::{LinkState, LinkStatus};
 use serde_json::{Value as Json, json};
@@ -20,6 +23,19 @@ pub struct Status {
     pub hosts: Vec<HostReport>,
     /// Clusters by address.
     pub clusters: Vec<ClusterReport>,
+    /// What the state records and is not so, with the cause.
+    pub drift: BTreeMap<Address, String>,
+}
+
+impl Status {
+    /// Returns how many things are not as the state says: objects that drifted, clusters and targets that do not answer.
+    pub fn amiss(&self) -> usize {
+        let of_cluster = |report: &ClusterReport| match &report.view {
+            Ok(view) => view.targets.iter().filter(|target| target.space.is_err()).count(),
+            Err(_) => 1,
+        };
+        self.drift.len() + self.clusters.iter().map(of_cluster).sum::<usize>()
+    }
 }
 
 /// Draws it for a person.
@@ -44,6 +60,14 @@ pub fn draw(status: &Status, colour: bool) -> String {
         match &report.view {
             Ok(view) => text.push_str(&draw_cluster(view, colour)),
             Err(error) => text.push_str(&format!("  {}\n", paint(colour, BAD, &error.causes().join(": ")))),
+        }
+        text.push('\n');
+    }
+    if !status.drift.is_empty() {
+        text.push_str(&paint(colour, BAD, "Not as the state says"));
+        text.push('\n');
+        for (address, cause) in &status.drift {
+            text.push_str(&format!("  {address}: {cause}\n"));
         }
         text.push('\n');
     }
@@ -212,7 +236,9 @@ pub fn to_json(status: &Status) -> Json {
             }
         })
         .collect();
-    json!({ "format_version": "1.0", "hosts": hosts, "clusters": clusters })
+    let drift: Vec<Json> =
+        status.drift.iter().map(|(address, cause)| json!({ "address": address, "cause": cause })).collect();
+    json!({ "format_version": "1.0", "hosts": hosts, "clusters": clusters, "drift": drift })
 }
 
 fn process_json(one: &ProcessStatus) -> Json {
@@ -240,10 +266,10 @@ fn cluster_json(report: &ClusterReport, view: &ClusterState) -> Json {
         .iter()
         .map(|target| {
             let entry = &target.entry;
-            let mut json =
-                json!({ "index": entry.index, "address": entry.address, "capacity": entry.capacity });
+            let mut json = json!({ "index": entry.index, "address": entry.address, "limit": entry.capacity });
             match &target.space {
                 Ok(space) => {
+                    json["capacity"] = json!(space.capacity);
                     json["used"] = json!(space.used);
                     json["objects"] = json!(space.objects);
                 }

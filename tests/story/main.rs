@@ -5,6 +5,7 @@
 
 mod crash;
 mod faults;
+mod full_disk;
 mod growth;
 mod lab;
 mod link;

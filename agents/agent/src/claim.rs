@@ -143,6 +143,10 @@ pub(crate) fn claim(dir: &ProcessDir, spec: &ProcessSpec) -> Result<(), ClaimErr
             make_folders(dir, path)?;
             let marker = path.join(MARKER);
             dir.creates(&marker)?;
+            // At every start: a disk that has filled since must not keep the target from it.
+            if marker.exists() {
+                return Ok(());
+            }
             Ok(durable::write(&marker, format!("{owner}\n").as_bytes())?)
         }
         ProcessSpec::Mount { path, .. } => {

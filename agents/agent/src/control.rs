@@ -60,7 +60,7 @@ impl Fence {
             return Err(Refusal::Fenced { given, seen: self.seen });
         }
         if given > self.seen {
-            durable::write(&self.path, given.to_string().as_bytes())
+            durable::write_text(&self.path, given.to_string().as_bytes())
                 .map_err(|error| refused(&SupervisorError::from(error)))?;
             self.seen = given;
         }

@@ -174,7 +174,6 @@ async fn serve(dir: &Path, program: PathBuf, repository: RepositoryProbe) -> Res
     });
     lustre_wire::server::serve::<Control, _>(listener, identity, Arc::new(control), stop).await?;
     supervisor.release().await;
-    durable::remove(&dir.join("agent.pid"))?;
     info!("the agent ends");
     Ok(())
 }
@@ -220,7 +219,6 @@ fn spawn(dir: &Path, program: &Path) -> Result<Started, DaemonError> {
     trim_log(&path)?;
     let words = LogTail::from_now(&path);
     let log = fs_err::OpenOptions::new().create(true).append(true).open(&path)?;
-    durable::remove(&dir.join("agent.pid"))?;
     let mut child = Command::new(program)
         .args(["run", DETACHED, "--dir"])
         .arg(dir)
@@ -231,7 +229,9 @@ fn spawn(dir: &Path, program: &Path) -> Result<Started, DaemonError> {
         .spawn()?;
     let begun = Instant::now();
     while begun.elapsed() < START_MAX {
-        if running(dir)?.is_some_and(|running| running.proof.pid == child.id()) {
+        // What an agent before this one noted is written over: removed, it might find no room again.
+        let proof = Proof::of(child.id())?;
+        if running(dir)?.is_some_and(|running| Some(running.proof) == proof) {
             return Ok(Started::Now);
         }
         if let Some(status) = child.try_wait()? {
@@ -281,7 +281,7 @@ fn note_running(dir: &Path, fingerprint: String) -> Result<(), DaemonError> {
     let Some(proof) = Proof::of(pid)? else { return Ok(()) };
     let text = serde_json::to_vec(&Running { proof, fingerprint })
         .map_err(|source| DaemonError::Json { path: path.clone(), source })?;
-    Ok(durable::write(&path, &text)?)
+    Ok(durable::write_text(&path, &text)?)
 }
 
 /// One number for everything an agent is started with.

@@ -1,13 +1,16 @@
 //! Keeps one process running: adopts or starts it, waits for its readiness, starts it again when it dies, ends it.
 //!
-//! Knows nothing of specs; what to start is [`Launch`]'s.
+//! Knows nothing of specs; what to start is [`Launch`]'s. Whatever cannot be written or read is a cause to try again later,
+//! with longer and longer pauses, and never ends the keeping: a disk that is full now has room another time.
 //! Invariant: at most one process per folder is started at a time, and the one before has ended.
 
 use std::io;
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
+use futures::FutureExt;
 use lustre_model::control::ProcessState;
 use rustix::process::Signal;
 use thiserror::Error;
@@ -17,6 +20,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
+use crate::durable::is_full;
 use crate::log_tail::{LogTail, trim_log};
 use crate::mounts;
 use crate::process_dir::{ProcessDir, ProcessDirError};
@@ -77,7 +81,7 @@ impl Keeper {
     pub fn begin(dir: ProcessDir, launch: Launch) -> Self {
         let (state, seen) = watch::channel(ProcessState::Starting);
         let (stop, leave) = (CancellationToken::new(), CancellationToken::new());
-        let run = Run {
+        let mut run = Run {
             dir,
             launch,
             state,
@@ -86,7 +90,7 @@ impl Keeper {
             restarts: 0,
             pause: RESTART_PAUSE_MIN,
         };
-        Self { seen, stop, leave, task: tokio::spawn(run.keep()) }
+        Self { seen, stop, leave, task: tokio::spawn(async move { run.keep_whatever_happens().await }) }
     }
 
     /// Returns how the process is.
@@ -139,7 +143,21 @@ struct Kept {
 }
 
 impl Run {
-    async fn keep(mut self) {
+    /// Keeps until it is told to stop. A bug in a turn of it costs that turn, never the supervision of a process: what runs
+    /// by then is adopted by the next turn.
+    async fn keep_whatever_happens(&mut self) {
+        while AssertUnwindSafe(self.keep()).catch_unwind().await.is_err() {
+            let cause = "its supervision failed, which is a bug, and begins anew".to_owned();
+            self.restarts = self.restarts.saturating_add(1);
+            self.state.send_replace(ProcessState::Failing { cause, restarts: self.restarts });
+            if self.stop.is_cancelled() || self.leave.is_cancelled() {
+                return;
+            }
+            sleep(RESTART_PAUSE_MAX).await;
+        }
+    }
+
+    async fn keep(&mut self) {
         loop {
             let cause = match self.adopt_or_start().await {
                 Ok(kept) => match self.attend(kept).await {
@@ -174,10 +192,14 @@ impl Run {
 
     fn start(&self) -> Result<Kept, StartError> {
         let path = log_path(&self.dir);
-        trim_log(&path)?;
+        // A process that has no log is better than no process.
+        if let Err(error) = trim_log(&path) {
+            warn!(%error, "cannot trim a log");
+        }
         let log = LogTail::from_now(&path);
-        let sink = fs_err::OpenOptions::new().create(true).append(true).open(&path)?;
-        crate::durable::remove(&self.dir.path().join("ready"))?;
+        let opened = |path: &Path| fs_err::OpenOptions::new().create(true).append(true).open(path);
+        let sink = opened(&path).or_else(|_| opened(Path::new("/dev/null")))?;
+        self.dir.unready()?;
         let mut child = Command::new(&self.launch.program)
             .arg(self.launch.kind)
             .arg("--dir")
@@ -187,12 +209,12 @@ impl Run {
             .stdout(sink.file().try_clone()?)
             .stderr(sink.into_file())
             .spawn()?;
-        match opened(&self.dir, child.id()) {
+        match proven(&self.dir, child.id()) {
             Ok(Some(alive)) => Ok(Kept { alive, child: Some(child), log, started: Instant::now() }),
             Ok(None) => {
                 child.wait()?;
-                Err(io::Error::other(log.last_words().unwrap_or_else(|| "it ended at once".to_owned()))
-                    .into())
+                let words = log.last_words().or_else(|| self.dir.words_left());
+                Err(io::Error::other(words.unwrap_or_else(|| "it ended at once".to_owned())).into())
             }
             Err(error) => {
                 child.kill()?;
@@ -233,7 +255,7 @@ impl Run {
                 if kept.started.elapsed() >= STEADY {
                     self.pause = RESTART_PAUSE_MIN;
                 }
-                let words = kept.log.last_words();
+                let words = kept.log.last_words().or_else(|| self.dir.words_left());
                 let status = reap(kept);
                 Ok(words.unwrap_or(status))
             }
@@ -286,9 +308,15 @@ fn log_path(dir: &ProcessDir) -> PathBuf {
 }
 
 /// Proves and notes a process that was just started.
-fn opened(dir: &ProcessDir, pid: u32) -> Result<Option<Alive>, StartError> {
+fn proven(dir: &ProcessDir, pid: u32) -> Result<Option<Alive>, StartError> {
     let Some(proof) = Proof::of(pid)? else { return Ok(None) };
-    dir.set_proof(&proof)?;
+    // Without the note, the next agent finds the process by its lock.
+    match dir.set_proof(&proof) {
+        Err(ProcessDirError::Io { source }) if is_full(&source) => {
+            warn!(process = %dir.path().display(), %source, "cannot note which process runs");
+        }
+        noted => noted?,
+    }
     Ok(proof.open()?)
 }
 

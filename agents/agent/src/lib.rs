@@ -10,6 +10,7 @@ pub mod bucket;
 mod claim;
 mod control;
 pub mod daemon;
+mod disk_floor;
 mod durable;
 mod facts;
 mod keeper;
@@ -17,10 +18,13 @@ mod log_tail;
 pub mod metadata_target;
 mod mounts;
 pub mod object_target;
+mod observed;
 mod probe;
 mod process_dir;
 mod process_name;
 mod running;
+#[cfg(test)]
+mod small_disk;
 mod supervisor;
 pub mod termination;
 

@@ -6,6 +6,8 @@
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
+use crate::durable;
+
 /// Size at which a log becomes `log.old`.
 const LOG_MAX: u64 = 4 << 20;
 
@@ -62,7 +64,14 @@ pub(crate) fn trim_log(path: &Path) -> io::Result<()> {
     }
     let mut old = path.as_os_str().to_owned();
     old.push(".old");
-    fs_err::copy(path, Path::new(&old))?;
+    let old = Path::new(&old);
+    if let Err(error) = fs_err::copy(path, old) {
+        // Words are dropped rather than kept in the way: a disk that is full has no room for them.
+        fs_err::remove_file(old)?;
+        if !durable::is_full(&error) {
+            return Err(error);
+        }
+    }
     fs_err::OpenOptions::new().write(true).open(path)?.set_len(0)
 }
 
@@ -94,5 +103,17 @@ mod tests {
         writeln!(log, "next").unwrap();
         assert_eq!(fs_err::read(&path).unwrap(), b"next\n");
         assert_eq!(fs_err::metadata(dir.path().join("log.old")).unwrap().len(), 5 << 20);
+    }
+
+    #[test]
+    fn on_a_full_disk_a_long_log_is_dropped_and_its_room_is_free() {
+        let disk = crate::small_disk::SmallDisk::new(6 << 20);
+        let path = disk.path().join("log");
+        fs_err::write(&path, vec![b'x'; 5 << 20]).unwrap();
+        disk.fill();
+        trim_log(&path).unwrap();
+        assert_eq!(fs_err::metadata(&path).unwrap().len(), 0);
+        assert!(!disk.path().join("log.old").exists());
+        fs_err::write(&path, vec![b'x'; 3 << 20]).unwrap();
     }
 }

@@ -11,6 +11,7 @@
 mod host;
 mod log;
 mod objects;
+mod reserve;
 mod service;
 mod store;
 mod writer;
@@ -40,6 +41,7 @@ use crate::{ProcessDir, ProcessDirError, termination};
 use host::{Ending, Host};
 use log::FileLog;
 use objects::Objects;
+use reserve::{BALLAST, Reserve};
 use service::MetadataService;
 use store::FjallStore;
 use writer::{Event, Writer};
@@ -120,7 +122,7 @@ pub fn run(dir: &ProcessDir) -> Result<(), MetadataTargetError> {
     };
     let path = PathBuf::from(path);
     let identity = dir.identity()?;
-    for name in [STORE, LOG, LOCK] {
+    for name in [STORE, LOG, LOCK, BALLAST] {
         let own = path.join(name);
         if !own.exists() {
             dir.creates(&own)?;
@@ -171,9 +173,10 @@ async fn serve(
     let _lock = lock(&path)?;
     let host = Host::new();
     let failed = |source| MetadataTargetError::Target { path: path.clone(), source };
-    let store = FjallStore::open(&path.join(STORE))
+    let reserve = Arc::new(Reserve::open(&path)?);
+    let store = FjallStore::open(&path.join(STORE), Arc::clone(&reserve))
         .map_err(|source| MetadataTargetError::Store { path: path.join(STORE), source })?;
-    let log = FileLog::open(path.join(LOG));
+    let log = FileLog::open(path.join(LOG), Arc::clone(&reserve));
     let (synced, fs_name) = (log.current(), config.fs_name.clone());
     let clock = writer::Clock::start();
     let opening = move || Target::open(config, Box::new(store), Box::new(log), clock.now());
@@ -181,7 +184,7 @@ async fn serve(
     info!(path = %path.display(), "the metadata target is open");
     let objects = Objects::new(fs_name, identity.clone(), Arc::clone(&host));
     let syncer = writer::Syncer::start(synced, Arc::clone(&host))?;
-    let writer = Writer::new(target, clock, (objects, syncer));
+    let writer = Writer::new(target, clock, (objects, syncer, reserve));
     // Whatever ends the writer ends the process: nothing can be answered without it.
     let ended = CancellationToken::new();
     let guard = ended.clone().drop_guard();

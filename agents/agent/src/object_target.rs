@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::{error, info, warn};
 
 use crate::claim::{self, ClaimError};
-use crate::{ProcessDir, ProcessDirError, termination};
+use crate::{ProcessDir, ProcessDirError, disk_floor, termination};
 use disk::HostDisk;
 use fence::{FenceError, Fences};
 use service::ObjectService;
@@ -34,9 +34,6 @@ use service::ObjectService;
 ///
 /// As long as the kernel itself keeps dirty pages, so that checkpoints write little that was not due anyway.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
-
-/// Bytes of the disk that objects never get.
-const DISK_RESERVE: u64 = 64 << 20;
 
 /// Most objects kept open while nobody uses them, however many descriptors there are: about 64 MiB of memory.
 ///
@@ -151,9 +148,10 @@ fn open(wanted: &Target) -> Result<ObjectStore<HostDisk>, ObjectTargetError> {
         }
         Err(source) => return Err(ObjectTargetError::Disk { path: path.clone(), source }),
     };
+    let total = disk.total().map_err(|source| ObjectTargetError::Disk { path: path.clone(), source })?;
     let options = Options {
         capacity: wanted.capacity,
-        reserve: DISK_RESERVE,
+        reserve: disk_floor::of_objects(total),
         compression: wanted.compression,
         open_objects_max: open_objects_max(),
     };
@@ -185,18 +183,21 @@ async fn serve(
     let service = Arc::new(ObjectService::start(Arc::clone(store), fences)?);
     let stop = CancellationToken::new();
     let serving = tokio::spawn(server::serve(listener, identity, Arc::clone(&service), stop.clone()));
-    let checkpoints = tokio::spawn(checkpoints(Arc::clone(store)));
+    let mut checkpoints = tokio::spawn(checkpoints(Arc::clone(store)));
     dir.ready()?;
-    termination::requested().await?;
+    let ended = tokio::select! {
+        asked = termination::requested() => asked.map_err(ObjectTargetError::from),
+        Ok(source) = &mut checkpoints => Err(ObjectTargetError::Store { path: wanted.path.clone(), source }),
+    };
     stop.cancel();
     checkpoints.abort();
     let served = serving.await.map_err(io::Error::other)?;
     tokio::task::spawn_blocking(move || service.finish()).await.map_err(io::Error::other)?;
-    Ok(served?)
+    ended.and(Ok(served?))
 }
 
-/// Makes checkpoints for as long as the store takes them.
-async fn checkpoints(store: Arc<ObjectStore<HostDisk>>) {
+/// Makes checkpoints; returns when a full disk has stopped the store, which goes on when it is opened anew.
+async fn checkpoints(store: Arc<ObjectStore<HostDisk>>) -> StoreError {
     let mut timer = tokio::time::interval(CHECKPOINT_EVERY);
     timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -208,7 +209,11 @@ async fn checkpoints(store: Arc<ObjectStore<HostDisk>>) {
                 error = crate::supervisor::chain(&failed),
                 "no checkpoint was made; the target takes no writes"
             );
-            return;
+            if failed.is_stopped_by_full_disk() {
+                return failed;
+            }
+            // A disk that fails is left alone until somebody has looked at it.
+            return std::future::pending().await;
         }
     }
 }

@@ -15,8 +15,8 @@ use lustre_model::hsm::RepositoryEndpoint;
 use rustix::fs::{Access, access, statvfs};
 
 use crate::claim::{self, ClaimError};
-use crate::mounts;
 use crate::supervisor::{Supervisor, chain};
+use crate::{disk_floor, mounts};
 
 /// Asks whether a bucket answers; handed in from above, where the S3 client is.
 pub type RepositoryProbe = Arc<dyn Fn(RepositoryEndpoint) -> BoxFuture<'static, ProbeResult> + Send + Sync>;
@@ -24,7 +24,7 @@ pub type RepositoryProbe = Arc<dyn Fn(RepositoryEndpoint) -> BoxFuture<'static, 
 /// Longest wait for one probe; a dead network file system may hang.
 const PROBE_MAX: Duration = Duration::from_secs(15);
 
-/// Free bytes without which no target can begin. Its capacity is a limit, not a reservation.
+/// Free bytes above the floor without which no target can begin. Its capacity is a limit, not a reservation.
 const FREE_MIN: u64 = 64 << 20;
 
 /// The kernel's door to FUSE.
@@ -93,16 +93,29 @@ fn target_path(path: &Path, owner: &str, capacity: u64) -> ProbeResult {
     if let Some(result) = not_writable(existing) {
         return result;
     }
+    // One that is there is made whole on a full disk too: then it can be read, and removed from.
+    if path.join(claim::MARKER).exists() {
+        return ProbeResult::Ok;
+    }
     match statvfs(existing) {
         Ok(space) => {
             let free = space.f_bavail.saturating_mul(space.f_frsize);
-            if free >= FREE_MIN.min(capacity) {
+            let floor = disk_floor::of_objects(space.f_blocks.saturating_mul(space.f_frsize));
+            let needed = FREE_MIN.min(capacity).saturating_add(floor);
+            if free >= needed {
                 return ProbeResult::Ok;
             }
-            let mebibytes = free >> 20;
             failed(
-                format!("only {mebibytes} MiB are free at {}", existing.display()),
-                format!("free at least {} MiB, or choose a path on another disk", FREE_MIN >> 20),
+                format!(
+                    "{} MiB are free at {}, where targets leave {} MiB alone",
+                    free >> 20,
+                    existing.display(),
+                    floor >> 20
+                ),
+                format!(
+                    "free at least {} MiB in all, or choose a path on another disk",
+                    needed.div_ceil(1 << 20)
+                ),
             )
         }
         Err(error) => failed(

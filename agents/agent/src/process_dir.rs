@@ -6,7 +6,7 @@
 //!  key.pem      private key              agent, when the process enrols
 //!  cert.pem ca.pem                       agent, from the planner
 //!  process      pid, start, boot         agent, with each start
-//!  ready        pid                      the process, when it answers: ProcessDir::ready
+//!  ready        pid, or 0 and words      the process, when it answers: ProcessDir::ready, or ends: ProcessDir::last_words
 //!  created      JSON list of paths       the process: ProcessDir::creates
 //!  folders      JSON list of folders     agent, those it made for the process
 //!  lock         its number, locked       the process: ProcessDir::enter
@@ -16,7 +16,8 @@
 //! Not the data of the process: that lies where its spec says.
 //! Invariant: what is deleted when a process is removed with its data is what [`ProcessDir::creates`] was told, and nothing else.
 
-use std::io::{self, Write};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use lustre_model::control::ProcessSpec;
@@ -27,6 +28,9 @@ use thiserror::Error;
 
 use crate::durable;
 use crate::running::Proof;
+
+/// Most bytes of last words: with what comes before them they fit in a sector.
+const WORDS_MAX: usize = 500;
 
 /// The folder of one process. Every entry point of a process gets one.
 #[derive(Debug, Clone)]
@@ -114,7 +118,39 @@ impl ProcessDir {
     /// Says that the process answers: its listener accepts, its mount is there. Called once, after that holds.
     pub fn ready(&self) -> Result<(), ProcessDirError> {
         let pid = std::process::id().to_string();
-        Ok(durable::write(&self.path.join("ready"), pid.as_bytes())?)
+        Ok(durable::write_text(&self.path.join("ready"), pid.as_bytes())?)
+    }
+
+    /// Makes what each start writes again, so that a start takes no room on a disk that has none any more.
+    pub(crate) fn provide(&self) -> Result<(), ProcessDirError> {
+        for (name, nobody) in [("ready", &b"0"[..]), ("lock", &[0; 4])] {
+            let path = self.path.join(name);
+            if !path.exists() {
+                durable::write(&path, nobody)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves the reason for which the process ends where its agent finds it, also when the log has no room for it.
+    pub fn last_words(&self, words: &str) {
+        let ends = words.char_indices().map(|(at, letter)| at + letter.len_utf8());
+        let words = &words[..ends.take_while(|end| *end <= WORDS_MAX).last().unwrap_or(0)];
+        if let Err(error) = durable::write_text(&self.path.join("ready"), format!("0 {words}").as_bytes()) {
+            tracing::debug!(%error, "nowhere to leave last words");
+        }
+    }
+
+    /// Returns what [`ProcessDir::last_words`] left since the last start.
+    pub(crate) fn words_left(&self) -> Option<String> {
+        let said = durable::read(&self.path.join("ready")).ok().flatten()?;
+        let said = String::from_utf8_lossy(&said);
+        Some(said.strip_prefix("0 ")?.trim_end().to_owned()).filter(|words| !words.is_empty())
+    }
+
+    /// Forgets who said that it answers.
+    pub(crate) fn unready(&self) -> Result<(), ProcessDirError> {
+        Ok(durable::write_text(&self.path.join("ready"), b"0")?)
     }
 
     /// Notes, durably, that the process is about to create `path`: a file, or a folder with everything that will be in it.
@@ -147,7 +183,8 @@ impl ProcessDir {
     /// Called by the program before the entry function. A process that an agent lost sight of keeps its successor out, and is
     /// found again by its lock.
     pub fn enter(&self) -> Result<Entered, ProcessDirError> {
-        let mut file = fs_err::OpenOptions::new().create(true).append(true).open(self.path.join("lock"))?;
+        let path = self.path.join("lock");
+        let file = fs_err::OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
         match rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => {}
             Err(rustix::io::Errno::WOULDBLOCK) => {
@@ -155,8 +192,10 @@ impl ProcessDir {
             }
             Err(error) => return Err(io::Error::from(error).into()),
         }
-        file.set_len(0)?;
-        file.write_all(&std::process::id().to_le_bytes())?;
+        // Over the number before: that takes no room on a full disk.
+        let number = std::process::id().to_le_bytes();
+        file.file().write_all_at(&number, 0)?;
+        file.set_len(number.len() as u64)?;
         Ok(Entered { _lock: file })
     }
 
@@ -208,7 +247,7 @@ impl ProcessDir {
         let path = self.path.join(name);
         let text = serde_json::to_vec(value)
             .map_err(|source| ProcessDirError::Json { path: path.clone(), source })?;
-        Ok(durable::write(&path, &text)?)
+        Ok(durable::write_text(&path, &text)?)
     }
 
     /// Reads a file that may be absent.
@@ -239,6 +278,23 @@ mod tests {
         }
         assert_eq!(process.created().unwrap(), [PathBuf::from("/srv/b"), PathBuf::from("/srv/a")]);
         assert!(matches!(process.creates(Path::new("x")), Err(ProcessDirError::Relative { .. })));
+    }
+
+    #[test]
+    fn last_words_fit_where_nothing_else_does_and_are_forgotten_at_the_next_start() {
+        let disk = crate::small_disk::SmallDisk::new(1 << 20);
+        let process = ProcessDir::new(disk.path());
+        process.provide().unwrap();
+        disk.fill();
+        assert_eq!(process.words_left(), None);
+        process.last_words(&"ä".repeat(400));
+        assert_eq!(process.words_left().unwrap(), "ä".repeat(250));
+        assert!(!process.is_ready(std::process::id()));
+        process.unready().unwrap();
+        assert_eq!(process.words_left(), None);
+        process.ready().unwrap();
+        assert!(process.is_ready(std::process::id()));
+        assert_eq!(process.words_left(), None);
     }
 
     #[test]

@@ -57,8 +57,7 @@ impl Proof {
     /// Proves the process that has this number now; `None` when there is none.
     pub fn of(pid: u32) -> io::Result<Option<Self>> {
         let Some(stat) = stat(pid)?.filter(|stat| !stat.ended) else { return Ok(None) };
-        let boot = fs_err::read_to_string(BOOT_ID)?.trim().to_owned();
-        Ok(Some(Self { pid, start: stat.start, boot }))
+        Ok(Some(Self { pid, start: stat.start, boot: boot()? }))
     }
 
     /// Opens the process, when it is still there. Needs a tokio runtime.
@@ -98,6 +97,11 @@ impl Alive {
 )]
 fn watch(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
     AsyncFd::with_interest(descriptor, Interest::READABLE)
+}
+
+/// Names the run of the kernel.
+pub(crate) fn boot() -> io::Result<String> {
+    Ok(fs_err::read_to_string(BOOT_ID)?.trim().to_owned())
 }
 
 /// Returns what a process used; `None` when it has ended.

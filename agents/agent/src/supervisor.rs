@@ -19,6 +19,7 @@ use tracing::{info, warn};
 use crate::claim::{self, ClaimError};
 use crate::durable;
 use crate::keeper::{Keeper, Launch, READY_MAX};
+use crate::observed::observed;
 use crate::process_dir::{ProcessDir, ProcessDirError};
 use crate::process_name::{folder_name, matches};
 use crate::running;
@@ -135,6 +136,7 @@ impl Supervisor {
         let dir = ProcessDir::new(self.root.join(folder_name(process)));
         durable::create_dir(dir.path())?;
         dir.put("id.json", process)?;
+        dir.provide()?;
         let mut kept = self.kept();
         let slot = kept
             .entry(process.clone())
@@ -241,7 +243,13 @@ impl Supervisor {
         if turn.gone {
             return Ok(());
         }
-        slot.dir.put("removing", &fate)?;
+        match slot.dir.put("removing", &fate) {
+            // The note has a killed agent's successor finish this. A removal makes room, so it does not wait for any.
+            Err(ProcessDirError::Io { source }) if durable::is_full(&source) => {
+                warn!(process = %slot.dir.path().display(), %source, "removed without a note of it");
+            }
+            noted => noted?,
+        }
         if let Some(keeper) = turn.keeper.take() {
             keeper.end().await;
         } else {
@@ -267,7 +275,7 @@ impl Supervisor {
         }
     }
 
-    /// Returns all processes that have a spec and how they are.
+    /// Returns all processes that have a spec and how they are, as they are observed now.
     pub async fn statuses(&self) -> Vec<ProcessStatus> {
         let slots: Vec<_> =
             self.kept().iter().map(|(process, slot)| (process.clone(), Arc::clone(slot))).collect();
@@ -276,7 +284,7 @@ impl Supervisor {
             let turn = slot.turn.lock().await;
             statuses.extend(status(process, &turn));
         }
-        statuses
+        futures::future::join_all(statuses.into_iter().map(observed)).await
     }
 
     /// Says whether whoever listens on an address is this process, or may be.

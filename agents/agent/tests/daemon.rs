@@ -23,6 +23,9 @@ use lustre_wire::client::Connection;
 use lustre_wire::{Control, Identity, Role, Subject};
 use rustix::process::{Pid, Signal, kill_process};
 
+#[path = "../src/small_disk.rs"]
+mod small_disk;
+
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 const PAUSE: Duration = Duration::from_millis(10);
@@ -59,13 +62,15 @@ fn agent(dir: &Path, detached: bool) {
 fn child(dir: &Path) {
     let dir = ProcessDir::new(dir);
     let _entered = dir.enter().unwrap();
+    let mut listen = None;
     match dir.spec().unwrap() {
         ProcessSpec::Mover { metadata, .. } if metadata == "die" => {
             println!("earlier words");
             println!("port 7 is taken");
             std::process::exit(3);
         }
-        ProcessSpec::Object { path, .. } => {
+        ProcessSpec::Object { path, listen: address, .. } => {
+            listen = Some(address);
             let objects = Path::new(&path).join("objects");
             dir.creates(&objects).unwrap();
             fs_err::create_dir_all(objects.join("0")).unwrap();
@@ -76,8 +81,10 @@ fn child(dir: &Path) {
         | ProcessSpec::Bucket { .. } => {}
     }
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let listener = listen.map(|listen| std::net::TcpListener::bind(listen).unwrap());
     dir.ready().unwrap();
     runtime.block_on(termination::requested()).unwrap();
+    drop(listener);
 }
 
 type Test = (&'static str, fn(&House));
@@ -85,6 +92,10 @@ type Test = (&'static str, fn(&House));
 const TESTS: &[Test] = &[
     ("ensure_starts_once_restarts_on_change_and_reports", ensure_starts_once_restarts_on_change_and_reports),
     ("a_killed_child_comes_back", a_killed_child_comes_back),
+    (
+        "a_full_disk_ends_no_supervision_and_hinders_no_removal",
+        a_full_disk_ends_no_supervision_and_hinders_no_removal,
+    ),
     ("children_outlive_a_killed_agent_and_are_adopted", children_outlive_a_killed_agent_and_are_adopted),
     ("everything_killed_comes_back_from_disk", everything_killed_comes_back_from_disk),
     (
@@ -134,7 +145,10 @@ struct House {
 
 impl House {
     fn build() -> Self {
-        let dir = tempfile::tempdir().unwrap();
+        Self::build_in(tempfile::tempdir().unwrap())
+    }
+
+    fn build_in(dir: tempfile::TempDir) -> Self {
         let authority = Authority::generate("deployment-1").unwrap();
         let address = free_address();
         let settings = format!("{{\"listen\":\"{address}\"}}");
@@ -285,6 +299,32 @@ impl Drop for House {
             }
         }
     }
+}
+
+/// Supervision on a disk without a free byte: a child, then the agent and the child, and last their removal.
+fn a_full_disk_ends_no_supervision_and_hinders_no_removal(_: &House) {
+    let disk = small_disk::SmallDisk::new(32 << 20);
+    let mut house = House::build_in(tempfile::tempdir_in(disk.path()).unwrap());
+    house.start();
+    house.mover("a").unwrap();
+    let mut pid = house.running_other_than(0);
+    disk.fill();
+    for _ in 0..3 {
+        kill(pid);
+        pid = house.running_other_than(pid);
+    }
+    house.kill_agent();
+    kill(pid);
+    house.start();
+    pid = house.running_other_than(pid);
+    // Another lock, and an end: both are noted first.
+    let process = ProcessId::Mover("scratch".parse().unwrap());
+    let remove = Request::Remove { process, data: DataFate::Erase };
+    let connection = house.connect(Role::Administrator);
+    assert_eq!(house.ask_on(&connection, 1000, remove), Ok(Reply::Done));
+    assert!(house.processes().is_empty());
+    assert!(!is_ours(pid), "its process has ended");
+    disk.empty();
 }
 
 /// Processes of these tests are this very program.

@@ -58,6 +58,13 @@ pub enum TargetError {
     },
 }
 
+impl TargetError {
+    /// Whether the log found no room: what was to be committed is kept, and may be committed when there is room.
+    pub fn is_full(&self) -> bool {
+        matches!(self, Self::Log(error) if error.is_full())
+    }
+}
+
 /// How a log contradicts itself or the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
 pub enum LogDamage {

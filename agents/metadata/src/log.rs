@@ -12,6 +12,7 @@
 //! although a later one says that it was synced is damage; otherwise it is the torn end of what a power loss took.
 
 use std::error::Error;
+use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use thiserror::Error;
@@ -39,12 +40,21 @@ pub struct LogError {
     pub source: Box<dyn Error + Send + Sync>,
 }
 
+impl LogError {
+    /// Whether the disk had no room, and making some would help.
+    pub fn is_full(&self) -> bool {
+        let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded];
+        self.source.downcast_ref::<io::Error>().is_some_and(|error| full.contains(&error.kind()))
+    }
+}
+
 /// An append-only file.
 pub trait LogFile: Send {
     /// Returns all there is; empty when the log was never begun.
     fn read(&mut self) -> Result<Vec<u8>, LogError>;
 
-    /// Appends bytes, so that they survive the end of this process but not power loss.
+    /// Appends bytes, so that they survive the end of this process but not power loss. After an error that
+    /// [`LogError::is_full`], the log is as it was before.
     fn append(&mut self, bytes: &[u8]) -> Result<(), LogError>;
 
     /// Puts `bytes` in the place of the whole log, atomically and durably.

@@ -38,6 +38,20 @@ pub trait OrderedStore: Send {
 
     /// Makes everything applied so far survive power loss.
     fn persist(&mut self) -> Result<(), StoreError>;
+
+    /// Opens the store anew after a change of it failed; it may have lost batches, but only whole ones from the end.
+    ///
+    /// After [`Reopened::NoRoom`] it can be read as before, and changes go on to fail.
+    fn reopen(&mut self) -> Result<Reopened, StoreError>;
+}
+
+/// What came of opening a store anew.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reopened {
+    /// It takes changes again.
+    Done,
+    /// The disk is too full to try.
+    NoRoom,
 }
 
 /// A store in memory, for tests and simulations.
@@ -71,5 +85,9 @@ impl OrderedStore for MemoryStore {
 
     fn persist(&mut self) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    fn reopen(&mut self) -> Result<Reopened, StoreError> {
+        Ok(Reopened::Done)
     }
 }

@@ -1,8 +1,11 @@
 //! Typed records over the ordered store and the log: changes of requests, their undoing, group commit, replay.
 //!
 //! Changes live in memory until [`Table::commit`] writes one log record for all of them and hands them to the store.
+//! A store that fails, as one does on a full disk, is behind: the log and memory have what it lacks, until it is opened anew.
 //! Invariant: the store never holds a change that the log did not get first, and the log is cut only behind what the
 //! store made durable.
+
+mod behind;
 
 use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
@@ -15,9 +18,16 @@ use crate::key;
 use crate::log::{self, LogFile};
 use crate::record;
 use crate::store::{Change, OrderedStore, Pair};
+use behind::Behind;
 
 /// Size of the log at which the store is made durable and the log begins anew.
 const LOG_BYTES_MAX: u64 = 64 << 20;
+
+/// The same where the disk is nearly full, and the log's own bytes are wanted back.
+const LOG_BYTES_SCARCE: u64 = 1 << 20;
+
+/// Growth of the log after which it is tried again to cut it, when that failed.
+const LOG_BYTES_RETRY: u64 = 4 << 20;
 
 /// What a key had among the changes: nothing, or a value, or a removal.
 type Before = Option<Option<Vec<u8>>>;
@@ -27,6 +37,10 @@ pub(crate) struct Table {
     store: Box<dyn OrderedStore>,
     log: Box<dyn LogFile>,
     log_bytes: u64,
+    /// Size of the log at which it is cut.
+    cut_at: u64,
+    /// What the log has and the store lacks; `None` while the store takes changes.
+    behind: Option<Behind>,
     /// Number of the last record in the log.
     sequence: u64,
     /// Highest record that is on disk.
@@ -44,6 +58,8 @@ impl Table {
             store,
             log,
             log_bytes: bytes.len() as u64,
+            cut_at: LOG_BYTES_MAX,
+            behind: None,
             sequence: 0,
             synced: 0,
             changes: BTreeMap::new(),
@@ -83,6 +99,7 @@ impl Table {
         let empty = log::empty(self.sequence);
         self.log.replace(&empty)?;
         self.log_bytes = empty.len() as u64;
+        self.cut_at = LOG_BYTES_MAX;
         self.synced = self.sequence;
         Ok(())
     }
@@ -97,10 +114,17 @@ impl Table {
         match self.changes.get(key) {
             Some(Some(bytes)) => record::decode(key, bytes).map(Some),
             Some(None) => Ok(None),
-            None => match self.store.get(key)? {
+            None => match self.committed(key)? {
                 Some(bytes) => record::decode(key, &bytes).map(Some),
                 None => Ok(None),
             },
+        }
+    }
+
+    fn committed(&self, key: &[u8]) -> Result<Option<Vec<u8>>, TargetError> {
+        match self.behind.as_ref().and_then(|behind| behind.lacking.get(key)) {
+            Some(value) => Ok(value.clone()),
+            None => Ok(self.store.get(key)?),
         }
     }
 
@@ -154,7 +178,11 @@ impl Table {
                 Some((last, _)) if !whole => key::next(last),
                 Some(_) | None => end.to_vec(),
             };
-            self.merge(chunk, (&from, &upto), &mut found);
+            let chunk = match &self.behind {
+                Some(behind) => merged(chunk, &behind.lacking, (&from, &upto)),
+                None => chunk,
+            };
+            found.extend(merged(chunk, &self.changes, (&from, &upto)));
             if whole || found.len() >= limit {
                 break;
             }
@@ -162,27 +190,6 @@ impl Table {
         }
         found.truncate(limit);
         Ok(found)
-    }
-
-    fn merge(&self, chunk: Vec<Pair>, (from, upto): (&[u8], &[u8]), found: &mut Vec<Pair>) {
-        let mut changed = self.changes.range(from.to_vec()..upto.to_vec()).peekable();
-        let take = |key: &Vec<u8>, value: &Option<Vec<u8>>, found: &mut Vec<Pair>| {
-            if let Some(value) = value {
-                found.push((key.clone(), value.clone()));
-            }
-        };
-        for (key, value) in chunk {
-            while let Some((other, change)) = changed.next_if(|(other, _)| **other < key) {
-                take(other, change, found);
-            }
-            match changed.next_if(|(other, _)| **other == key) {
-                Some((other, change)) => take(other, change, found),
-                None => found.push((key, value)),
-            }
-        }
-        for (other, change) in changed {
-            take(other, change, found);
-        }
     }
 
     /// Returns all pairs under a prefix, decoded. Only for tables that fit memory.
@@ -206,21 +213,21 @@ impl Table {
     }
 
     /// Writes all changes as one record to the log, then gives them to the store.
+    ///
+    /// Where the log has no room, nothing is lost: the changes wait for the next commit.
     pub(crate) fn commit(&mut self) -> Result<(), TargetError> {
         self.undo.clear();
         if self.changes.is_empty() {
             return Ok(());
         }
-        let changes: Vec<Change> = std::mem::take(&mut self.changes).into_iter().collect();
-        let framed = log::frame(self.sequence + 1, self.synced, &encode_changes(&changes));
+        let payload = encode_changes(&self.changes);
+        let framed = log::frame(self.sequence + 1, self.synced, &payload);
         self.log.append(&framed)?;
         self.log_bytes += framed.len() as u64;
         self.sequence += 1;
-        self.apply(changes, self.sequence)?;
-        if self.log_bytes > LOG_BYTES_MAX {
-            self.begin_log()?;
-        }
-        Ok(())
+        let changes: Vec<Change> = std::mem::take(&mut self.changes).into_iter().collect();
+        self.give(changes, &payload)?;
+        if self.log_bytes > self.cut_at { self.cut_log() } else { Ok(()) }
     }
 
     /// Number of the last committed record, and of the last that is on disk.
@@ -234,10 +241,38 @@ impl Table {
     }
 }
 
+/// Lays changed records over those of a chunk that holds everything with `from <= key < upto`.
+fn merged(
+    chunk: Vec<Pair>,
+    changes: &BTreeMap<Vec<u8>, Option<Vec<u8>>>,
+    (from, upto): (&[u8], &[u8]),
+) -> Vec<Pair> {
+    let mut found = Vec::with_capacity(chunk.len());
+    let mut changed = changes.range(from.to_vec()..upto.to_vec()).peekable();
+    let take = |key: &Vec<u8>, value: &Option<Vec<u8>>, found: &mut Vec<Pair>| {
+        if let Some(value) = value {
+            found.push((key.clone(), value.clone()));
+        }
+    };
+    for (key, value) in chunk {
+        while let Some((other, change)) = changed.next_if(|(other, _)| **other < key) {
+            take(other, change, &mut found);
+        }
+        match changed.next_if(|(other, _)| **other == key) {
+            Some((other, change)) => take(other, change, &mut found),
+            None => found.push((key, value)),
+        }
+    }
+    for (other, change) in changed {
+        take(other, change, &mut found);
+    }
+    found
+}
+
 /// Marks a removal in an encoded change.
 const REMOVED: u32 = u32::MAX;
 
-fn encode_changes(changes: &[Change]) -> Vec<u8> {
+fn encode_changes(changes: &BTreeMap<Vec<u8>, Option<Vec<u8>>>) -> Vec<u8> {
     let mut bytes =
         Vec::with_capacity(changes.iter().map(|(k, v)| 8 + k.len() + v.as_ref().map_or(0, Vec::len)).sum());
     let length = |of: &[u8]| u32::try_from(of.len()).unwrap_or(REMOVED).to_le_bytes();

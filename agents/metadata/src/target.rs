@@ -33,6 +33,7 @@ mod path;
 mod rename;
 mod request;
 mod restore;
+mod room;
 mod session;
 mod size;
 mod truncate;
@@ -59,6 +60,7 @@ use file::Opened;
 use lease::Holder;
 use link::Links;
 use request::Pending;
+pub use room::Room;
 use session::Session;
 use truncate::Truncation;
 use work::WorkQueue;
@@ -148,6 +150,11 @@ pub enum Input {
     Spaces {
         /// By index; targets that are left out are as they were.
         spaces: Vec<(OstIndex, Option<Space>)>,
+    },
+    /// How much the target's disk has left; ample until this says otherwise.
+    Room {
+        /// How much.
+        room: Room,
     },
     /// Time passed.
     Tick,
@@ -276,6 +283,9 @@ pub struct Target {
     in_flight: BTreeMap<(SessionId, Xid), request::RequestId>,
     work: WorkQueue,
     links: Links,
+    room: Room,
+    /// When a store that failed is opened anew.
+    catch_up_at_ms: u64,
 }
 
 impl Target {
@@ -313,6 +323,8 @@ impl Target {
             in_flight: BTreeMap::new(),
             work: WorkQueue::default(),
             links: Links::default(),
+            room: Room::Ample,
+            catch_up_at_ms: 0,
         };
         target.load_settings()?;
         target.load_sessions()?;
@@ -333,12 +345,15 @@ impl Target {
             Input::WorkDone { job, result } => self.work_done(job, result)?,
             Input::LogSynced { sequence } => self.log_synced(sequence)?,
             Input::Spaces { spaces } => self.allocator.hear(spaces),
+            Input::Room { room } => self.set_room(room)?,
             Input::Tick => self.tick()?,
         }
         self.run_ready()
     }
 
     /// Writes what changed to the log and returns everything that may leave now.
+    ///
+    /// After a [`TargetError::is_full`] everything waits for a later commit, and nobody was told anything.
     pub fn commit(&mut self) -> Result<Vec<Output>, TargetError> {
         self.step_inheritance()?;
         self.pump_exports()?;
@@ -358,6 +373,7 @@ impl Target {
         self.evict_silent()?;
         self.retry_work()?;
         self.tick_links();
+        self.mend_store()?;
         self.wake(Wait::Turn);
         Ok(())
     }

@@ -11,6 +11,7 @@ use lustre_model::fault::Fault;
 use lustre_model::fid::Fid;
 use lustre_model::layout::{Layout, LayoutTemplate};
 use lustre_model::metadata::{ByteRange, Reply, Request, TargetEntry, XattrMode};
+use lustre_model::space::{OwnRoom, capacities};
 use serde::{Deserialize, Serialize};
 
 use crate::client::{Core, Seen};
@@ -21,7 +22,7 @@ const PREFIX: &[u8] = b"lustre.";
 /// An object target with its space, as `lustre.targets` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetStatus {
-    /// Which.
+    /// Which; its capacity is what it can store, where targets that share a disk share its room: [`capacities`].
     pub target: TargetEntry,
     /// Bytes stored, when it answers.
     pub used: Option<u64>,
@@ -205,11 +206,16 @@ impl Core {
         };
         let entries = self.targets.entries();
         let spaces = entries.iter().map(|target| self.targets.space(target.index));
-        let spaces = futures::future::join_all(spaces).await;
-        let targets = entries
-            .into_iter()
-            .zip(spaces)
-            .map(|(target, space)| TargetStatus { target, used: space.ok().map(|space| space.used) });
+        let rooms: Vec<Option<OwnRoom>> =
+            futures::future::join_all(spaces).await.into_iter().map(Result::ok).collect();
+        let answered: Vec<OwnRoom> = rooms.iter().copied().flatten().collect();
+        let mut capacities = capacities(&answered).into_iter();
+        let targets = entries.into_iter().zip(rooms).map(|(mut target, room)| {
+            if let Some(capacity) = room.and_then(|_| capacities.next()) {
+                target.capacity = capacity;
+            }
+            TargetStatus { target, used: room.map(|room| room.used) }
+        });
         Ok(ClusterStatus {
             fs_name: self.fs_name.to_string(),
             inodes,

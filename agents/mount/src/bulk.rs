@@ -17,6 +17,7 @@ use lustre_model::id::{ClientId, FsName, TargetId, TargetKind};
 use lustre_model::layout::{Layout, NotInstantiated, ObjectId, OstIndex, Stripe};
 use lustre_model::metadata::{TargetEntry, TargetState};
 use lustre_model::object::{Reply, Request, TRANSFER_MAX};
+use lustre_model::space::OwnRoom;
 use lustre_wire::client::Connection;
 use lustre_wire::{Identity, Object, Subject};
 
@@ -59,13 +60,6 @@ struct Target {
     entry: TargetEntry,
     connections: [tokio::sync::Mutex<Option<Connection<Object>>>; CONNECTIONS],
     next: AtomicUsize,
-}
-
-/// What an object target has room for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct TargetSpace {
-    pub(crate) capacity: u64,
-    pub(crate) used: u64,
 }
 
 impl Targets {
@@ -157,10 +151,12 @@ impl Targets {
     }
 
     /// Asks a target for its space; one that does not answer soon is not waited for.
-    pub(crate) async fn space(&self, target: OstIndex) -> Result<TargetSpace, Fault> {
+    pub(crate) async fn space(&self, target: OstIndex) -> Result<OwnRoom, Fault> {
         let asked = tokio::time::timeout(SPACE_WAIT_MAX, self.call(target, &Request::Space, Bytes::new()));
         match asked.await.map_err(|_| Fault::TimedOut)??.0 {
-            Reply::Space { capacity, used, .. } => Ok(TargetSpace { capacity, used }),
+            Reply::Space { capacity, used, disk, disk_free, .. } => {
+                Ok(OwnRoom { used, capacity, disk, disk_free })
+            }
             Reply::Done | Reply::Read | Reply::Written | Reply::Stats { .. } => Err(Fault::Io),
         }
     }

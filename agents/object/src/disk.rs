@@ -41,6 +41,11 @@ pub trait Disk: Send + Sync + 'static {
     /// Returns how many bytes can still be stored.
     fn free(&self) -> io::Result<u64>;
 
+    /// Names the file system: the same number for every folder on it, another for every other, 0 when that is not known.
+    fn identity(&self) -> u64 {
+        0
+    }
+
     /// Visits every object with the bytes that it takes on the disk.
     fn objects(&self, visit: &mut dyn FnMut(ObjectId, u64)) -> io::Result<()>;
 }

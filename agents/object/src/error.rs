@@ -98,9 +98,17 @@ impl StoreError {
     /// Names the operation of a disk error; a full disk becomes [`StoreError::DiskFull`].
     pub(crate) fn disk(operation: &'static str) -> impl FnOnce(io::Error) -> Self {
         move |source| {
-            let full = [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded].contains(&source.kind());
-            if full { Self::DiskFull { free: 0, reserve: 0 } } else { Self::Disk { operation, source } }
+            if is_full(&source) {
+                Self::DiskFull { free: 0, reserve: 0 }
+            } else {
+                Self::Disk { operation, source }
+            }
         }
+    }
+
+    /// Whether the store has stopped for a disk that was full, and not for one that fails: opened anew it goes on.
+    pub fn is_stopped_by_full_disk(&self) -> bool {
+        matches!(self, Self::Stopped { cause } if is_full(cause))
     }
 
     /// Returns whether room would help.
@@ -124,6 +132,7 @@ impl StoreError {
             Self::Damaged { .. } | Self::HeaderDamaged { .. } => Fault::Checksum,
             Self::Full { .. } | Self::DiskFull { .. } => Fault::NoSpace,
             Self::TooLarge { .. } => Fault::TooLarge,
+            Self::Stopped { cause } if is_full(cause) => Fault::NoSpace,
             Self::Broken { .. }
             | Self::Stopped { .. }
             | Self::LedgerDamaged
@@ -131,4 +140,8 @@ impl StoreError {
             | Self::Disk { .. } => Fault::Io,
         }
     }
+}
+
+fn is_full(error: &io::Error) -> bool {
+    [io::ErrorKind::StorageFull, io::ErrorKind::QuotaExceeded].contains(&error.kind())
 }

@@ -48,6 +48,10 @@ pub(crate) struct Promise<'a> {
 /// Most bytes promised between two questions to the disk, since others fill it too.
 const BUDGET_MAX: u64 = 64 << 20;
 
+/// The part of what is free that is promised so: as many stores on one disk as this may all do it at the same moment, and
+/// still leave its reserve alone.
+const BUDGET_PART: u64 = 64;
+
 impl Room {
     /// Counts from what is stored now.
     pub fn new(capacity: u64, reserve: u64, used: u64, objects: u64) -> Self {
@@ -68,7 +72,7 @@ impl Room {
             if bytes > above {
                 return Err(StoreError::DiskFull { free, reserve: self.reserve });
             }
-            counts.budget = above.min(BUDGET_MAX.max(bytes));
+            counts.budget = (above / BUDGET_PART).min(BUDGET_MAX).max(bytes);
         }
         counts.budget -= bytes;
         counts.promised += bytes;

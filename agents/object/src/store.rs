@@ -63,6 +63,10 @@ pub struct Space {
     pub used: u64,
     /// How many there are.
     pub objects: u64,
+    /// The file system they are on, by [`Disk::identity`].
+    pub disk: u64,
+    /// Bytes that it has for objects, of this store and of others.
+    pub disk_free: u64,
 }
 
 /// How much of an object was written and not synced.
@@ -271,7 +275,8 @@ impl<D: Disk> ObjectStore<D> {
     pub fn space(&self) -> Result<Space, StoreError> {
         let free = self.disk.free().map_err(StoreError::disk("asking for free space"))?;
         let (used, objects) = self.room.used();
-        Ok(Space { capacity: self.room.capacity(free), used, objects })
+        let disk_free = free.saturating_sub(self.options.reserve);
+        Ok(Space { capacity: self.room.capacity(free), used, objects, disk: self.disk.identity(), disk_free })
     }
 
     /// Fails when nothing may be written any more.

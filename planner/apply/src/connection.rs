@@ -1,8 +1,9 @@
 //! How a host is reached before its agent answers: run a command, put a file, read one, look at one.
 //!
 //! Not the agent's control protocol; once an agent answers, only that is used. `local` is this machine.
-//! Invariant: a file that is put is there whole under its name, or not at all.
+//! Invariant: a file that is put is there whole under its name, or not at all; what could not be put leaves nothing behind.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -74,6 +75,18 @@ pub enum ConnectionError {
         #[source]
         source: std::io::Error,
     },
+    /// A file does not fit on the host's disk.
+    #[error("on {host}: {needed} bytes are needed at {path}, and {free} are free")]
+    NoRoom {
+        /// Which host.
+        host: String,
+        /// In which folder.
+        path: String,
+        /// Bytes of the file.
+        needed: u64,
+        /// Bytes that its file system has for us.
+        free: u64,
+    },
     /// A program could not be started.
     #[error("on {host}: {program} could not be run")]
     Spawn {
@@ -105,6 +118,24 @@ pub enum ConnectionError {
         /// The end of what it said.
         said: String,
     },
+}
+
+impl ConnectionError {
+    /// Returns what a person can do, when that is known.
+    pub fn remedy(&self) -> Option<String> {
+        match self {
+            Self::NoRoom { path, needed, .. } => Some(format!(
+                "make {} MiB free on the disk of {path}, or give the host block a `path` on another disk, then apply again",
+                needed.div_ceil(1 << 20)
+            )),
+            Self::File { source, .. }
+                if matches!(source.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) =>
+            {
+                Some("make room on the disk of that path, then apply again".to_owned())
+            }
+            Self::File { .. } | Self::Spawn { .. } | Self::TooLong { .. } | Self::Failed { .. } => None,
+        }
+    }
 }
 
 /// Reaches one host.

@@ -215,10 +215,10 @@ impl StepError {
             Self::Unfulfilled(_) => {
                 Some("change the spec, or what the object depends on, and apply again".to_owned())
             }
+            Self::Connection(source) => source.remedy(),
             Self::Attributes(_)
             | Self::Illegal(_)
             | Self::Trust(_)
-            | Self::Connection(_)
             | Self::NoHost { .. }
             | Self::NoAgent { .. }
             | Self::Agent { .. }

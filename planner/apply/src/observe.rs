@@ -19,6 +19,7 @@ use lustre_model::metadata;
 use lustre_model::object;
 use lustre_model::recorded::{Object, Status, World};
 use lustre_model::resource::{HostSpec, Kind, Resource};
+use lustre_model::space::{OwnRoom, capacities};
 use lustre_wire::client::Connection;
 use lustre_wire::{Object as ObjectProtocol, Subject};
 
@@ -67,15 +68,41 @@ pub struct TargetReport {
     pub space: Result<Space, String>,
 }
 
+impl TargetReport {
+    fn space(&self) -> Option<&Space> {
+        self.space.as_ref().ok()
+    }
+}
+
 /// What an object target stores, in bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Space {
-    /// Its limit.
+    /// What it can store, where targets that share a disk share its room: [`capacities`].
     pub capacity: u64,
     /// What is stored, after compression.
     pub used: u64,
     /// How many objects.
     pub objects: u64,
+    /// The file system that it lies on, and what that has free.
+    disk: (u64, u64),
+}
+
+/// Counts every disk once among the targets that answered.
+fn share_disks(targets: &mut [TargetReport]) {
+    let rooms: Vec<OwnRoom> = targets
+        .iter()
+        .filter_map(TargetReport::space)
+        .map(|&Space { capacity, used, disk: (disk, disk_free), .. }| OwnRoom {
+            used,
+            capacity,
+            disk,
+            disk_free,
+        })
+        .collect();
+    let answered = targets.iter_mut().filter_map(|target| target.space.as_mut().ok());
+    for (space, capacity) in answered.zip(capacities(&rooms)) {
+        space.capacity = capacity;
+    }
 }
 
 /// A connection to the deployment's agents that only looks.
@@ -119,9 +146,13 @@ impl Observer {
 
     /// Returns the recorded objects that do not run as recorded, each with what is wrong.
     pub async fn drift(&self) -> BTreeMap<Address, String> {
-        let reports = self.hosts().await;
+        self.drifted(&self.hosts().await)
+    }
+
+    /// As [`Observer::drift`], from reports that are there already.
+    pub fn drifted(&self, reports: &[HostReport]) -> BTreeMap<Address, String> {
         let mut drift = BTreeMap::new();
-        for report in &reports {
+        for report in reports {
             if let Err(error) = &report.processes {
                 drift.insert(report.host.clone(), error.causes().join(": "));
             }
@@ -202,6 +233,7 @@ impl Observer {
         let mut targets: Vec<TargetReport> =
             stream::iter(spaces).buffer_unordered(self.parallelism).collect().await;
         targets.sort_by_key(|target| target.entry.index);
+        share_disks(&mut targets);
         Ok(ClusterState { inodes, inodes_free, targets, links })
     }
 }
@@ -260,10 +292,11 @@ async fn space(realm: &Realm, fs_name: &FsName, entry: &metadata::TargetEntry) -
             .map_err(|error| error.to_string())?;
     let (answer, _) =
         connection.call(&object::Request::Space, Bytes::new()).await.map_err(|error| error.to_string())?;
-    let object::Reply::Space { capacity, used, objects } = answer.map_err(|fault| fault.to_string())? else {
+    let answer = answer.map_err(|fault| fault.to_string())?;
+    let object::Reply::Space { capacity, used, objects, disk, disk_free } = answer else {
         return Err("it gave an answer that does not belong to the question".to_owned());
     };
-    Ok(Space { capacity, used, objects })
+    Ok(Space { capacity, used, objects, disk: (disk, disk_free) })
 }
 
 /// Returns the world with each object that drifted marked so, for a plan that makes it whole.
@@ -277,6 +310,11 @@ pub fn as_observed(world: &World, drift: &BTreeMap<Address, String>) -> World {
         }
     }
     observed
+}
+
+/// Returns the host on which a recorded object's process runs; `None` when it has no process.
+pub fn host_of(world: &World, address: &Address) -> Option<Address> {
+    Some(expected(world.objects.get(address)?)?.0)
 }
 
 /// Returns the process that a recorded object stands for, and where it runs.

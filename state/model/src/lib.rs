@@ -20,5 +20,6 @@ pub mod pattern;
 pub mod plan;
 pub mod recorded;
 pub mod resource;
+pub mod space;
 pub mod types;
 pub mod value;

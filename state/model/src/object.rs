@@ -61,11 +61,13 @@ pub enum Reply {
     Stats {
         stats: Vec<ObjectStat>,
     },
-    /// In bytes; `used` is what is stored, after compression.
+    /// In bytes; what each means is [`OwnRoom`](crate::space::OwnRoom)'s.
     Space {
         capacity: u64,
         used: u64,
         objects: u64,
+        disk: u64,
+        disk_free: u64,
     },
 }
 

@@ -16,8 +16,8 @@ use lustre_model::layout::{
     ComponentTemplate, END_OF_FILE, LayoutTemplate, ObjectId, OstIndex, STRIPE_SIZE_DEFAULT, StripeCount,
 };
 use lustre_model::metadata::{
-    Answer, Call, LeaseKind, NewInode, Notice, OpenMode, Reply, Request, SessionId, TargetEntry, TargetState,
-    Xid,
+    Answer, Call, LeaseKind, NewInode, Notice, OpenMode, RemoveKind, Reply, Request, SessionId, TargetEntry,
+    TargetState, Xid,
 };
 use lustre_model::object::{self, ObjectStat};
 use lustre_wire::authority::{Authority, KeyPair};
@@ -29,6 +29,7 @@ use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::{MetadataTargetError, Opened, serve};
+use crate::small_disk::SmallDisk;
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -58,7 +59,8 @@ impl Service<Object> for Sizes {
             }),
             object::Request::Space => {
                 let objects = sizes.len() as u64;
-                reply = object::Reply::Space { capacity: 1 << 30, used: 0, objects };
+                reply =
+                    object::Reply::Space { capacity: 1 << 30, used: 0, objects, disk: 0, disk_free: 1 << 30 };
             }
             object::Request::Connect { .. }
             | object::Request::Fence { .. }
@@ -327,4 +329,57 @@ async fn one_folder_is_served_once() {
     let second = house.start().await;
     assert!(matches!(second.served.await.unwrap(), Err(MetadataTargetError::InUse { .. })));
     running.end().await;
+}
+
+/// A whole target on a disk that others fill to its last byte, and free again, while it is asked.
+#[tokio::test(flavor = "multi_thread")]
+async fn on_a_full_disk_names_are_removed_and_made_again_when_there_is_room() {
+    const FILES: usize = 400;
+    let disk = SmallDisk::new(256 << 20);
+    let house = House { folder: tempfile::tempdir_in(disk.path()).unwrap(), ..House::build() };
+    let running = house.start().await;
+    register(&house, &running).await;
+    let mut client = house.session(&running, 1).await;
+    for file in 0..FILES {
+        client.create(&file.to_string(), NewInode::Regular { open: None }).await;
+    }
+    for round in 0..2 {
+        disk.fill();
+        let owner = Owner { uid: 0, gid: 0 };
+        let inode = NewInode::Directory;
+        let (parent, name) = (Fid::ROOT, format!("d{round}").into_bytes());
+        let make = Request::Create { parent, name, mode: 0o755, owner, exclusive: true, inode };
+        // Until it is noticed that the disk is full, what is held back takes a few.
+        let begun = std::time::Instant::now();
+        let mut made = 0;
+        loop {
+            let mut request = make.clone();
+            if let Request::Create { name, .. } = &mut request {
+                name.extend_from_slice(made.to_string().as_bytes());
+            }
+            match client.ask(request).await {
+                Ok(_) => made += 1,
+                Err(fault) => break assert_eq!(fault, Fault::NoSpace),
+            }
+            assert!(begun.elapsed() < TIMEOUT, "nothing is refused");
+        }
+        for file in round * FILES / 2..(round + 1) * FILES / 2 {
+            let (parent, name) = (Fid::ROOT, file.to_string().into_bytes());
+            let remove = Request::Remove { parent, name, kind: RemoveKind::File };
+            assert!(client.ask(remove).await.is_ok(), "{file}");
+        }
+        disk.empty();
+        while client.ask(make.clone()).await == Err(Fault::NoSpace) {
+            assert!(begun.elapsed() < TIMEOUT, "nothing is taken again");
+        }
+    }
+    running.end().await;
+    // What was answered is there.
+    let running = house.start().await;
+    let mut client = house.session(&running, 2).await;
+    let listed = client.ask(Request::ReadDirectory { fid: Fid::ROOT, after: 0, limit: 1000 }).await;
+    let Ok(Reply::Entries { entries, .. }) = listed else { panic!("{listed:?}") };
+    assert!(entries.iter().all(|entry| entry.name.starts_with(b"d")), "every file was removed");
+    running.end().await;
+    house.stop.cancel();
 }

@@ -5,14 +5,14 @@
 //! Invariant: no reply leaves before the log holds what it says.
 
 use std::collections::{HashMap, VecDeque};
-use std::io;
 use std::sync::mpsc::{Sender, channel};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::{io, mem};
 
 use bytes::Bytes;
 use lustre_metadata::{
-    ConnectionId, Input, JobId, Moment, Output, RequestToken, Rights, Space, Target, TargetError,
+    ConnectionId, Input, JobId, Moment, Output, RequestToken, Rights, Room, Space, Target, TargetError,
 };
 use lustre_model::attr::Timestamp;
 use lustre_model::fault::Fault;
@@ -21,11 +21,13 @@ use lustre_model::metadata::Call;
 use lustre_model::object::ObjectStat;
 use lustre_wire::Metadata;
 use lustre_wire::server::{Peer, Responder, Unwritten};
-use tracing::error;
+use tracing::{error, info, warn};
 
 use super::host::{Host, Rounds};
 use super::log::Current;
 use super::objects::Objects;
+use super::reserve::Reserve;
+use crate::supervisor::chain;
 
 /// Least time between two ticks; where many drive, up to twice as much passes.
 pub(super) const TICK: Duration = Duration::from_millis(50);
@@ -90,6 +92,11 @@ pub(super) struct Writer {
     clock: Clock,
     objects: Objects,
     syncer: Syncer,
+    reserve: Arc<Reserve>,
+    /// What the target was told last of its disk.
+    room: Room,
+    /// The log found no room; everything waits.
+    stalled: bool,
     peers: HashMap<ConnectionId, Peer<Metadata>>,
     responders: HashMap<RequestToken, Responder<Metadata>>,
     next_token: u64,
@@ -104,12 +111,19 @@ pub(super) enum Course {
 }
 
 impl Writer {
-    pub(super) fn new(target: Target, clock: Clock, (objects, syncer): (Objects, Syncer)) -> Self {
+    pub(super) fn new(
+        target: Target,
+        clock: Clock,
+        (objects, syncer, reserve): (Objects, Syncer, Arc<Reserve>),
+    ) -> Self {
         Self {
             target,
             clock,
             objects,
             syncer,
+            reserve,
+            room: Room::Ample,
+            stalled: false,
             peers: HashMap::new(),
             responders: HashMap::new(),
             next_token: 0,
@@ -147,12 +161,55 @@ impl Writer {
     }
 
     fn commit(&mut self) -> Result<(), TargetError> {
-        let outputs = self.target.commit()?;
+        let outputs = match self.target.commit() {
+            // Nobody is told anything until it fits; the next tick tries again.
+            Err(error) if error.is_full() => {
+                if !mem::replace(&mut self.stalled, true) {
+                    error!(
+                        error = chain(&error),
+                        "the disk is full and nothing is held back any more; requests wait"
+                    );
+                }
+                return Ok(());
+            }
+            committed => committed?,
+        };
+        if mem::replace(&mut self.stalled, false) {
+            info!("there is room again; requests go on");
+        }
         // Answers to one peer leave together, when all are queued.
         let mut answers = Vec::new();
         for output in outputs {
             answers.extend(self.let_out(output));
         }
+        Ok(())
+    }
+
+    /// Tells the target how much its disk has left.
+    fn look_at_disk(&mut self) -> Result<(), TargetError> {
+        // A store that is to be opened anew needs what it was given.
+        if !self.target.is_store_behind()
+            && let Err(error) = self.reserve.settle()
+        {
+            warn!(%error, "what the metadata target holds back stays less");
+        }
+        let room = self.reserve.look().unwrap_or_else(|error| {
+            warn!(%error, "the disk cannot be asked for its free space");
+            self.room
+        });
+        if room != self.room {
+            match room {
+                Room::Scarce => warn!(
+                    "the disk is nearly full: nothing new is made until there is room; removing goes on"
+                ),
+                Room::Ample => info!("the disk has room again"),
+            }
+        }
+        // Also when it stays so, for what is due while room is scarce.
+        if room != self.room || room == Room::Scarce {
+            self.target.handle(self.clock.now(), Input::Room { room })?;
+        }
+        self.room = room;
         Ok(())
     }
 
@@ -186,6 +243,7 @@ impl Rounds for Writer {
         // Last, so that signs of life that were queued are not overlooked.
         if self.ticked.elapsed() >= TICK {
             self.ticked = Instant::now();
+            self.look_at_disk()?;
             self.target.handle(self.clock.now(), Input::Tick)?;
         }
         self.commit()?;

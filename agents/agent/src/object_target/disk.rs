@@ -13,6 +13,7 @@ use lustre_object::{Disk, DiskFile, FileName, Folder};
 use rustix::buffer::spare_capacity;
 use rustix::fs::{AtFlags, Dir, FallocateFlags, FlockOperation, IFlags, Mode, OFlags};
 use rustix::io::Errno;
+use sha2::{Digest, Sha256};
 
 use super::named;
 
@@ -35,6 +36,7 @@ pub(super) struct HostDisk {
     path: Arc<PathBuf>,
     root: OwnedFd,
     folders: Vec<OwnedFd>,
+    identity: u64,
 }
 
 /// A file in it.
@@ -67,7 +69,14 @@ impl HostDisk {
         }
         rustix::fs::fsync(objects).map_err(at("objects"))?;
         rustix::fs::fsync(&root).map_err(at(""))?;
-        Ok(Self { path: Arc::new(path.to_owned()), root, folders })
+        let identity = identity(&root);
+        Ok(Self { path: Arc::new(path.to_owned()), root, folders, identity })
+    }
+
+    /// Returns how many bytes the file system has in all.
+    pub fn total(&self) -> io::Result<u64> {
+        let found = rustix::fs::fstatvfs(&self.root).map_err(|error| named(&self.path, "", error))?;
+        Ok(found.f_blocks.saturating_mul(found.f_frsize))
     }
 
     fn folder(&self, folder: Folder) -> &OwnedFd {
@@ -97,8 +106,12 @@ impl HostDisk {
 fn probe(root: &OwnedFd) -> Result<(), Errno> {
     let file = rustix::fs::openat(root, PROBE, FILE_FLAGS | OFlags::CREATE, FILE_MODE)?;
     rustix::fs::unlinkat(root, PROBE, AtFlags::empty())?;
-    rustix::io::pwrite(&file, &[0], FARTHEST)?;
-    punch(&file, 0, FARTHEST)
+    match rustix::io::pwrite(&file, &[0], FARTHEST) {
+        Ok(_) => punch(&file, 0, FARTHEST),
+        // Not what is tried here: a target on a full disk must start, so that what it holds can be read and removed.
+        Err(Errno::NOSPC | Errno::DQUOT) => Ok(()),
+        Err(error) => Err(error),
+    }
 }
 
 /// Lets ext4 put the folders below in different parts of the disk, as it does with those of the top.
@@ -111,6 +124,16 @@ fn spread(objects: &OwnedFd) {
     if let Err(error) = flagged {
         tracing::debug!(%error, "the file system places objects as it likes");
     }
+}
+
+/// Numbers a file system: its device, as the running kernel numbers it.
+fn identity(root: &OwnedFd) -> u64 {
+    let (Ok(found), Ok(boot)) = (rustix::fs::fstat(root), crate::running::boot()) else { return 0 };
+    let mut hasher = Sha256::new();
+    hasher.update(boot.as_bytes());
+    hasher.update(found.st_dev.to_le_bytes());
+    let digest = hasher.finalize();
+    digest.iter().take(8).fold(0, |number, byte| number << 8 | u64::from(*byte)).max(1)
 }
 
 fn make_folder(root: &OwnedFd, name: &str) -> Result<(), Errno> {
@@ -175,6 +198,10 @@ impl Disk for HostDisk {
     fn free(&self) -> io::Result<u64> {
         let found = rustix::fs::fstatvfs(&self.root).map_err(|error| named(&self.path, "", error))?;
         Ok(found.f_bavail.saturating_mul(found.f_frsize))
+    }
+
+    fn identity(&self) -> u64 {
+        self.identity
     }
 
     fn objects(&self, visit: &mut dyn FnMut(ObjectId, u64)) -> io::Result<()> {

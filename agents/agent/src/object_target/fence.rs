@@ -72,7 +72,7 @@ impl Fences {
         let path = folder.join(FILE);
         let bytes = durable::read(&path).map_err(|source| FenceError::Io { source })?.unwrap_or_default();
         let mut raised = Raised::default();
-        for (index, line) in String::from_utf8_lossy(&bytes).lines().enumerate() {
+        for (index, line) in String::from_utf8_lossy(&bytes).trim_end().lines().enumerate() {
             let (client, epoch) =
                 parse(line).ok_or_else(|| FenceError::Damaged { path: path.clone(), line: index + 1 })?;
             raised.raise(client, epoch);
@@ -106,7 +106,7 @@ impl Fences {
         next.raise(client, epoch);
         let lines: String =
             next.oldest_first.iter().map(|client| format!("{client} {}\n", next.epochs[client])).collect();
-        durable::write(&self.path, lines.as_bytes()).map_err(|source| FenceError::Io { source })?;
+        durable::write_text(&self.path, lines.as_bytes()).map_err(|source| FenceError::Io { source })?;
         *raised = next;
         Ok(())
     }

@@ -13,7 +13,7 @@ use lustre_model::attr::Timestamp;
 use lustre_model::fault::Fault;
 use lustre_model::layout::ObjectId;
 use lustre_model::object::{Reply, Request, TRANSFER_MAX};
-use lustre_object::{Behind, Disk, ObjectStore, StoreError};
+use lustre_object::{Behind, Disk, ObjectStore, Space, StoreError};
 use lustre_wire::server::{Peer, Responder, Service};
 use lustre_wire::{Object, Role};
 use tracing::{debug, error, info};
@@ -198,8 +198,8 @@ impl<D: Disk> Core<D> {
             }
             Request::Space => {
                 let space = store.space().map_err(|error| fault_of("space", &error))?;
-                let (capacity, used, objects) = (space.capacity, space.used, space.objects);
-                Ok(Reply::Space { capacity, used, objects }.into())
+                let Space { capacity, used, objects, disk, disk_free } = space;
+                Ok(Reply::Space { capacity, used, objects, disk, disk_free }.into())
             }
         }
     }

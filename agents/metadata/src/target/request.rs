@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use lustre_model::fault::Fault;
 use lustre_model::metadata::{Answer, Call, LeaseKind, OpenMode, Reply, Request, SessionId, Xid};
 
+use super::room::grows;
 use super::{Caller, ConnectionId, Output, RequestToken, Rights, Target};
 use crate::failure::{Halt, Step, TargetError, Wait};
 use crate::key;
@@ -50,6 +51,11 @@ impl Target {
             {
                 return Ok(());
             }
+        }
+        if self.is_full() && grows(&request) {
+            // Not kept: a request that is sent again finds more room, or is refused again.
+            self.answer(token, Err(Fault::NoSpace));
+            return Ok(());
         }
         if let Request::HsmReceive { limit, wait_ms } = request {
             self.receive((connection, token), limit, wait_ms);

@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex};
 
 use lustre_metadata::log::MemoryLog;
-use lustre_metadata::store::{Change, MemoryStore, OrderedStore, Pair, StoreError};
+use lustre_metadata::store::{Change, MemoryStore, OrderedStore, Pair, Reopened, StoreError};
 use lustre_metadata::{
     Config, ConnectionId, Input, JobId, Moment, Output, RequestToken, Rights, Target, Work,
 };
@@ -74,6 +74,10 @@ impl OrderedStore for CrashStore {
         stored.durable = stored.live.clone();
         stored.batches.clear();
         Ok(())
+    }
+
+    fn reopen(&mut self) -> Result<Reopened, StoreError> {
+        Ok(Reopened::Done)
     }
 }
 

@@ -8,5 +8,6 @@ mod files;
 mod leases;
 mod links;
 mod namespace;
+mod room;
 mod sessions;
 mod targets;

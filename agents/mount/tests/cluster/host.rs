@@ -289,10 +289,8 @@ impl Objects {
             }
             object::Request::Space => {
                 let used = stored.values().map(|(bytes, _)| bytes.len() as u64).sum();
-                Ok((
-                    object::Reply::Space { capacity: CAPACITY, used, objects: stored.len() as u64 },
-                    Bytes::new(),
-                ))
+                let (capacity, objects, disk_free) = (CAPACITY, stored.len() as u64, CAPACITY - used);
+                Ok((object::Reply::Space { capacity, used, objects, disk: 0, disk_free }, Bytes::new()))
             }
             object::Request::Connect { .. }
             | object::Request::Fence { .. }

@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use lustre_model::layout::ObjectId;
@@ -50,6 +51,8 @@ struct World {
     dead: bool,
     sync_fails_in: u64,
     pages_max: Option<u64>,
+    /// Bytes free of a disk that it shares with others.
+    shared: Option<Arc<AtomicU64>>,
     syncs: u64,
     boot: u64,
     after_sync: Hook,
@@ -231,6 +234,11 @@ impl SimulatedDisk {
         self.world().pages_max = Some(pages);
     }
 
+    /// Has it say that so many bytes are free, whatever is stored.
+    pub fn share(&self, free: &Arc<AtomicU64>) {
+        self.world().shared = Some(Arc::clone(free));
+    }
+
     /// Returns how many syncs were asked for.
     pub fn syncs(&self) -> u64 {
         self.world().syncs
@@ -350,6 +358,9 @@ impl Disk for SimulatedDisk {
 
     fn free(&self) -> io::Result<u64> {
         let world = self.world();
+        if let Some(free) = &world.shared {
+            return Ok(free.load(Ordering::SeqCst));
+        }
         Ok(world.pages_max.map_or(1 << 50, |max| max.saturating_sub(world.pages()) * BLOCK))
     }
 

@@ -1,6 +1,7 @@
 //! Full targets, full disks and failing disks: who is told, when, and what stays readable.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use lustre_model::control::Compression;
 use lustre_model::fault::Fault;
@@ -71,6 +72,40 @@ fn a_full_disk_refuses_at_write_and_keeps_what_was_there() {
         assert_eq!(store.stat(object(1)).unwrap().size, size);
         assert!(store.read(object(1), 0, 3 << 16).unwrap()[..] == noise(3 * CHUNK)[..]);
     }
+}
+
+/// Each store asks the disk for itself, and none knows of the others.
+#[test]
+fn many_stores_on_one_disk_leave_its_reserve_alone() {
+    const STORES: usize = 24;
+    let (reserve, size) = (8 << 20, 64 << 20);
+    let free = Arc::new(AtomicU64::new(size));
+    let shared = Options { reserve, ..options(Compression::None) };
+    let disks: Vec<SimulatedDisk> = (0..STORES).map(|_| SimulatedDisk::default()).collect();
+    let stores: Vec<_> = disks
+        .iter()
+        .map(|disk| {
+            disk.share(&free);
+            ObjectStore::open(disk.clone(), shared).unwrap()
+        })
+        .collect();
+    let mut full = [false; STORES];
+    for round in 0.. {
+        for (number, store) in stores.iter().enumerate() {
+            if !full[number] {
+                let written = store.write(object(1), round * CHUNK, &noise(CHUNK), NOW);
+                full[number] = written.is_err_and(|error| error.fault() == Fault::NoSpace);
+            }
+            let stored: u64 = disks.iter().map(SimulatedDisk::stored).sum();
+            free.store(size.saturating_sub(stored), Ordering::SeqCst);
+        }
+        if full.iter().all(|full| *full) {
+            break;
+        }
+    }
+    let left = free.load(Ordering::SeqCst);
+    assert!(left >= reserve, "{left} bytes are left of a reserve of {reserve}");
+    assert!(left < 2 * reserve, "{left} bytes are not used");
 }
 
 #[test]

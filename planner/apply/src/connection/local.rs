@@ -4,10 +4,9 @@
 //! Invariant: a command that outlives its limit is killed, and a daemon it left behind does not keep us waiting.
 
 use std::io;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
-use std::path::{Path, PathBuf};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::Stdio;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use fs_err as fs;
 use futures::FutureExt;
@@ -15,6 +14,8 @@ use futures::future::BoxFuture;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Command, Connection, ConnectionError, Found, READ_MAX, Said, Source};
+
+mod put;
 
 /// Most bytes of a command's output that are kept.
 const OUTPUT_MAX: u64 = 4 << 20;
@@ -97,11 +98,17 @@ impl Connection for Local {
             match source {
                 Source::Bytes(bytes) => {
                     let bytes = bytes.to_owned();
-                    self.on_disk(move || put_file(&path, mode, &mut bytes.as_slice())).await
+                    self.on_disk(move || put::bytes(&path, mode, &bytes)).await
                 }
                 Source::File(from) => {
                     let from = from.to_owned();
-                    self.on_disk(move || put_file(&path, mode, &mut fs::File::open(from)?)).await
+                    match self.on_disk(move || put::file(&path, mode, &from)).await? {
+                        put::Put::Done => Ok(()),
+                        put::Put::NoRoom { folder, needed, free } => {
+                            let path = folder.display().to_string();
+                            Err(ConnectionError::NoRoom { host: self.name.clone(), path, needed, free })
+                        }
+                    }
                 }
             }
         }
@@ -144,32 +151,6 @@ async fn drain(stream: Option<impl AsyncReadExt + Unpin>) -> io::Result<Vec<u8>>
         stream.take(OUTPUT_MAX).read_to_end(&mut bytes).await?;
     }
     Ok(bytes)
-}
-
-/// Writes beside the name, makes it durable, then gives it the name.
-fn put_file(path: &Path, mode: u32, content: &mut dyn io::Read) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("/"));
-    fs::create_dir_all(folder)?;
-    let part = beside(path);
-    let mut file = fs::OpenOptions::new();
-    file.write(true).create(true).truncate(true);
-    file.options_mut().mode(mode);
-    let mut file = file.open(&part)?;
-    io::copy(content, &mut file)?;
-    // The mode of an older leftover would win over the one asked for.
-    file.set_permissions(std::fs::Permissions::from_mode(mode))?;
-    file.sync_all()?;
-    fs::rename(&part, path)?;
-    fs::File::open(folder)?.sync_all()
-}
-
-/// A name in the same folder that nobody else uses: several hosts of a spec may be this machine.
-fn beside(path: &Path) -> PathBuf {
-    static COUNT: AtomicU64 = AtomicU64::new(0);
-    let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let mut name = path.file_name().map(|name| name.to_os_string()).unwrap_or_default();
-    name.push(format!(".{}-{count}.part", std::process::id()));
-    path.with_file_name(name)
 }
 
 fn read_small(path: &Path) -> io::Result<Option<Vec<u8>>> {
@@ -226,6 +207,7 @@ fn refuse_mounts(root: &Path, device: u64) -> io::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
     use std::time::Duration;
 
     use super::*;
