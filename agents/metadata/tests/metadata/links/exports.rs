@@ -10,6 +10,7 @@ use lustre_model::metadata::{
 };
 use proptest::prelude::*;
 
+use super::former::{add, remove};
 use super::{ALL, World, actions, link};
 
 #[test]
@@ -273,6 +274,7 @@ enum Op {
     Chmod(u8, u8),
     Work(u32),
     Crash,
+    Relink,
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -285,6 +287,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => place().prop_map(|(dir, name)| Op::Chmod(dir, name)),
         3 => (1_u32..4).prop_map(Op::Work),
         1 => Just(Op::Crash),
+        1 => Just(Op::Relink),
     ]
 }
 
@@ -297,7 +300,7 @@ proptest! {
         let sub = world.cluster.mkdir(0, world.root, "sub0");
         let outside = world.cluster.mkdir(0, Fid::ROOT, "outside");
         let dirs = [world.root, sub, outside];
-        let mut generation = 0;
+        let (mut generation, mut link_id) = (0, 1);
         for op in ops {
             let name = |name: u8| format!("n{name}");
             match op {
@@ -348,6 +351,12 @@ proptest! {
                     }
                 }
                 Op::Crash => world.cluster.restart(0),
+                Op::Relink => {
+                    world.drain();
+                    remove(&mut world, link_id);
+                    link_id += 1;
+                    add(&mut world, link_id, "in/", &ALL);
+                }
             }
         }
         world.drain();
