@@ -82,13 +82,9 @@ impl ActionError {
 
     /// Says what to do where a bucket cannot even be asked.
     pub(crate) fn with_remedy_to_connect(self) -> Self {
-        match self {
-            Self::Connect(error) => {
-                let failure = not_set_up(&error);
-                Self::Unusable { failure, code: Self::Connect(error).code() }
-            }
-            other => other,
-        }
+        let code = self.code();
+        let Self::Connect(error) = self else { return self };
+        Self::Unusable { failure: not_set_up(&error), code }
     }
 
     /// Returns what the metadata target is told.

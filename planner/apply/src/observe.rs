@@ -203,10 +203,11 @@ impl Observer {
     /// Asks the metadata target of a recorded cluster for its links.
     pub async fn links(&self, cluster: &Address) -> Result<Vec<LinkStatus>, StepError> {
         let view = ClusterView::open(&self.world, cluster).await?;
-        match view.ask("list its links", metadata::Request::Links).await? {
-            metadata::Reply::Links { links } => Ok(links),
-            _ => Err(StepError::Unfitting { host: Box::new(cluster.clone()), asked: "links" }),
-        }
+        let asked = view.ask("list its links", metadata::Request::Links).await?;
+        let metadata::Reply::Links { links } = asked else {
+            return Err(StepError::Unfitting { host: Box::new(cluster.clone()), asked: "links" });
+        };
+        Ok(links)
     }
 
     async fn cluster(&self, cluster: &Address) -> Result<ClusterState, StepError> {

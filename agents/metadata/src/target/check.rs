@@ -15,6 +15,8 @@ use crate::failure::TargetError;
 const CHECK_EVERY_MS: u64 = 60_000;
 /// Least pause before a check that a failed action asks for.
 const CHECK_SOON_MS: u64 = 1000;
+/// Least pause after an answer before a failed action has the bucket asked again: the fault may be the object's.
+const BELIEVED_MS: u64 = 10_000;
 /// Silence that counts as an outage and no fault of the link: so many checks in a row may meet it.
 const SILENT_MAX: u32 = 3;
 
@@ -25,6 +27,8 @@ pub(super) struct Checking {
     attempts: u32,
     due_ms: u64,
     under_way: bool,
+    /// What the bucket answered is believed until then, whatever fails.
+    believed_ms: u64,
 }
 
 impl Target {
@@ -40,7 +44,7 @@ impl Target {
     /// Has a link's bucket asked at once, also by a listing that waits for its next attempt.
     pub(super) fn check_now(&mut self, link: LinkId) {
         let under_way = self.links.movers.checks.get(&link).is_some_and(|checking| checking.under_way);
-        let checking = Checking { attempts: 0, due_ms: self.now.uptime_ms, under_way };
+        let checking = Checking { due_ms: self.now.uptime_ms, under_way, ..Checking::default() };
         self.links.movers.checks.insert(link, checking);
         self.links.movers.listings.remove(&link);
     }
@@ -54,7 +58,7 @@ impl Target {
         }
         let soon = self.now.uptime_ms + CHECK_SOON_MS;
         if let Some(checking) = self.links.movers.checks.get_mut(&link) {
-            checking.due_ms = checking.due_ms.min(soon);
+            checking.due_ms = checking.due_ms.min(soon.max(checking.believed_ms));
         }
     }
 
@@ -101,8 +105,9 @@ impl Target {
 
     /// The bucket answered, to a check or to a listing.
     pub(super) fn answered(&mut self, link: LinkId) {
-        let due_ms = self.now.uptime_ms + CHECK_EVERY_MS;
-        self.links.movers.checks.insert(link, Checking { due_ms, ..Checking::default() });
+        let (due_ms, believed_ms) = (self.now.uptime_ms + CHECK_EVERY_MS, self.now.uptime_ms + BELIEVED_MS);
+        let answered = Checking { due_ms, believed_ms, ..Checking::default() };
+        self.links.movers.checks.insert(link, answered);
     }
 
     pub(super) fn end_check(&mut self, link: LinkId, outcome: &HsmOutcome) -> Result<(), TargetError> {
@@ -118,7 +123,7 @@ impl Target {
             HsmOutcome::Failed { cause, code, .. } => {
                 let attempts = checking.attempts + 1;
                 let due_ms = self.now.uptime_ms + backoff(attempts);
-                self.links.movers.checks.insert(link, Checking { attempts, due_ms, under_way: false });
+                self.links.movers.checks.insert(link, Checking { attempts, due_ms, ..Checking::default() });
                 let silent = *code == HsmFailure::Unreachable && attempts < SILENT_MAX;
                 if silent || record.cause.as_ref() == Some(cause) {
                     return Ok(());

@@ -21,7 +21,7 @@ use crate::{key, record};
 /// Most removed links that are remembered; the oldest is forgotten first.
 const FORMER_MAX: usize = 64;
 /// Keys that an heir takes up in one commit.
-const STEP: usize = 2048;
+const STEP: usize = 512;
 /// Files that cannot be read and were told of, until a link comes.
 const TOLD_MAX: usize = 1024;
 /// All bytes of a file.

@@ -73,6 +73,7 @@ fn a_changed_way_to_the_bucket_is_checked_before_the_link_is_available_again() {
 #[test]
 fn a_refused_export_has_the_bucket_checked_and_the_link_recovers_by_itself() {
     let mut world = World::new(&ALL);
+    wait(&mut world, 10_000);
     world.write(world.root, "f", 1);
     let archive = world.receive(4).remove(0);
     world.fail(archive.cookie, HsmFailure::AccessDenied, true);

@@ -10,6 +10,7 @@ use lustre_model::metadata::{
 };
 use proptest::prelude::*;
 
+use super::former::{add, remove};
 use super::{ALL, World, actions, link};
 
 #[test]
@@ -105,9 +106,10 @@ fn an_export_that_fails_is_tried_again_and_shown_until_it_worked() {
     world.write(world.root, "f", 10);
     for attempt in 1..4 {
         for action in world.receive(4) {
-            match action.verb {
-                HsmVerb::Check => world.perform(&action),
-                _ => world.fail(action.cookie, HsmFailure::Unreachable, true),
+            if action.verb == HsmVerb::Check {
+                world.perform(&action);
+            } else {
+                world.fail(action.cookie, HsmFailure::Unreachable, true);
             }
         }
         let status = world.status();
@@ -272,6 +274,7 @@ enum Op {
     Chmod(u8, u8),
     Work(u32),
     Crash,
+    Relink,
 }
 
 fn op() -> impl Strategy<Value = Op> {
@@ -284,6 +287,7 @@ fn op() -> impl Strategy<Value = Op> {
         1 => place().prop_map(|(dir, name)| Op::Chmod(dir, name)),
         3 => (1_u32..4).prop_map(Op::Work),
         1 => Just(Op::Crash),
+        1 => Just(Op::Relink),
     ]
 }
 
@@ -296,7 +300,7 @@ proptest! {
         let sub = world.cluster.mkdir(0, world.root, "sub0");
         let outside = world.cluster.mkdir(0, Fid::ROOT, "outside");
         let dirs = [world.root, sub, outside];
-        let mut generation = 0;
+        let (mut generation, mut link_id) = (0, 1);
         for op in ops {
             let name = |name: u8| format!("n{name}");
             match op {
@@ -347,6 +351,12 @@ proptest! {
                     }
                 }
                 Op::Crash => world.cluster.restart(0),
+                Op::Relink => {
+                    world.drain();
+                    remove(&mut world, link_id);
+                    link_id += 1;
+                    add(&mut world, link_id, "in/", &ALL);
+                }
             }
         }
         world.drain();

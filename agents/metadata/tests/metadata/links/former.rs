@@ -12,7 +12,7 @@ use lustre_model::metadata::{Call, SessionId, Xid};
 
 const WHOLE: ByteRange = ByteRange { start: 0, end: u64::MAX };
 
-fn remove(world: &mut World, id: u32) {
+pub(super) fn remove(world: &mut World, id: u32) {
     let request = Request::RemoveLink { link: LinkId(id), delete_data: false };
     let call = Call { session: SessionId(0), xid: Xid(0), acknowledged: Xid(0), request };
     let token = world.cluster.send(ConnectionId(u64::MAX), Rights::Administrator, call);
@@ -21,7 +21,7 @@ fn remove(world: &mut World, id: u32) {
 }
 
 /// Adds a link to the same directory, to a prefix, and lets it become available without a listing.
-fn add(world: &mut World, id: u32, prefix: &str, events: &[LinkEvent]) {
+pub(super) fn add(world: &mut World, id: u32, prefix: &str, events: &[LinkEvent]) {
     let mut link = link(events);
     link.id = LinkId(id);
     link.repository.prefix = prefix.into();
