@@ -14,6 +14,7 @@ lustre=$target/$folder/lustre
 bold() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
 run() { printf '\033[2m$ %s\033[0m\n' "$*"; "$@"; }
 spec() { "$lustre" "-chdir=$demo" "$@"; }
+run_spec() { run "$lustre" "-chdir=$demo" "$@"; }
 
 default_data() {
     local sysroot
@@ -36,7 +37,8 @@ up() {
     [ -d "$source" ] || { echo "demo: $source is not a folder" >&2; exit 1; }
     build
     mkdir -p "$demo"
-    cp examples/quickstart/*.hcl "$demo/"
+    # What was edited since stays.
+    cp -n examples/quickstart/*.hcl "$demo/"
 
     # The bucket gets exports too, so the demo works on a copy of the data; hard links make it cheap where they may.
     if [ ! -d "$demo/bucket" ]; then
@@ -48,10 +50,10 @@ up() {
     echo "$(find "$demo/bucket" -type f | wc -l) files, $(du -sh "$demo/bucket" | cut -f1)"
 
     bold "What would be done"
-    run spec plan
+    run_spec plan
     bold "Doing it"
     SECONDS=0
-    run spec apply -auto-approve
+    run_spec apply -auto-approve
     echo "applied in ${SECONDS} s"
     tour
 }
@@ -77,13 +79,14 @@ tour() {
     for _ in $(seq 600); do [ -s "$demo/bucket/large.bin" ] && break; sleep 0.1; done
     run cmp "$large" "$demo/bucket/large.bin"
     show_metadata large.bin
-    run spec status
+    run_spec status
     cat <<TEXT
 
 Try next:
     ls $mnt/data                                    the file system
     $lustre fs df -h $mnt                           its targets
-    $lustre fs setstripe -c 4 -S 4M $mnt/wide       a directory striped over four targets
+    mkdir $mnt/wide && $lustre fs setstripe -c 4 -S 4M $mnt/wide
+                                                    a directory whose files are striped over four targets
     edit $demo/main.hcl: targets_per_host = 6, then $lustre -chdir=$demo apply
     make demo-destroy                               removes all of it
 TEXT
@@ -103,7 +106,7 @@ show_metadata() {
 down() {
     [ -x "$lustre" ] || build
     if [ -f "$demo/main.hcl" ]; then
-        run spec destroy -auto-approve "-allow-data-loss=cluster.*"
+        run_spec destroy -auto-approve "-allow-data-loss=cluster.*"
     fi
     rm -rf --one-file-system "$demo"
     echo "demo: nothing is left"

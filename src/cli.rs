@@ -28,7 +28,6 @@ const PARALLELISM_DEFAULT: usize = 10;
 #[command(
     name = "lustre",
     version,
-    disable_help_subcommand = true,
     about = "A parallel file system like FSx for Lustre on hosts you own: plan, apply, destroy",
     after_help = "Long flags are taken with one dash or two: -auto-approve is --auto-approve."
 )]

@@ -81,14 +81,14 @@ pub enum Failure {
         /// How many objects and targets.
         amiss: usize,
     },
-    /// The state is locked.
-    #[error("the state is in use")]
+    /// The state is locked, or cannot be.
+    #[error("{}", if matches!(.0, LockError::Io { .. }) { "the state cannot be locked" } else { "the state is in use" })]
     Lock(#[from] LockError),
     /// The state cannot be read or written.
     #[error("the state cannot be used")]
     Store(#[from] StoreError),
     /// A file is not a plan.
-    #[error("{path} cannot be carried out")]
+    #[error("{path} cannot be read as a plan")]
     PlanFile {
         /// Which file.
         path: String,
@@ -207,7 +207,7 @@ impl Failure {
             Self::Lock(LockError::Held { .. } | LockError::HeldByUnnamed) => {
                 "wait for it, or say -lock-timeout=5m to wait here; the lock ends with the process that holds it"
             }
-            Self::PlanFile { .. } => "make it with `lustre plan -out=FILE`",
+            Self::PlanFile { .. } => "the file must be what `lustre plan -out=FILE` wrote",
             Self::NoOutput { .. } => "`lustre output` lists them; an output exists once it was applied",
             Self::NotRaw { .. } => "use -json",
             Self::Amiss { .. } => {

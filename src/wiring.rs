@@ -22,6 +22,7 @@ use crate::command::{Recorded, Spec, runtime};
 use crate::exit::Failure;
 use crate::files::Folder;
 
+mod cut_off;
 mod probe;
 
 /// The agent's binary, beside ours.
@@ -92,6 +93,11 @@ pub fn plan(
         diagnostics.sort();
         Failure::Diagnosed { diagnostics, sources: Box::new(spec.program.sources().clone()) }
     };
+    if options.mode == Mode::Normal && spec.files.is_empty() {
+        let mut found = Diagnostics::default();
+        found.push(no_spec()?);
+        return Err(diagnosed(found));
+    }
     let observer = match observing {
         Some(parallelism) => Some(observer(recorded, parallelism)?),
         None => None,
@@ -110,8 +116,16 @@ pub fn plan(
     let Some(plan) = plan else { return Err(diagnosed(found)) };
     if let Some(observer) = observer {
         found.extend(runtime()?.block_on(probe::conditions(&plan, &spec.program, (&observer, &binary))));
+        found.extend(runtime()?.block_on(cut_off::warnings(&plan, &spec.program, &observer)));
     }
     if found.has_errors() { Err(diagnosed(found)) } else { Ok((plan, found)) }
+}
+
+/// An empty spec would be a plan to delete everything, and a wrong folder is more likely meant.
+fn no_spec() -> Result<Diagnostic, Failure> {
+    let summary = format!("{} holds no spec: it has no file *.hcl", std::env::current_dir()?.display());
+    let hint = "Go to the spec's folder, or name it with -chdir=FOLDER. `lustre destroy` is what removes everything.";
+    Ok(Diagnostic::error("E0818", summary).hint(hint))
 }
 
 /// Says what is wrong with an object that is not as recorded, where, and what to do.
@@ -126,7 +140,7 @@ fn drifted((address, cause): (&Address, &String), world: &World, program: &Progr
             "see to it that the machine can be reached; `lustre apply` starts the agent again",
         ),
     };
-    let mut diagnostic = Diagnostic::warning("W0908", format!("{address}{place} is not as recorded"))
+    let mut diagnostic = Diagnostic::warning("W0909", format!("{address}{place} is not as recorded"))
         .detail(cause.clone())
         .hint(hint)
         .instance(address.clone());

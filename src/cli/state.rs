@@ -13,6 +13,9 @@ pub enum StateCommand {
     List {
         /// Only these, or what lies below them.
         addresses: Vec<String>,
+        /// How to print.
+        #[command(flatten)]
+        view: ViewFlags,
     },
     /// Show one resource.
     Show {

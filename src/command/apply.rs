@@ -159,7 +159,7 @@ impl Manner<'_> {
         let allowed = plan.parts().allowances.iter().chain(&allowances).cloned().collect();
         let apply = Apply {
             resolve: wiring::resolve(&plan)?,
-            perform: Arc::new(Hosts::new(Arc::clone(&journal), binary, allowed)),
+            perform: Arc::new(Hosts::new(&plan, Arc::clone(&journal), binary, allowed)),
             plan,
             journal,
             watch: view::watcher(self.terminal, self.view.json),

@@ -140,6 +140,14 @@ pub enum FsError {
     /// Not a FID.
     #[error(transparent)]
     Fid(#[from] FidParseError),
+    /// Nothing has this FID.
+    #[error("no file on {} has the FID {fid}: it was removed, or is another file system's", .path.display())]
+    NoFile {
+        /// Which.
+        fid: Fid,
+        /// Where.
+        path: PathBuf,
+    },
     /// The file system refuses.
     #[error("cannot use {}", .path.display())]
     Io {
@@ -290,7 +298,12 @@ fn show_space(path: Option<&Path>, unit: DfUnit, terminal: Terminal) -> Result<(
 fn show_paths(mount: &Path, fids: &[String], terminal: Terminal) -> Result<(), FsError> {
     for fid in fids {
         let fid: Fid = fid.parse()?;
-        let paths = text(mount, &format!("lustre.fid2path.{fid}"))?;
+        let paths = text(mount, &format!("lustre.fid2path.{fid}")).map_err(|error| match error {
+            FsError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound && mount.exists() => {
+                FsError::NoFile { fid, path: mount.to_owned() }
+            }
+            other => other,
+        })?;
         for path in paths.lines() {
             terminal.say(path);
         }

@@ -20,7 +20,7 @@ mod transfer;
 /// Carries out a command on the state.
 pub fn run(command: &StateCommand, terminal: Terminal) -> Result<Success, Failure> {
     match command {
-        StateCommand::List { addresses } => list(addresses, terminal),
+        StateCommand::List { addresses, view } => list(addresses, view.json, terminal),
         StateCommand::Show { address, view } => show(address, view.json, terminal),
         StateCommand::Mv(flags) => rename::run(flags, terminal),
         StateCommand::Rm(flags) => rename::forget(flags, terminal),
@@ -30,13 +30,17 @@ pub fn run(command: &StateCommand, terminal: Terminal) -> Result<Success, Failur
 }
 
 /// Prints the addresses, or those that these cover.
-fn list(wanted: &[String], terminal: Terminal) -> Result<Success, Failure> {
+fn list(wanted: &[String], json: bool, terminal: Terminal) -> Result<Success, Failure> {
     let wanted = parse_all(wanted)?;
     let recorded = recorded::read(spec::state_path()?)?;
-    for address in recorded.world.objects.keys() {
-        if wanted.is_empty() || wanted.iter().any(|wanted| wanted.covers(address)) {
-            terminal.say(&address.to_string());
-        }
+    let is_wanted =
+        |address: &Address| wanted.is_empty() || wanted.iter().any(|wanted| wanted.covers(address));
+    let addresses =
+        recorded.world.objects.keys().filter(|address| is_wanted(address)).map(Address::to_string);
+    if json {
+        terminal.say(&format!("{:#}", serde_json::Value::from_iter(addresses)));
+    } else {
+        addresses.for_each(|address| terminal.say(&address));
     }
     Ok(Success::Done)
 }

@@ -12,7 +12,8 @@ use std::time::Duration;
 use lustre_agent::{ProcessDir, ProcessDirError, termination};
 use lustre_model::control::ProcessSpec;
 use lustre_model::id::ClientId;
-use lustre_mount::{Access, Client, ConnectError, MountError, Mounted, mount};
+use lustre_model::resource::MOUNT_OPTIONS;
+use lustre_mount::{Client, ConnectError, MountError, Mounted, Restrictions, mount};
 use thiserror::Error;
 
 /// How long the metadata target may take to answer the first time, and the mount to answer once it is there.
@@ -38,7 +39,7 @@ pub enum MountProcessError {
     #[error("this folder does not describe a mount")]
     NotMount,
     /// An option that means nothing here.
-    #[error("the mount option \"{option}\" is not known; there are \"ro\" and \"rw\"")]
+    #[error("the mount option \"{option}\" is not known; there are {}", MOUNT_OPTIONS.join(", "))]
     Option {
         /// Which.
         option: String,
@@ -73,13 +74,13 @@ async fn serve(dir: &ProcessDir) -> Result<(), MountProcessError> {
     let ProcessSpec::Mount { fs_name, metadata, path, options } = dir.spec()? else {
         return Err(MountProcessError::NotMount);
     };
-    let (path, access) = (PathBuf::from(path), access(&options)?);
+    let (path, restrictions) = (PathBuf::from(path), restrictions(&options)?);
     if !path.exists() {
         dir.creates(&path)?;
         fs_err::create_dir_all(&path)?;
     }
     let client = connect(dir, &metadata).await?;
-    let mounted = mount(client, &path, &format!("{metadata}:/{fs_name}"), access)?;
+    let mounted = mount(client, &path, &format!("{metadata}:/{fs_name}"), restrictions)?;
     match answers(&path).await {
         Ok(()) => dir.ready()?,
         Err(error) => {
@@ -130,16 +131,22 @@ fn client_id() -> Result<ClientId, io::Error> {
     Ok(ClientId(u128::from_le_bytes(bytes)))
 }
 
-fn access(options: &[String]) -> Result<Access, MountProcessError> {
-    let mut access = Access::ReadWrite;
+fn restrictions(options: &[String]) -> Result<Restrictions, MountProcessError> {
+    let mut found = Restrictions::default();
     for option in options {
-        access = match option.as_str() {
-            "rw" => Access::ReadWrite,
-            "ro" => Access::ReadOnly,
+        match option.as_str() {
+            "ro" => found.read_only = true,
+            "rw" => found.read_only = false,
+            "nosuid" => found.no_suid = true,
+            "suid" => found.no_suid = false,
+            "nodev" => found.no_dev = true,
+            "dev" => found.no_dev = false,
+            "noexec" => found.no_exec = true,
+            "exec" => found.no_exec = false,
             _ => return Err(MountProcessError::Option { option: option.clone() }),
-        };
+        }
     }
-    Ok(access)
+    Ok(found)
 }
 
 /// Waits until the mount answers. Another process asks: a thread of ours that waits for ourselves could not end when we are
@@ -163,10 +170,19 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_that_would_do_nothing_are_refused() {
-        assert_eq!(access(&["ro".to_owned()]).unwrap(), Access::ReadOnly);
-        assert_eq!(access(&[]).unwrap(), Access::ReadWrite);
-        let refused = access(&["rw".to_owned(), "flock".to_owned()]).unwrap_err();
+    fn options_that_would_do_nothing_are_refused_and_the_last_one_counts() {
+        let read = |options: &[&str]| {
+            restrictions(&options.iter().map(|option| (*option).to_owned()).collect::<Vec<_>>())
+        };
+        assert_eq!(read(&[]).unwrap(), Restrictions::default());
+        let both = Restrictions { read_only: true, no_suid: true, ..Restrictions::default() };
+        assert_eq!(read(&["rw", "nosuid", "ro", "noexec", "exec"]).unwrap(), both);
+        assert_eq!(
+            read(&MOUNT_OPTIONS).unwrap(),
+            Restrictions::default(),
+            "all that a spec may say is known"
+        );
+        let refused = read(&["rw", "flock"]).unwrap_err();
         assert!(refused.to_string().contains("\"flock\""), "{refused}");
     }
 }

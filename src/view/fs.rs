@@ -5,7 +5,9 @@
 
 use std::fmt::Write;
 
-use lustre_model::layout::{Component, ComponentTemplate, END_OF_FILE, Layout, LayoutTemplate, StripeCount};
+use lustre_model::layout::{
+    Component, ComponentTemplate, END_OF_FILE, Layout, LayoutTemplate, ObjectId, StripeCount,
+};
 use lustre_mount::{ClusterStatus, LayoutView};
 
 /// One value of a layout.
@@ -157,11 +159,17 @@ fn plain(text: &mut String, generation: u32, component: &Component) {
     }
     text.push_str("\tobdidx\t\t objid\t\t objid\t\t group\n");
     for stripe in &component.stripes {
-        let (target, ordinal, group) = (stripe.target.0, stripe.object.ordinal, stripe.object.fid.sequence);
-        let hex = format!("{ordinal:#x}");
-        let _infallible = writeln!(text, "\t{target:>6}\t{ordinal:>14}\t{hex:>13}\t{group:>14}");
+        let (target, group) = (stripe.target.0, stripe.object.fid.sequence);
+        let objid = objid(stripe.object);
+        let hex = format!("{objid:#x}");
+        let _infallible = writeln!(text, "\t{target:>6}\t{objid:>14}\t{hex:>13}\t{group:>14}");
     }
     text.push('\n');
+}
+
+/// One number for an object, as `lfs` shows one: unique within its group.
+fn objid(object: ObjectId) -> u64 {
+    u64::from(object.fid.object) << 32 | u64::from(object.ordinal)
 }
 
 fn heads(text: &mut String, indent: &str, (generation, component): (u32, &Component)) {
@@ -240,8 +248,8 @@ fn default_line(text: &mut String, indent: &str, template: &ComponentTemplate) {
 mod tests {
     use super::*;
     use lustre_model::fid::Fid;
-    use lustre_model::layout::{ObjectId, OstIndex, Stripe};
-    use lustre_model::metadata::TargetEntry;
+    use lustre_model::layout::{OstIndex, Stripe};
+    use lustre_model::metadata::{TargetEntry, TargetState};
     use lustre_mount::TargetStatus;
 
     const MIB: u32 = 1 << 20;
@@ -263,8 +271,8 @@ mod tests {
         let expected = "f\nlmm_stripe_count:  2\nlmm_stripe_size:   1048576\nlmm_pattern:       raid0\n\
                         lmm_layout_gen:    0\nlmm_stripe_offset: 1\n\
                         \tobdidx\t\t objid\t\t objid\t\t group\n\
-                        \t     1\t             1\t          0x1\t    8589935617\n\
-                        \t     0\t             2\t          0x2\t    8589935617\n\n";
+                        \t     1\t   21474836481\t  0x500000001\t    8589935617\n\
+                        \t     0\t   21474836482\t  0x500000002\t    8589935617\n\n";
         assert_eq!(layout("f", &view), expected);
         assert_eq!(field(&view, LayoutField::Index), "1");
     }
@@ -290,7 +298,12 @@ mod tests {
     #[test]
     fn space_adds_up() {
         let target = |index, used| TargetStatus {
-            target: TargetEntry { index: OstIndex(index), address: String::new(), capacity: 2 << 30 },
+            target: TargetEntry {
+                index: OstIndex(index),
+                address: String::new(),
+                capacity: 2 << 30,
+                state: TargetState::Active,
+            },
             used,
         };
         let targets = vec![target(0, Some(1 << 30)), target(10, None)];

@@ -94,6 +94,9 @@ fn draw_link(status: &LinkStatus, colour: bool) -> String {
         status.imported,
         status.pending_exports,
     );
+    if let Some(released) = status.released.filter(|released| *released > 0) {
+        text.push_str(&format!(", {released} files only in the bucket"));
+    }
     if status.oldest_export_s > 0 {
         text.push_str(&format!(", the oldest for {} s", status.oldest_export_s));
     }

@@ -94,7 +94,8 @@ pub fn outputs_shown_json(outputs: &BTreeMap<String, Output>) -> Json {
 pub fn world_json(world: &World) -> Json {
     let outputs = world.outputs.iter().map(|(name, output)| {
         let value = if output.sensitive { Json::Null } else { plain(&output.value) };
-        (name.clone(), json!({ "sensitive": output.sensitive, "value": value }))
+        let kind = output.value.type_of().to_string();
+        (name.clone(), json!({ "sensitive": output.sensitive, "type": kind, "value": value }))
     });
     let outputs: Map<String, Json> = outputs.collect();
     let resources: Vec<Json> =

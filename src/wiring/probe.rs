@@ -1,6 +1,6 @@
 //! Conditions that must hold on hosts before a plan can work, and what is said when they do not.
 //!
-//! Only for what is to be made: what is there already was probed when it came.
+//! Only for what is to be made, and for links that change: what stays as it is was probed when it came.
 //! Invariant: a condition that fails names the host, the cause and the remedy, at the attribute that asks for it.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +17,9 @@ use lustre_model::resource::{Attributes, HostSpec, Kind, Resource, TargetRole};
 
 use super::unknown;
 
+/// Attributes of a link that say how its bucket is reached.
+const WAYS: [&str; 4] = ["endpoint_url", "region", "path_style", "credentials_file"];
+
 /// A condition, and who asks for it with which attribute.
 struct Asked {
     probe: Probe,
@@ -32,7 +35,7 @@ pub async fn conditions(
 ) -> Diagnostics {
     let mut by_host: BTreeMap<Address, Vec<Asked>> = BTreeMap::new();
     let coming = coming_buckets(plan);
-    for step in plan.steps().iter().filter(|step| step.operation == Operation::Create) {
+    for step in plan.steps().iter().filter(|step| is_new(step)) {
         for (host, asked) in asked(step, &coming) {
             by_host.entry(host).or_default().push(asked);
         }
@@ -59,6 +62,19 @@ pub async fn conditions(
         }
     }
     found
+}
+
+/// Whether a step brings something that was not probed: an object, or another way to a bucket.
+fn is_new(step: &Step) -> bool {
+    match step.operation {
+        Operation::Create => true,
+        Operation::Update if step.kind == Kind::DataRepositoryAssociation => {
+            let value = |attributes: &Option<Attributes>, name: &str| attributes.as_ref()?.get(name).cloned();
+            WAYS.iter().any(|name| value(&step.before, name) != value(&step.after, name))
+        }
+        Operation::Update => false,
+        Operation::Delete | Operation::Read => false,
+    }
 }
 
 fn failed(host: &Address, asked: &Asked, result: ProbeResult, program: &Program) -> Option<Diagnostic> {

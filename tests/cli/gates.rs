@@ -108,3 +108,26 @@ fn programs_are_told_which_addresses_stop_it() {
     folder.must("plan -out=p");
     assert_eq!(folder.must("show -json p").json()["data_loss"][0], "cluster.precious");
 }
+
+#[test]
+fn an_allowance_that_names_nothing_is_noticed() {
+    let folder = Folder::with("");
+    record_cluster(&folder);
+    let said = folder.must("plan -allow-data-loss=cluster.precius");
+    assert!(said.all().contains("W0851") && said.all().contains("`cluster.precious`"), "{}", said.all());
+    let said = folder.must("plan -allow-data-loss=cluster.*");
+    assert!(!said.all().contains("W0851"), "{}", said.all());
+}
+
+#[test]
+fn a_folder_without_a_spec_is_no_wish_to_delete_everything() {
+    let folder = Folder::with("");
+    record_cluster(&folder);
+    fs_err::remove_file(folder.path("main.hcl")).expect("the spec can be removed");
+    for words in ["plan", "apply -auto-approve -allow-data-loss=*"] {
+        let said = folder.run(words);
+        assert_eq!(said.code, Some(1), "{words}: {}", said.all());
+        assert!(said.stderr.contains("E0818") && said.stderr.contains("-chdir"), "{words}: {}", said.all());
+    }
+    assert!(folder.must("plan -destroy").stdout.contains("cluster.precious"));
+}

@@ -28,6 +28,15 @@ fn list(folder: &Folder) -> String {
 }
 
 #[test]
+fn addresses_are_listed_for_programs_too() {
+    let folder = applied();
+    let lines: Vec<String> = list(&folder).lines().map(str::to_owned).collect();
+    let listed: Vec<String> =
+        serde_json::from_value(folder.must("state list -json").json()).expect("an array of texts");
+    assert_eq!(listed, lines);
+}
+
+#[test]
 fn a_moved_resource_is_the_same_resource() {
     let folder = applied();
     folder.must("state mv value.a value.renamed");

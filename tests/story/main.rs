@@ -9,5 +9,6 @@ mod full_disk;
 mod growth;
 mod lab;
 mod link;
+mod relink;
 mod two_mounts;
 mod workloads;

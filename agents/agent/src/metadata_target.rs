@@ -175,14 +175,14 @@ async fn serve(
     let host = Host::new();
     let failed = |source| MetadataTargetError::Target { path: path.clone(), source };
     let reserve = Arc::new(Reserve::open(&path)?);
-    let clock = Clock::start();
+    let (clock, fs_name) = (Clock::start(), config.fs_name.clone());
     let opening = {
         let (path, reserve) = (path.clone(), Arc::clone(&reserve));
         move || open(&config, &path, &reserve, clock)
     };
     let (target, synced) = tokio::task::spawn_blocking(opening).await.map_err(io::Error::other)??;
     info!(path = %path.display(), "the metadata target is open");
-    let objects = Objects::new(identity.clone(), Arc::clone(&host));
+    let objects = Objects::new(fs_name, identity.clone(), Arc::clone(&host));
     let syncer = writer::Syncer::start(synced, Arc::clone(&host))?;
     let writer = Writer::new(target, clock, (objects, syncer, reserve));
     // Whatever ends the writer ends the process: nothing can be answered without it.

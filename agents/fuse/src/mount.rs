@@ -30,6 +30,19 @@ pub enum Audience {
     Owner,
 }
 
+/// What the kernel refuses to do on a mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Restrictions {
+    /// Changes.
+    pub read_only: bool,
+    /// Honouring set-user-ID and set-group-ID.
+    pub no_suid: bool,
+    /// Opening devices.
+    pub no_dev: bool,
+    /// Running programs.
+    pub no_exec: bool,
+}
+
 /// How to mount.
 #[derive(Debug, Clone)]
 pub struct MountOptions {
@@ -41,8 +54,8 @@ pub struct MountOptions {
     pub threads: usize,
     /// Who may use it.
     pub audience: Audience,
-    /// Whether changes are refused by the kernel.
-    pub read_only: bool,
+    /// What the kernel refuses. Where root does not mount, devices and set-user-ID are always refused.
+    pub restrictions: Restrictions,
 }
 
 /// The mount did not come about, or did not end well.
@@ -202,10 +215,17 @@ fn config(options: &MountOptions) -> Config {
         subtype(&options.subtype),
         MountOption::DefaultPermissions,
         MountOption::NoAtime,
-        if options.read_only { MountOption::RO } else { MountOption::RW },
     ];
+    let Restrictions { read_only, no_suid, no_dev, no_exec } = options.restrictions;
+    config.mount_options.extend([
+        if read_only { MountOption::RO } else { MountOption::RW },
+        if no_exec { MountOption::NoExec } else { MountOption::Exec },
+    ]);
     if is_root() {
-        config.mount_options.extend([MountOption::Dev, MountOption::Suid]);
+        config.mount_options.extend([
+            if no_dev { MountOption::NoDev } else { MountOption::Dev },
+            if no_suid { MountOption::NoSuid } else { MountOption::Suid },
+        ]);
     }
     let everyone = options.audience == Audience::EveryoneIfPermitted && everyone_is_permitted();
     config.acl = if everyone { SessionACL::All } else { SessionACL::Owner };

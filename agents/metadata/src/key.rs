@@ -16,6 +16,8 @@
 //! | `G` | link, key | refused key |
 //! | `P` | fid | inode whose attributes only the repository knows |
 //! | `V` | link, key | what the repository holds under a key |
+//! | `N` | link | how many files have bytes that are only in its bucket |
+//! | `U` | link | link that was removed, while what its bucket holds (`V`) is still remembered |
 //! | `E` | link, key | key whose object may differ from the namespace |
 //! | `J` | link, walk | part of the namespace or of the repository to look through for such keys |
 //! | `T` | index | object target |
@@ -193,6 +195,16 @@ pub(crate) fn refused(link: LinkId, text: &str) -> Vec<u8> {
 /// What the repository holds under a key.
 pub(crate) fn stored(link: LinkId, text: &str) -> Vec<u8> {
     of_link(b'V', link, text)
+}
+
+/// The number of files that need a link's bucket.
+pub(crate) fn released(link: LinkId) -> Vec<u8> {
+    of_link(b'N', link, "")
+}
+
+/// A link that was removed.
+pub(crate) fn former(link: LinkId) -> Vec<u8> {
+    of_link(b'U', link, "")
 }
 
 /// A key that may differ.

@@ -17,5 +17,5 @@ mod target;
 
 pub use failure::{LogDamage, TargetError};
 pub use target::{
-    Config, ConnectionId, Input, JobId, Moment, Output, RequestToken, Rights, Room, Target, Work,
+    Config, ConnectionId, Input, JobId, Moment, Output, RequestToken, Rights, Room, Space, Target, Work,
 };

@@ -11,16 +11,20 @@
 //!
 //! Not here: sockets, files, clocks. Invariant: [`Target::commit`] is the only way out, and it logs before it answers.
 
+mod allocate;
 mod attributes;
+mod check;
 mod directory;
 mod entry;
 mod export;
 mod file;
+mod former;
 mod identify;
 mod import;
 mod layout;
 mod lease;
 mod link;
+mod lost;
 mod mover;
 mod names;
 mod open;
@@ -50,6 +54,8 @@ use crate::log::LogFile;
 use crate::store::OrderedStore;
 use crate::table::Table;
 
+use allocate::Allocator;
+pub use allocate::Space;
 use file::Opened;
 use lease::Holder;
 use link::Links;
@@ -139,6 +145,11 @@ pub enum Input {
     LogSynced {
         /// As [`Output::SyncLog`] said.
         sequence: u64,
+    },
+    /// What object targets have room for; `None` from those that do not answer.
+    Spaces {
+        /// By index; targets that are left out are as they were.
+        spaces: Vec<(OstIndex, Option<Space>)>,
     },
     /// How much the target's disk has left; ample until this says otherwise.
     Room {
@@ -254,8 +265,7 @@ pub struct Target {
     counters_committed: Counters,
     default_layout: LayoutTemplate,
     targets: BTreeMap<OstIndex, TargetEntry>,
-    /// Where the next file's stripes begin.
-    next_stripe: usize,
+    allocator: Allocator,
     sessions: BTreeMap<SessionId, Session>,
     /// Sessions that a start found and that have not connected since: they may have files open that only they know of.
     unheard: BTreeSet<SessionId>,
@@ -297,7 +307,7 @@ impl Target {
             counters_committed: Counters::default(),
             default_layout,
             targets: BTreeMap::new(),
-            next_stripe: 0,
+            allocator: Allocator::default(),
             sessions: BTreeMap::new(),
             unheard: BTreeSet::new(),
             clients: BTreeMap::new(),
@@ -334,6 +344,7 @@ impl Target {
             Input::Disconnected { connection } => self.disconnected(connection),
             Input::WorkDone { job, result } => self.work_done(job, result)?,
             Input::LogSynced { sequence } => self.log_synced(sequence)?,
+            Input::Spaces { spaces } => self.allocator.hear(spaces),
             Input::Room { room } => self.set_room(room)?,
             Input::Tick => self.tick()?,
         }
@@ -344,6 +355,7 @@ impl Target {
     ///
     /// After a [`TargetError::is_full`] everything waits for a later commit, and nobody was told anything.
     pub fn commit(&mut self) -> Result<Vec<Output>, TargetError> {
+        self.step_inheritance()?;
         self.pump_exports()?;
         self.serve_movers()?;
         self.run_ready()?;

@@ -13,13 +13,13 @@ use std::time::{Duration, Instant};
 use bytes::{Bytes, BytesMut};
 use futures::future::try_join_all;
 use lustre_model::fault::Fault;
-use lustre_model::id::ClientId;
+use lustre_model::id::{ClientId, FsName, TargetId, TargetKind};
 use lustre_model::layout::{Layout, NotInstantiated, ObjectId, OstIndex, Stripe};
-use lustre_model::metadata::TargetEntry;
+use lustre_model::metadata::{TargetEntry, TargetState};
 use lustre_model::object::{Reply, Request, TRANSFER_MAX};
 use lustre_model::space::OwnRoom;
 use lustre_wire::client::Connection;
-use lustre_wire::{Identity, Object};
+use lustre_wire::{Identity, Object, Subject};
 
 use crate::extent::{Extent, extents, gather, scatter, stored_pieces, usize_of};
 
@@ -28,6 +28,9 @@ pub const TARGET_WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// How long one attempt to connect may take.
 const CONNECT_WAIT_MAX: Duration = Duration::from_secs(5);
+
+/// How long a target is waited for that only shall say what room it has.
+const SPACE_WAIT_MAX: Duration = Duration::from_secs(2);
 
 /// A write is cut into so many parts, so that one process that writes keeps more than one core of its targets busy with
 /// checksums and compression, and its bytes on the way while the first are stored.
@@ -45,6 +48,7 @@ const CONNECTIONS: usize = 2;
 /// The object targets of a cluster.
 #[derive(Debug)]
 pub(crate) struct Targets {
+    fs_name: FsName,
     identity: Identity,
     client: ClientId,
     epoch: AtomicU64,
@@ -59,19 +63,23 @@ struct Target {
 }
 
 impl Targets {
-    pub(crate) fn new(identity: Identity, client: ClientId) -> Self {
-        Self { identity, client, epoch: AtomicU64::new(0), known: Mutex::new(BTreeMap::new()) }
+    pub(crate) fn new(fs_name: FsName, identity: Identity, client: ClientId) -> Self {
+        Self { fs_name, identity, client, epoch: AtomicU64::new(0), known: Mutex::new(BTreeMap::new()) }
     }
 
-    /// Takes the map of targets; connections to those that did not move stay.
-    pub(crate) fn learn(&self, targets: Vec<TargetEntry>) {
+    /// Takes the map of targets; connections to those that did not move stay. Says whether one was removed.
+    pub(crate) fn learn(&self, targets: Vec<TargetEntry>) -> bool {
         let mut known = self.known();
+        let mut removed = false;
         for entry in targets {
-            let moved = known.get(&entry.index).is_none_or(|target| target.entry != entry);
-            if moved {
-                known.insert(entry.index, Arc::new(Target::new(entry)));
+            let before = known.get(&entry.index);
+            if before.is_some_and(|target| target.entry == entry) {
+                continue;
             }
+            removed |= before.is_some() && entry.state == TargetState::Removed;
+            known.insert(entry.index, Arc::new(Target::new(entry)));
         }
+        removed
     }
 
     /// Takes the epoch of a session; a new one needs new connections.
@@ -85,9 +93,10 @@ impl Targets {
         known.extend(entries.into_iter().map(|entry| (entry.index, Arc::new(Target::new(entry)))));
     }
 
-    /// All targets.
+    /// All targets that there are.
     pub(crate) fn entries(&self) -> Vec<TargetEntry> {
-        self.known().values().map(|target| target.entry.clone()).collect()
+        let entries = self.known().values().map(|target| target.entry.clone()).collect::<Vec<_>>();
+        entries.into_iter().filter(|entry| entry.state == TargetState::Active).collect()
     }
 
     /// Reads a range of a file; what was never written reads as zeros.
@@ -141,9 +150,10 @@ impl Targets {
         try_join_all(punched).await.map(drop)
     }
 
-    /// Asks a target for its space.
+    /// Asks a target for its space; one that does not answer soon is not waited for.
     pub(crate) async fn space(&self, target: OstIndex) -> Result<OwnRoom, Fault> {
-        match self.call(target, &Request::Space, Bytes::new()).await?.0 {
+        let asked = tokio::time::timeout(SPACE_WAIT_MAX, self.call(target, &Request::Space, Bytes::new()));
+        match asked.await.map_err(|_| Fault::TimedOut)??.0 {
             Reply::Space { capacity, used, disk, disk_free, .. } => {
                 Ok(OwnRoom { used, capacity, disk, disk_free })
             }
@@ -172,6 +182,9 @@ impl Targets {
         loop {
             let epoch = self.epoch.load(Ordering::Acquire);
             let target = self.known().get(&index).cloned();
+            if target.as_ref().is_some_and(|target| target.entry.state == TargetState::Removed) {
+                return Err(Fault::Lost);
+            }
             if let Some(target) = target
                 && let Some(connection) = self.connection(&target, epoch).await?
             {
@@ -197,8 +210,11 @@ impl Targets {
         if let Some(open) = slot.as_ref().filter(|open| !open.is_closed()) {
             return Ok(Some(open.clone()));
         }
-        let address = &target.entry.address;
-        let connected = Connection::<Object>::connect(address, &self.identity, CONNECT_WAIT_MAX).await;
+        let TargetEntry { index, address, .. } = &target.entry;
+        let peer = TargetId { fs_name: self.fs_name.clone(), kind: TargetKind::Ost, index: index.0 };
+        let peer = Subject::target(&peer);
+        let connected =
+            Connection::<Object>::connect_to(address, &peer, &self.identity, CONNECT_WAIT_MAX).await;
         let connection = match connected {
             Ok((connection, _)) => connection,
             Err(error) => {

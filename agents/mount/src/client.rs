@@ -79,8 +79,8 @@ impl Client {
     /// Opens a session with the metadata target at `host:port`, under the name `client`, on the current tokio runtime.
     pub async fn connect(metadata: &str, identity: Identity, client: ClientId) -> Result<Self, ConnectError> {
         let (session, welcome, notices) = Session::open(metadata, identity.clone(), client).await?;
-        let targets = Targets::new(identity, client);
-        targets.learn(welcome.targets);
+        let targets = Targets::new(welcome.fs_name.clone(), identity, client);
+        let _ = targets.learn(welcome.targets);
         targets.learn_epoch(welcome.epoch);
         let (closings, closed) = mpsc::unbounded_channel();
         let core = Arc::new(Core {

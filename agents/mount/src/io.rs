@@ -15,6 +15,7 @@ use bytes::Bytes;
 use lustre_fuse::WriteOrigin;
 use lustre_model::attr::AttrChange;
 use lustre_model::fault::Fault;
+use lustre_model::layout::NotInstantiated;
 use lustre_model::metadata::{ByteRange, LeaseKind, Reply, Request};
 
 use crate::client::{Core, wall_clock};
@@ -278,14 +279,20 @@ impl Core {
         }
         for _ in 0..LAYOUT_ATTEMPTS_MAX {
             let view = inode.state().view().ok_or(Fault::Io)?;
-            let Ok(written) = self.targets.write(&view.layout, offset, data).await else {
-                let range = ByteRange { start: offset, end: offset + data.len() as u64 };
-                let answer = self.call(&Request::Instantiate { fid: inode.fid, range }).await?;
-                let Reply::Layout { layout } = answer else { return Err(Fault::Io) };
-                inode.state().learn_layout(layout);
-                continue;
+            let written = self.targets.write(&view.layout, offset, data).await;
+            let lost = match written {
+                Err(NotInstantiated { .. }) => false,
+                Ok(Err(Fault::Lost)) => true,
+                Ok(done) => return done,
             };
-            return written;
+            // Objects are missing; or were on a target that was removed, and the file may have got others since.
+            let range = ByteRange { start: offset, end: offset + data.len() as u64 };
+            let answer = self.call(&Request::Instantiate { fid: inode.fid, range }).await?;
+            let Reply::Layout { layout } = answer else { return Err(Fault::Io) };
+            if lost && layout.generation == view.layout.generation {
+                return Err(Fault::Lost);
+            }
+            inode.state().learn_layout(layout);
         }
         Err(Fault::TooLarge)
     }

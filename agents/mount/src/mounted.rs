@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use lustre_fuse::{Audience, Mount, MountError, MountOptions, Unmounter};
+use lustre_fuse::{Audience, Mount, MountError, MountOptions, Restrictions, Unmounter};
 use tokio::task::JoinHandle;
 
 use crate::client::Client;
@@ -20,15 +20,6 @@ const THREADS: usize = 4;
 /// How long the end of a mount waits for closes that are not told yet.
 const DRAIN_MAX: Duration = Duration::from_secs(10);
 
-/// Whether the mount can change anything.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
-    /// It can.
-    ReadWrite,
-    /// The kernel refuses changes.
-    ReadOnly,
-}
-
 /// A mount that is being served.
 #[derive(Debug)]
 pub struct Mounted {
@@ -39,14 +30,19 @@ pub struct Mounted {
 }
 
 /// Mounts the cluster of `client` on `path` and begins to serve. `source` is what `df` shows.
-pub fn mount(client: Client, path: &Path, source: &str, access: Access) -> Result<Mounted, MountError> {
+pub fn mount(
+    client: Client,
+    path: &Path,
+    source: &str,
+    restrictions: Restrictions,
+) -> Result<Mounted, MountError> {
     let files = Arc::new(Files::new(Arc::clone(&client.core)));
     let options = MountOptions {
         source: source.to_owned(),
         subtype: "lustre".to_owned(),
         threads: THREADS,
         audience: Audience::EveryoneIfPermitted,
-        read_only: access == Access::ReadOnly,
+        restrictions,
     };
     let mut mount = Mount::attach(Arc::clone(&files), path, &options)?;
     let notifier = mount.notifier()?;

@@ -45,7 +45,12 @@ impl Core {
                         tokio::spawn(Arc::clone(&self).recall(fid, keep));
                     }
                 }
-                Event::Notice(_, Notice::Targets { targets }) => self.targets.learn(targets),
+                Event::Notice(_, Notice::Targets { targets }) => {
+                    if self.targets.learn(targets) {
+                        // Where bytes are may be another place now, for files whose leases say nothing of it.
+                        self.session.begin_anew();
+                    }
+                }
                 Event::Notice(_, Notice::Evicted) => {
                     tracing::error!(
                         "evicted by the metadata target: writes that were not synced may be lost"
@@ -53,7 +58,7 @@ impl Core {
                 }
                 Event::Lost => self.void_all().await,
                 Event::Resumed(targets, epoch) => {
-                    self.targets.learn(targets);
+                    let _ = self.targets.learn(targets);
                     self.targets.learn_epoch(epoch);
                 }
             }

@@ -12,10 +12,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use lustre_model::fault::Fault;
 use lustre_model::fid::Fid;
-use lustre_model::id::{ClientId, FsName};
+use lustre_model::id::{ClientId, FsName, TargetId, TargetKind};
 use lustre_model::metadata::{Call, Notice, OpenId, OpenMode, Reply, Request, SessionId, TargetEntry, Xid};
 use lustre_wire::client::{Connection, Notices};
-use lustre_wire::{Identity, Metadata, WireError};
+use lustre_wire::{Identity, Metadata, Subject, WireError};
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -234,6 +234,13 @@ impl Session {
         }
     }
 
+    /// Gives the connection up for another one, and with it every lease.
+    pub(crate) fn begin_anew(&self) {
+        if let Some(live) = self.live.borrow().as_ref() {
+            live.connection.close();
+        }
+    }
+
     /// Ends the session at the metadata target, which then need not wait for it.
     pub(crate) async fn close(&self) {
         const GOODBYE_MAX: Duration = Duration::from_secs(2);
@@ -283,8 +290,12 @@ impl Session {
     }
 
     async fn connect(&self) -> Result<(Welcome, Notices<Metadata>), ConnectError> {
+        let scope = &self.identity.subject().scope;
+        let fs_name = scope.parse().map_err(|_| ConnectError::Scope { scope: scope.clone() })?;
+        let peer = Subject::target(&TargetId { fs_name, kind: TargetKind::Mdt, index: 0 });
         let (connection, notices) =
-            Connection::<Metadata>::connect(&self.address, &self.identity, CONNECT_WAIT_MAX).await?;
+            Connection::<Metadata>::connect_to(&self.address, &peer, &self.identity, CONNECT_WAIT_MAX)
+                .await?;
         let sent = Instant::now();
         let number = self.number();
         // The incarnation of the last connection has ended: nothing is opened unasked from here until the next lease.
@@ -389,6 +400,7 @@ fn is_repeatable(request: &Request) -> bool {
         Request::Link { .. } | Request::SetAttr { .. } | Request::SetXattr { .. } => false,
         Request::RemoveXattr { .. } | Request::Close { .. } | Request::Flush { .. } => false,
         Request::Downgrade { .. } | Request::SetLayout { .. } | Request::RegisterTarget { .. } => false,
+        Request::RemoveTarget { .. } => false,
         Request::SetDefaultLayout { .. } | Request::PutLink { .. } | Request::RemoveLink { .. } => false,
         Request::Links | Request::HsmReceive { .. } | Request::HsmProgress { .. } => false,
         Request::HsmEnd { .. } | Request::Import { .. } => false,
@@ -404,6 +416,12 @@ pub enum ConnectError {
     /// It does not want us.
     #[error("the metadata target refuses a session")]
     Refused(#[from] Fault),
+    /// Our certificate is no client's.
+    #[error("the certificate is for \"{scope}\", which is no file system's name")]
+    Scope {
+        /// Its scope.
+        scope: String,
+    },
     /// It answered something else.
     #[error("the metadata target did not answer as one does")]
     Answer,

@@ -6,9 +6,11 @@
 
 use lustre_model::attr::FileKind;
 use lustre_model::fault::Fault;
-use lustre_model::hsm::{HsmFailure, HsmOutcome, LinkId};
+use lustre_model::hsm::{HsmFailure, HsmOutcome, LinkId, RepositoryEndpoint};
 use lustre_s3::{ConnectError, StorageError};
 use thiserror::Error;
+
+use crate::probe::{ProbeFailure, not_set_up, refused};
 
 /// Why an action was not carried out.
 #[derive(Debug, Error)]
@@ -19,6 +21,14 @@ pub enum ActionError {
     /// The bucket cannot be asked.
     #[error("the repository cannot be used")]
     Connect(#[from] ConnectError),
+    /// The bucket does not answer to what the link says of it.
+    #[error("{failure}")]
+    Unusable {
+        /// Why, and what to do.
+        failure: ProbeFailure,
+        /// What the metadata target is told.
+        code: HsmFailure,
+    },
     /// The link was removed meanwhile.
     #[error("link {} is not known", .0.0)]
     UnknownLink(LinkId),
@@ -64,6 +74,23 @@ pub enum ActionError {
 }
 
 impl ActionError {
+    /// Says beside a bucket's refusal what to do about it.
+    pub(crate) fn with_remedy(repository: &RepositoryEndpoint, error: StorageError) -> Self {
+        let failure = refused(repository, &error);
+        Self::Unusable { failure, code: Self::Storage(error).code() }
+    }
+
+    /// Says what to do where a bucket cannot even be asked.
+    pub(crate) fn with_remedy_to_connect(self) -> Self {
+        match self {
+            Self::Connect(error) => {
+                let failure = not_set_up(&error);
+                Self::Unusable { failure, code: Self::Connect(error).code() }
+            }
+            other => other,
+        }
+    }
+
     /// Returns what the metadata target is told.
     pub fn outcome(&self) -> HsmOutcome {
         let mut cause = self.to_string();
@@ -97,6 +124,7 @@ impl ActionError {
                 StorageError::NoSuchBucket { .. } | StorageError::Other { .. } => HsmFailure::Other,
             },
             Self::Changed { .. } | Self::FileChanged { .. } => HsmFailure::Changed,
+            Self::Unusable { code, .. } => *code,
             Self::FileSystem(Fault::NoSpace | Fault::Quota) => HsmFailure::NoSpace,
             Self::Connect(_)
             | Self::UnknownLink(_)
@@ -112,7 +140,8 @@ impl ActionError {
             Self::Storage(StorageError::NotFound { .. } | StorageError::PreconditionFailed { .. }) => false,
             // An archived storage class stays one until somebody restores the object in S3.
             Self::Storage(StorageError::Other { code, .. }) => code != "InvalidObjectState",
-            Self::Storage(_) | Self::Connect(_) | Self::FileSystem(_) | Self::FileChanged { .. } => true,
+            Self::Storage(_) | Self::Connect(_) | Self::Unusable { .. } => true,
+            Self::FileSystem(_) | Self::FileChanged { .. } => true,
             Self::Changed { .. }
             | Self::UnknownLink(_)
             | Self::Short { .. }

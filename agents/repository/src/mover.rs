@@ -3,12 +3,14 @@
 //! Kinds of actions have places of their own, so that a thousand exports do not keep a reader waiting for one range.
 //! Invariant: what was received and could not be ended makes [`run`] return; the connection's end then gives it all back.
 
+use std::collections::BTreeSet;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lustre_model::fault::Fault;
-use lustre_model::hsm::{HsmAction, HsmEnd, HsmOutcome, HsmVerb};
+use lustre_model::hsm::{HsmAction, HsmEnd, HsmOutcome, HsmVerb, LinkId};
+use lustre_s3::ObjectStorage;
 use thiserror::Error;
 use tokio::sync::{Semaphore, mpsc};
 use tokio::task::{JoinError, JoinSet};
@@ -43,6 +45,9 @@ const EXPORTS_MAX: usize = 64;
 
 /// Listings carried out at a time.
 const LISTS_MAX: usize = 4;
+
+/// Buckets checked at a time.
+const CHECKS_MAX: usize = 8;
 
 /// Failures to receive in a row before the mover gives up.
 const RECEIVE_FAILURES_MAX: u32 = 30;
@@ -85,6 +90,9 @@ struct Mover<F, C: Connect> {
     restores: Semaphore,
     exports: Semaphore,
     lists: Semaphore,
+    checks: Semaphore,
+    /// Links of which the log was told that they are gone.
+    gone: Mutex<BTreeSet<LinkId>>,
 }
 
 /// Carries out actions until `stop`.
@@ -101,6 +109,8 @@ pub async fn run<F: FileSystem, C: Connect>(
         restores: Semaphore::new(RESTORES_MAX),
         exports: Semaphore::new(EXPORTS_MAX),
         lists: Semaphore::new(LISTS_MAX),
+        checks: Semaphore::new(CHECKS_MAX),
+        gone: Mutex::default(),
     });
     // Nothing else may interrupt a request for actions: its answer would be lost, and the actions in it.
     let (failed, mut failure) = mpsc::channel(1);
@@ -158,18 +168,35 @@ impl<F: FileSystem, C: Connect> Mover<F, C> {
     /// Carries out an action and ends it.
     async fn carry_out(&self, action: HsmAction) -> Result<(), MoverError> {
         let (cookie, link) = (action.cookie, action.link);
-        let outcome = match self.perform(action).await {
+        let mut tried = self.perform(&action).await;
+        if tried.as_ref().is_err_and(ActionError::doubts_connection) {
+            // Keys may have been changed in their file since it was read.
+            self.repositories.forget(link);
+            tried = self.perform(&action).await;
+        }
+        let outcome = match tried {
             Ok(outcome) => outcome,
             Err(error) => {
                 if error.doubts_connection() {
                     self.repositories.forget(link);
                 }
                 let outcome = error.outcome();
-                tracing::warn!(cookie, ?outcome, "an action failed");
+                self.tell(cookie, &error, &outcome);
                 outcome
             }
         };
         self.end(HsmEnd { cookie, outcome }).await
+    }
+
+    /// Tells the log of a failure; of a link that is gone only once.
+    fn tell(&self, cookie: u64, error: &ActionError, outcome: &HsmOutcome) {
+        if let ActionError::UnknownLink(link) = error {
+            if self.gone.lock().unwrap_or_else(PoisonError::into_inner).insert(*link) {
+                tracing::warn!(link = link.0, "the link was removed: what was still asked for it is dropped");
+            }
+            return;
+        }
+        tracing::warn!(cookie, ?outcome, "an action failed");
     }
 
     async fn end(&self, end: HsmEnd) -> Result<(), MoverError> {
@@ -190,21 +217,37 @@ impl<F: FileSystem, C: Connect> Mover<F, C> {
         }
     }
 
-    async fn perform(&self, action: HsmAction) -> Result<HsmOutcome, ActionError> {
+    async fn perform(&self, action: &HsmAction) -> Result<HsmOutcome, ActionError> {
         let _place = self.place(&action.verb).acquire().await.ok();
+        if matches!(action.verb, HsmVerb::Check) {
+            return self.check(action.link).await;
+        }
         if matches!(action.verb, HsmVerb::List) {
             let repository = self.repositories.look_up(&self.file_system, action.link).await?;
             list(&self.file_system, &repository.storage, &repository.link).await?;
             return Ok(HsmOutcome::Done);
         }
-        let repository = self.repositories.get(&self.file_system, action.link).await?;
-        self.move_data(&action, &repository.storage).await
+        let known_as = (action.link, action.repository);
+        let repository = self.repositories.get(&self.file_system, known_as).await?;
+        self.move_data(action, &repository.storage).await
+    }
+
+    /// Reaches a link's bucket anew and asks it for one key.
+    async fn check(&self, link: LinkId) -> Result<HsmOutcome, ActionError> {
+        self.repositories.forget(link);
+        let found = self.repositories.look_up(&self.file_system, link).await;
+        let repository = found.map_err(ActionError::with_remedy_to_connect)?;
+        let endpoint = &repository.link.repository;
+        let listed = repository.storage.list(&endpoint.prefix, None, 1).await;
+        listed.map_err(|error| ActionError::with_remedy(endpoint, error))?;
+        Ok(HsmOutcome::Done)
     }
 
     /// Where actions of this kind wait for each other.
     fn place(&self, verb: &HsmVerb) -> &Semaphore {
         match verb {
             HsmVerb::List => &self.lists,
+            HsmVerb::Check => &self.checks,
             HsmVerb::Identify { .. } => &self.identifies,
             HsmVerb::Restore { .. } => &self.restores,
             HsmVerb::Archive { .. }
@@ -217,7 +260,7 @@ impl<F: FileSystem, C: Connect> Mover<F, C> {
     async fn move_data(&self, action: &HsmAction, storage: &C::Storage) -> Result<HsmOutcome, ActionError> {
         let (cookie, fid) = (action.cookie, action.fid);
         match &action.verb {
-            HsmVerb::List => Ok(HsmOutcome::Done),
+            HsmVerb::List | HsmVerb::Check => Ok(HsmOutcome::Done),
             HsmVerb::Identify { key } => identify(storage, key).await,
             HsmVerb::Restore { key, etag, size, layout, ranges } => {
                 let work = Restore { cookie, key, etag, size: *size, layout, ranges };

@@ -30,7 +30,7 @@ pub async fn probe(repository: &RepositoryEndpoint) -> Result<(), ProbeFailure> 
     }
 }
 
-fn not_set_up(error: &ConnectError) -> ProbeFailure {
+pub(crate) fn not_set_up(error: &ConnectError) -> ProbeFailure {
     let source = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
     let remedy = match error {
         ConnectError::Credentials { .. } => {
@@ -41,7 +41,7 @@ fn not_set_up(error: &ConnectError) -> ProbeFailure {
     ProbeFailure { cause: format!("{error}{source}"), remedy: remedy.to_owned() }
 }
 
-fn refused(repository: &RepositoryEndpoint, error: &StorageError) -> ProbeFailure {
+pub(crate) fn refused(repository: &RepositoryEndpoint, error: &StorageError) -> ProbeFailure {
     let bucket = &repository.bucket;
     let place = repository.endpoint_url.as_deref().unwrap_or("AWS");
     let remedy = match error {

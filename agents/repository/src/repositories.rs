@@ -67,14 +67,14 @@ impl<C: Connect> Repositories<C> {
         Self { connect, known: Mutex::default() }
     }
 
-    /// Returns a link's bucket.
+    /// Returns a link's bucket, by the way that has this fingerprint.
     pub(crate) async fn get(
         &self,
         file_system: &impl FileSystem,
-        link: LinkId,
+        (link, fingerprint): (LinkId, u64),
     ) -> Result<Arc<Repository<C::Storage>>, ActionError> {
         let known = self.known().get(&link).cloned();
-        match known {
+        match known.filter(|known| known.link.repository.fingerprint() == fingerprint) {
             Some(repository) => Ok(repository),
             None => self.look_up(file_system, link).await,
         }

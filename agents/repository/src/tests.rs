@@ -95,6 +95,34 @@ fn what_an_object_does_not_say_is_absent() {
 }
 
 #[test]
+fn keys_that_were_changed_are_read_again_when_the_old_ones_are_refused() {
+    let files = vec![File::new(1, vec![Step::Write(b"one".to_vec()), Step::Write(b"two".to_vec())])];
+    let target = MemoryTarget::with(files);
+    let bucket = MemoryBucket::default();
+    bucket.state().at = Some((2, |state| (state.keys_taken, state.keys_in_file) = (1, 1)));
+    block_on(settle(&target, &bucket));
+    assert_eq!(&object(&bucket, 1).unwrap().bytes[..], b"two");
+    let outcomes = target.file(1).outcomes;
+    assert!(outcomes.iter().all(|outcome| matches!(outcome, HsmOutcome::Stored { .. })), "{outcomes:?}");
+}
+
+#[test]
+fn a_check_reads_the_keys_anew_and_says_what_to_do() {
+    let target = MemoryTarget::with(vec![File::new(1, vec![Step::Check, Step::Check])]);
+    let bucket = MemoryBucket::default();
+    bucket.state().keys_taken = 1;
+    bucket.state().at = Some((2, |state| state.keys_in_file = 1));
+    block_on(settle(&target, &bucket));
+    let outcomes = target.file(1).outcomes;
+    assert!(
+        matches!(&outcomes[0], HsmOutcome::Failed { cause, code: HsmFailure::AccessDenied, retry: true }
+            if cause.contains("ExpiredToken") && cause.contains("s3:ListBucket")),
+        "{outcomes:?}"
+    );
+    assert_eq!(outcomes.last(), Some(&HsmOutcome::Done));
+}
+
+#[test]
 fn foreign_objects_are_left_alone() {
     let scripts =
         [Step::Write(b"mine".to_vec()), Step::Chmod(0o600), Step::Delete, Step::Move("data/m".into())];

@@ -116,6 +116,21 @@ impl<P: Protocol> Connection<P> {
         Ok((connection, Notices { queue: notice_queue }))
     }
 
+    /// Connects as [`Connection::connect`] does, to this peer and no other: an address outlives who had it.
+    pub async fn connect_to(
+        address: &str,
+        peer: &Subject,
+        identity: &Identity,
+        timeout: Duration,
+    ) -> Result<(Self, Notices<P>), WireError> {
+        let (connection, notices) = Self::connect(address, identity, timeout).await?;
+        if connection.peer() == peer {
+            return Ok((connection, notices));
+        }
+        let (expected, found) = (Box::new(peer.clone()), Box::new(connection.peer().clone()));
+        Err(WireError::Other { address: address.to_owned(), expected, found })
+    }
+
     /// Asks, and waits for the answer. Any number of calls may wait at the same time, up to
     /// [`CALLS_MAX`].
     ///

@@ -144,6 +144,16 @@ pub enum WireError {
         /// Whom its certificate names.
         found: Box<Subject>,
     },
+    /// Another peer of the same cluster has the address.
+    #[error("{expected} does not answer at {address}, {found} does: the address is another process's now")]
+    Other {
+        /// Where.
+        address: String,
+        /// Who should answer.
+        expected: Box<Subject>,
+        /// Who does.
+        found: Box<Subject>,
+    },
     /// The peer will not talk to us.
     #[error("{address} refused the connection")]
     Refused {

@@ -6,6 +6,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use lustre_model::id::TargetId;
 use rustls::pki_types::CertificateDer;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -87,6 +88,11 @@ impl Subject {
     /// Names a subject.
     pub fn new(scope: impl Into<String>, role: Role, name: impl Into<String>) -> Self {
         Self { scope: scope.into(), role, name: name.into() }
+    }
+
+    /// Names a target of a cluster, whose scope is the file system's name.
+    pub fn target(target: &TargetId) -> Self {
+        Self::new(target.fs_name.as_str(), Role::Target, target.to_string())
     }
 
     /// Reads the subject that a certificate names. Does not check who signed it.

@@ -326,6 +326,22 @@ async fn another_scope_of_the_same_authority_is_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_peer_at_the_address_is_refused_by_name() {
+    let house = House::build().await;
+    let ours = identity(&house.authority, "scratch", Role::Client);
+    let wanted = |name| Subject::new("scratch", Role::Target, name);
+    let one = wanted("one");
+    assert!(Connection::<Lab>::connect_to(&house.address, &one, &ours, TIMEOUT).await.is_ok());
+    let error =
+        Connection::<Lab>::connect_to(&house.address, &wanted("two"), &ours, TIMEOUT).await.unwrap_err();
+    let text = error.to_string();
+    assert!(
+        text.contains("target/two") && text.contains("target/one") && text.contains(&house.address),
+        "{text}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn another_protocol_is_refused_by_name() {
     let house = House::build().await;
     let ours = identity(&house.authority, "scratch", Role::Client);

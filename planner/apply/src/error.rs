@@ -245,6 +245,7 @@ fn wire_is_transient(error: &WireError) -> bool {
         | WireError::Unanswered { .. }
         | WireError::TooManyCalls { .. } => true,
         WireError::Stranger { .. }
+        | WireError::Other { .. }
         | WireError::Unwelcome { .. }
         | WireError::Tls { .. }
         | WireError::Nameless { .. }

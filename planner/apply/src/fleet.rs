@@ -12,11 +12,12 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use lustre_model::address::Address;
 use lustre_model::control::{self, Call, Credential, ProcessId, ProcessSpec, ProcessStatus};
+use lustre_model::id::{FsName, TargetId, TargetKind};
 use lustre_model::metadata;
 use lustre_model::recorded::World;
 use lustre_model::resource::{ClusterSpec, HostSpec, Kind, Resource};
 use lustre_wire::client::Connection;
-use lustre_wire::{Control, Identity, Metadata, Role, WireError};
+use lustre_wire::{Control, Identity, Metadata, Role, Subject, WireError};
 
 use crate::bootstrap::{self, AgentBinary};
 use crate::error::StepError;
@@ -59,6 +60,8 @@ pub struct Agent {
 #[derive(Clone)]
 pub struct ClusterView {
     cluster: Address,
+    /// The file system's name.
+    pub fs_name: FsName,
     connection: Connection<Metadata>,
 }
 
@@ -150,11 +153,16 @@ impl ClusterView {
     pub async fn open(world: &World, address: &Address) -> Result<Self, StepError> {
         let spec = cluster_spec(world, address)?;
         let realm = cluster_realm(world, address, spec.fs_name.as_str())?;
+        let target = TargetId { fs_name: spec.fs_name.clone(), kind: TargetKind::Mdt, index: 0 };
+        let peer = Subject::target(&target);
         let (connection, _) =
-            Connection::connect(&spec.metadata_address, realm.administrator(), CONNECT_MAX).await.map_err(
-                |source| StepError::Metadata { cluster: Box::new(address.clone()), source: Box::new(source) },
-            )?;
-        Ok(Self { cluster: address.clone(), connection })
+            Connection::connect_to(&spec.metadata_address, &peer, realm.administrator(), CONNECT_MAX)
+                .await
+                .map_err(|source| StepError::Metadata {
+                cluster: Box::new(address.clone()),
+                source: Box::new(source),
+            })?;
+        Ok(Self { cluster: address.clone(), fs_name: spec.fs_name, connection })
     }
 
     /// Asks once; `what` completes "the metadata target could not …".

@@ -14,13 +14,14 @@ use futures::stream;
 use lustre_model::address::Address;
 use lustre_model::control::{Probe, ProbeResult, ProcessId, ProcessSpec, ProcessState, ProcessStatus};
 use lustre_model::hsm::LinkStatus;
+use lustre_model::id::{FsName, TargetId, TargetKind};
 use lustre_model::metadata;
 use lustre_model::object;
 use lustre_model::recorded::{Object, Status, World};
 use lustre_model::resource::{HostSpec, Kind, Resource};
 use lustre_model::space::{OwnRoom, capacities};
-use lustre_wire::Object as ObjectProtocol;
 use lustre_wire::client::Connection;
+use lustre_wire::{Object as ObjectProtocol, Subject};
 
 use crate::bootstrap::connection;
 use crate::connection::{Command, ConnectionError, run_ok};
@@ -199,13 +200,19 @@ impl Observer {
         stream::iter(reports).buffer_unordered(self.parallelism).collect().await
     }
 
+    /// Asks the metadata target of a recorded cluster for its links.
+    pub async fn links(&self, cluster: &Address) -> Result<Vec<LinkStatus>, StepError> {
+        let view = ClusterView::open(&self.world, cluster).await?;
+        match view.ask("list its links", metadata::Request::Links).await? {
+            metadata::Reply::Links { links } => Ok(links),
+            _ => Err(StepError::Unfitting { host: Box::new(cluster.clone()), asked: "links" }),
+        }
+    }
+
     async fn cluster(&self, cluster: &Address) -> Result<ClusterState, StepError> {
         let unfitting = |asked| StepError::Unfitting { host: Box::new(cluster.clone()), asked };
         let view = ClusterView::open(&self.world, cluster).await?;
-        let metadata::Reply::Links { links } = view.ask("list its links", metadata::Request::Links).await?
-        else {
-            return Err(unfitting("links"));
-        };
+        let links = self.links(cluster).await?;
         let asked = view.ask("count its files", metadata::Request::Statistics).await?;
         let metadata::Reply::Statistics { inodes, inodes_free } = asked else {
             return Err(unfitting("statistics"));
@@ -213,10 +220,12 @@ impl Observer {
         let asked = view.ask("list its targets", metadata::Request::Targets).await?;
         let metadata::Reply::Targets { targets } = asked else { return Err(unfitting("targets")) };
         let realm = realm(&self.world, cluster)?;
-        let spaces = targets.into_iter().map(|entry| {
+        let fs_name = &view.fs_name;
+        let active = targets.into_iter().filter(|entry| entry.state == metadata::TargetState::Active);
+        let spaces = active.map(|entry| {
             let realm = &realm;
             async move {
-                let space = space(realm, &entry.address).await;
+                let space = space(realm, fs_name, &entry).await;
                 TargetReport { entry, space }
             }
         });
@@ -274,10 +283,13 @@ async fn probe_bare(
 }
 
 /// Asks an object target for its space; says why when it cannot.
-async fn space(realm: &Realm, address: &str) -> Result<Space, String> {
-    let (connection, _) = Connection::<ObjectProtocol>::connect(address, realm.administrator(), SPACE_MAX)
-        .await
-        .map_err(|error| error.to_string())?;
+async fn space(realm: &Realm, fs_name: &FsName, entry: &metadata::TargetEntry) -> Result<Space, String> {
+    let target = TargetId { fs_name: fs_name.clone(), kind: TargetKind::Ost, index: entry.index.0 };
+    let peer = Subject::target(&target);
+    let (connection, _) =
+        Connection::<ObjectProtocol>::connect_to(&entry.address, &peer, realm.administrator(), SPACE_MAX)
+            .await
+            .map_err(|error| error.to_string())?;
     let (answer, _) =
         connection.call(&object::Request::Space, Bytes::new()).await.map_err(|error| error.to_string())?;
     let answer = answer.map_err(|fault| fault.to_string())?;

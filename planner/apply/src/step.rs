@@ -3,6 +3,7 @@
 //! Order, journal and retries are the walk's. Each step looks before it acts and verifies after.
 //! Invariant: a step that is done again changes nothing that is right already.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,7 +11,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use lustre_model::address::Address;
 use lustre_model::journal::Journal;
-use lustre_model::plan::{Allowance, Operation, Step};
+use lustre_model::plan::{Allowance, Operation, Plan, Step};
 use lustre_model::resource::{Attributes, Kind, Resource};
 
 use crate::error::StepError;
@@ -30,13 +31,22 @@ mod value;
 pub struct Hosts {
     fleet: Fleet,
     allowances: Vec<Allowance>,
+    /// What the plan deletes.
+    going: BTreeSet<Address>,
 }
 
 impl Hosts {
     /// Knows no host yet. `binary` is the agent to put on them; `allowances` are those of the plan and of the apply.
-    pub fn new(journal: Arc<dyn Journal>, binary: PathBuf, allowances: Vec<Allowance>) -> Self {
+    pub fn new(plan: &Plan, journal: Arc<dyn Journal>, binary: PathBuf, allowances: Vec<Allowance>) -> Self {
         let token = journal.token();
-        Self { fleet: Fleet::new(token, Deployment::new(journal), binary), allowances }
+        let going = plan.parts().steps.iter().filter(|step| step.operation == Operation::Delete);
+        let going = going.map(|step| step.address.clone()).collect();
+        Self { fleet: Fleet::new(token, Deployment::new(journal), binary), allowances, going }
+    }
+
+    /// Tells whether an object goes with this plan.
+    fn is_going(&self, address: &Address) -> bool {
+        self.going.contains(address)
     }
 
     /// Tells whether bytes of any of these may be lost.
@@ -54,7 +64,7 @@ impl Hosts {
             (Resource::Cluster(spec), false) => left.private = cluster::ensure(task, &spec)?,
             (Resource::Cluster(_) | Resource::Value(_), true) => {}
             (Resource::Target(spec), false) => target::ensure(&self.fleet, task, &spec).await?,
-            (Resource::Target(spec), true) => target::delete(&self.fleet, task, &spec).await?,
+            (Resource::Target(spec), true) => target::delete(self, task, &spec).await?,
             (Resource::Bucket(spec), false) => bucket::ensure(&self.fleet, task, &spec).await?,
             (Resource::Bucket(spec), true) => bucket::delete(&self.fleet, task, &spec).await?,
             (Resource::DataRepositoryAssociation(spec), false) => {

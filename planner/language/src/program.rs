@@ -12,6 +12,7 @@
 //! known here; which kinds there are is told by the caller.
 //! Invariant: names are unique within their sort and module; what is refused was reported and is not in the program.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use indexmap::IndexMap;
@@ -76,6 +77,8 @@ pub struct Module {
     pub(crate) removed: Vec<Removed>,
     pub(crate) imports: Vec<Import>,
     pub(crate) assertions: IndexMap<String, Assertions>,
+    /// Block types that do not exist, which references may repeat.
+    pub(crate) unknown_kinds: BTreeSet<String>,
     /// Some text did not parse, so that names may be missing which are not missing.
     pub(crate) incomplete: bool,
 }
@@ -321,6 +324,7 @@ impl Module {
             removed: Vec::new(),
             imports: Vec::new(),
             assertions: IndexMap::new(),
+            unknown_kinds: BTreeSet::new(),
             incomplete: false,
         }
     }

@@ -11,6 +11,7 @@ use lustre_model::value::Value;
 mod lower;
 mod parse;
 mod template;
+mod unclosed;
 
 pub(crate) use self::parse::{parse, parse_expression, parse_template};
 

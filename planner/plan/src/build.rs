@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lustre_language::{Input, Program, Scope, World as Outside};
+use lustre_language::{Input, Program, Scope, World as Outside, nearest};
 use lustre_model::address::{Address, Key};
 use lustre_model::diagnostic::{Diagnostic, Diagnostics, Span};
 use lustre_model::journal::Event;
@@ -23,6 +23,8 @@ use crate::claim::{Claim, claims};
 use crate::depose::depose;
 use crate::diff::deletion;
 use crate::outside::Noting;
+use crate::overlap::report_overlaps;
+use crate::places::report_places;
 use crate::schema::prevents_destroy;
 use crate::select::select;
 use crate::steps::{Circle, steps};
@@ -87,8 +89,11 @@ pub fn plan(
         (address.clone(), Change { action, reason, impact, ..change })
     }));
     let extent = select(&mut decided, options);
+    warn_of_idle_allowances(&options.allowances, &decided.changes, &mut decided.found);
     impacts(&mut decided.changes, &decided.world);
     report_claims(&decided.changes, &decided.spans, &mut decided.found);
+    report_overlaps(&decided.changes, &decided.spans, &mut decided.found);
+    report_places(&decided.changes, &decided.spans, &mut decided.found);
     // Outputs speak of the whole spec: a part of it leaves them as they are.
     let outputs = match extent {
         Extent::Whole => outputs(&decided.outputs, recorded),
@@ -219,6 +224,7 @@ fn delete_reason(address: &Address, changes: &BTreeMap<Address, Change>, program
 fn impacts(changes: &mut BTreeMap<Address, Change>, world: &World) {
     let empty: Vec<Address> = changes
         .values()
+        .filter(|change| matches!(change.kind, Kind::Cluster | Kind::Target))
         .filter(|change| change.impact == Impact::DataLoss && !may_hold_data(&change.address, world))
         .map(|change| change.address.clone())
         .collect();
@@ -227,6 +233,36 @@ fn impacts(changes: &mut BTreeMap<Address, Change>, world: &World) {
             change.impact = Impact::Recreate;
         }
     }
+    let links: Vec<(Address, Impact)> = changes
+        .values()
+        .filter_map(|change| Some((change.address.clone(), link_impact(change, changes)?)))
+        .collect();
+    for (address, impact) in links {
+        if let Some(change) = changes.get_mut(&address) {
+            change.impact = impact;
+        }
+    }
+}
+
+/// The impact of a link's end, where it is not that of its kind: none beside that of its cluster's; and bytes go where files are
+/// deleted with it that it does not export.
+fn link_impact(change: &Change, changes: &BTreeMap<Address, Change>) -> Option<Impact> {
+    let ends = matches!(change.action, Action::Delete | Action::Replace);
+    if change.kind != Kind::DataRepositoryAssociation || !ends {
+        return None;
+    }
+    let before = change.before.as_ref()?;
+    let cluster = before.get("cluster").and_then(Value::as_str).and_then(|text| text.parse::<Address>().ok());
+    if cluster.and_then(|cluster| changes.get(&cluster)).is_some_and(|change| change.action == Action::Delete)
+    {
+        return Some(Impact::Live);
+    }
+    let deletes = before.get("delete_data_in_filesystem").and_then(Value::as_bool).unwrap_or(false);
+    let exported = before.get("auto_export_events").is_some_and(|events| {
+        let events: Vec<&str> = events.parts().filter_map(Value::as_str).collect();
+        events.contains(&"NEW") && events.contains(&"CHANGED")
+    });
+    (deletes && !exported).then_some(Impact::DataLoss)
 }
 
 /// A cluster holds files only once its metadata target was made.
@@ -237,6 +273,30 @@ fn may_hold_data(address: &Address, world: &World) -> bool {
         .filter(|(_, object)| object.kind == Kind::Target)
         .filter(|(_, object)| object.attributes.get("role").and_then(|role| role.as_str()) == Some("MDT"));
     metadata.any(|(_, object)| object.status != Status::Creating)
+}
+
+/// Says which allowances name nothing: a typing error would only show when the apply stops.
+fn warn_of_idle_allowances(
+    allowances: &[Allowance],
+    changes: &BTreeMap<Address, Change>,
+    found: &mut Diagnostics,
+) {
+    let is_idle = |allowance: &&Allowance| {
+        !allowance.0.contains('*') && !changes.keys().any(|address| allowance.covers(address))
+    };
+    for allowance in allowances.iter().filter(is_idle) {
+        let summary = format!("-allow-data-loss={} names nothing in the spec or the state", allowance.0);
+        let names: Vec<String> = changes.keys().map(Address::to_string).collect();
+        let near = nearest(&allowance.0, names.iter().map(String::as_str));
+        let hint = near.map(|near| format!("Did you mean `{near}`?"));
+        let warning = Diagnostic::warning("W0851", summary);
+        found.push(match hint {
+            Some(hint) => warning.hint(hint),
+            None => {
+                warning.hint("`lustre state list` and the plan name what there is; `*` stands for any text.")
+            }
+        });
+    }
 }
 
 /// Reports what two objects would both need.

@@ -29,7 +29,7 @@ struct Header {
 #[derive(Debug, Error)]
 pub enum PlanFileError {
     /// Some other file.
-    #[error("this is not a plan of lustre; make one with `lustre plan -out=FILE`")]
+    #[error("it is not a plan of lustre")]
     Foreign,
     /// Made by other code.
     #[error("the plan has version {found}, and this lustre carries out version {PLAN_VERSION}; plan again")]

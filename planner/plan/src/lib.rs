@@ -23,6 +23,8 @@ mod lower;
 mod moves;
 mod order;
 mod outside;
+mod overlap;
+mod places;
 mod publish;
 mod relocation;
 pub mod render;

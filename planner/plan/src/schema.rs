@@ -51,8 +51,9 @@ pub fn class(kind: Kind, name: &str) -> Class {
 pub fn loss(kind: Kind) -> Impact {
     match kind {
         Kind::Cluster | Kind::Target => Impact::DataLoss,
-        Kind::Mount | Kind::Bucket => Impact::Outage,
-        Kind::Host | Kind::DataRepositoryAssociation | Kind::Value => Impact::Live,
+        // What is only behind a link cannot be read without it.
+        Kind::Mount | Kind::Bucket | Kind::DataRepositoryAssociation => Impact::Outage,
+        Kind::Host | Kind::Value => Impact::Live,
     }
 }
 

@@ -64,6 +64,8 @@ pub enum Fault {
     TimedOut,
     #[error("too many levels of symbolic links")]
     Loop,
+    #[error("the object target that held these bytes was removed")]
+    Lost,
 }
 
 impl Fault {
@@ -72,7 +74,7 @@ impl Fault {
         match self {
             Self::NotPermitted => 1,
             Self::NotFound => 2,
-            Self::Io | Self::Checksum | Self::Evicted | Self::Fenced | Self::Unreachable => 5,
+            Self::Io | Self::Checksum | Self::Evicted | Self::Fenced | Self::Unreachable | Self::Lost => 5,
             Self::AccessDenied => 13,
             Self::Busy => 16,
             Self::Exists => 17,

@@ -42,6 +42,29 @@ pub struct RepositoryEndpoint {
     pub credentials_file: Option<String>,
 }
 
+impl RepositoryEndpoint {
+    /// Returns a number that differs, as good as always, between two ways to a bucket.
+    ///
+    /// An action carries it, so that a mover notices that it knows its link as it was before a change.
+    pub fn fingerprint(&self) -> u64 {
+        let optional =
+            |text: &Option<String>| text.clone().map_or_else(String::new, |text| format!("+{text}"));
+        let parts = [
+            self.bucket.clone(),
+            self.prefix.clone(),
+            optional(&self.endpoint_url),
+            optional(&self.region),
+            self.path_style.to_string(),
+            optional(&self.credentials_file),
+        ];
+        // FNV-1a; the end of a part is a byte that no text has.
+        let bytes = parts.iter().flat_map(|part| part.bytes().chain([u8::MAX]));
+        bytes.fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+            (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
+        })
+    }
+}
+
 /// A directory tied to a prefix of a bucket.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Link {
@@ -107,6 +130,8 @@ pub struct LinkStatus {
     pub oldest_export_s: u64,
     /// Exports that failed and are being retried, the first thousand.
     pub failed_exports: Vec<FailedExport>,
+    /// Files of which some bytes are only in the bucket; absent where the link is older than this count.
+    pub released: Option<u64>,
 }
 
 /// POSIX attributes that travel in FSx's metadata keys (`fsx.md` §1.8). Absent ones were not in the object.
@@ -192,6 +217,8 @@ pub enum HsmVerb {
     Remove { key: String, expect: Option<String> },
     /// Move the object, keeping content and metadata.
     Rename { from: String, to: String, expect: Option<String> },
+    /// Reach the bucket anew, with credentials read anew, and list one key.
+    Check,
 }
 
 /// An action for a mover. Keys are whole keys, with the link's prefix.
@@ -201,7 +228,9 @@ pub struct HsmAction {
     pub cookie: u64,
     /// Which link.
     pub link: LinkId,
-    /// The inode; the root for [`HsmVerb::List`].
+    /// [`RepositoryEndpoint::fingerprint`] of the link as it is now.
+    pub repository: u64,
+    /// The inode; the root for [`HsmVerb::List`] and [`HsmVerb::Check`].
     pub fid: Fid,
     /// What to do.
     pub verb: HsmVerb,

@@ -79,13 +79,18 @@ pub struct TargetId {
     pub index: u16,
 }
 
+impl fmt::Display for TargetKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Mdt => "MDT",
+            Self::Ost => "OST",
+        })
+    }
+}
+
 impl fmt::Display for TargetId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.kind {
-            TargetKind::Mdt => "MDT",
-            TargetKind::Ost => "OST",
-        };
-        write!(f, "{}-{kind}{:04x}", self.fs_name, self.index)
+        write!(f, "{}-{}{:04x}", self.fs_name, self.kind, self.index)
     }
 }
 

@@ -156,6 +156,17 @@ pub struct TargetEntry {
     pub address: String,
     /// Its limit in bytes.
     pub capacity: u64,
+    /// Whether there is anybody to ask.
+    pub state: TargetState,
+}
+
+/// Whether an object target serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum TargetState {
+    /// It does, or will again.
+    Active,
+    /// It was removed together with its bytes, for ever: an index is never given twice.
+    Removed,
 }
 
 /// All that may be asked. Names are raw bytes without `/` and NUL, 1 to 255 long.
@@ -234,8 +245,11 @@ pub enum Request {
     /// The object targets. Answered by `Targets`.
     Targets,
     // -- administrators
-    /// Adds an object target or says where it answers now. Answered by `Done`.
+    /// Adds an object target or says where it answers now; refused with `Invalid` for one that was removed. Answered by `Done`.
     RegisterTarget { target: TargetEntry },
+    /// Notes that an object target goes, with its bytes: no file gets objects there, and whoever wants bytes that only it had
+    /// is refused with `Lost`. Answered by `Done`.
+    RemoveTarget { index: OstIndex },
     /// Sets the default layout of the file system. Answered by `Done`.
     SetDefaultLayout { template: LayoutTemplate },
     /// Adds or changes a link; creates its directory when absent. Answered by `Done`.

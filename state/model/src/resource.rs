@@ -27,7 +27,7 @@ pub use bucket::BucketSpec;
 pub use cluster::{ClusterSpec, ComponentSpec, DeploymentType, Engine, StorageType};
 pub use fields::Fields;
 pub use host::{Connection, HostSpec, PortRange};
-pub use mount::MountSpec;
+pub use mount::{MOUNT_OPTIONS, MountSpec};
 pub use target::{TargetRole, TargetSpec};
 pub use value::ValueSpec;
 

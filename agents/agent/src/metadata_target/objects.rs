@@ -1,6 +1,7 @@
 //! Work at object targets: connections kept, parts sent to the target that holds them, tried again when that may help.
 //!
-//! Which work there is, and what its outcome means, is `lustre_metadata`'s matter.
+//! Which work there is, and what its outcome means, is `lustre_metadata`'s matter. Beside it the targets are asked again and
+//! again what room they have, so that new files go where there is some, and not to targets that do not answer.
 //! Invariant: every job that was started ends with exactly one result.
 
 use std::collections::BTreeMap;
@@ -8,17 +9,19 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures::future::try_join_all;
-use lustre_metadata::{JobId, Work};
+use futures::future::{join_all, try_join_all};
+use lustre_metadata::{JobId, Space, Work};
 use lustre_model::attr::Timestamp;
 use lustre_model::fault::Fault;
+use lustre_model::id::{FsName, TargetId, TargetKind};
 use lustre_model::layout::{ObjectId, OstIndex, Stripe};
-use lustre_model::metadata::TargetEntry;
+use lustre_model::metadata::{TargetEntry, TargetState};
 use lustre_model::object::{ObjectStat, Reply, Request};
 use lustre_wire::client::Connection;
-use lustre_wire::{Identity, Object};
+use lustre_wire::{Identity, Object, Subject};
 use tokio::runtime::Handle;
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::JoinHandle;
 use tracing::warn;
 
 use super::host::Host;
@@ -34,6 +37,10 @@ const ATTEMPTS_MAX: u32 = 20;
 const PAUSE: Duration = Duration::from_millis(250);
 /// Most objects named in one call.
 const OBJECTS_MAX: usize = 1024;
+/// Time between two questions for room; Lustre's is as long (`qos_maxage`).
+const SPACE_EVERY: Duration = Duration::from_secs(5);
+/// Time for one such question, connecting included.
+const SPACE_MAX: Duration = Duration::from_secs(2);
 /// Most jobs under way.
 const JOBS_MAX: usize = 256;
 
@@ -43,11 +50,15 @@ pub(super) struct Objects {
     host: Arc<Host>,
     runtime: Handle,
     places: Arc<Semaphore>,
+    watching: JoinHandle<()>,
 }
 
 struct Shared {
+    fs_name: FsName,
     identity: Identity,
-    addresses: Mutex<BTreeMap<OstIndex, String>>,
+    targets: Mutex<BTreeMap<OstIndex, TargetEntry>>,
+    /// There are other targets than before.
+    changed: Notify,
     connections: Mutex<BTreeMap<OstIndex, Connection<Object>>>,
 }
 
@@ -57,21 +68,29 @@ fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 
 impl Objects {
     /// Must be called within a runtime, which does the work.
-    pub(super) fn new(identity: Identity, host: Arc<Host>) -> Self {
-        let shared = Shared { identity, addresses: Mutex::default(), connections: Mutex::default() };
+    pub(super) fn new(fs_name: FsName, identity: Identity, host: Arc<Host>) -> Self {
+        let shared = Arc::new(Shared {
+            fs_name,
+            identity,
+            targets: Mutex::default(),
+            changed: Notify::new(),
+            connections: Mutex::default(),
+        });
+        let watching = tokio::spawn(watch_space(Arc::clone(&shared), Arc::clone(&host)));
         let places = Arc::new(Semaphore::new(JOBS_MAX));
-        Self { shared: Arc::new(shared), host, runtime: Handle::current(), places }
+        Self { shared, host, runtime: Handle::current(), places, watching }
     }
 
     /// Takes note of where the targets answer.
     pub(super) fn set_targets(&self, targets: Vec<TargetEntry>) {
-        let mut addresses = held(&self.shared.addresses);
+        let mut known = held(&self.shared.targets);
         for target in targets {
-            let before = addresses.insert(target.index, target.address.clone());
-            if before.is_some_and(|before| before != target.address) {
-                held(&self.shared.connections).remove(&target.index);
+            let index = target.index;
+            if known.insert(index, target.clone()).is_some_and(|before| before != target) {
+                held(&self.shared.connections).remove(&index);
             }
         }
+        self.shared.changed.notify_one();
     }
 
     /// Starts a job; its result comes as an event.
@@ -90,7 +109,49 @@ impl Objects {
     }
 }
 
+impl Drop for Objects {
+    fn drop(&mut self) {
+        self.watching.abort();
+    }
+}
+
+/// Asks all targets for their room, for ever.
+async fn watch_space(shared: Arc<Shared>, host: Arc<Host>) {
+    loop {
+        let targets: Vec<OstIndex> = {
+            let known = held(&shared.targets);
+            let active = known.values().filter(|target| target.state == TargetState::Active);
+            active.map(|target| target.index).collect()
+        };
+        let asked = targets.into_iter().map(|target| {
+            let shared = &shared;
+            async move { (target, tokio::time::timeout(SPACE_MAX, shared.space(target)).await.ok().flatten()) }
+        });
+        let spaces = join_all(asked).await;
+        if !spaces.is_empty() {
+            host.give(Event::Spaces { spaces });
+        }
+        // Others are asked at once.
+        let _ = tokio::time::timeout(SPACE_EVERY, shared.changed.notified()).await;
+    }
+}
+
 impl Shared {
+    /// Asks a target once.
+    async fn space(&self, target: OstIndex) -> Option<Space> {
+        let connection = self.connection(target).await?;
+        match connection.call(&Request::Space, Bytes::new()).await {
+            Ok((Ok(Reply::Space { capacity, used, .. }), _)) => {
+                Some(Space { capacity, free: capacity.saturating_sub(used) })
+            }
+            Ok(_) | Err(_) => None,
+        }
+    }
+
+    fn is_removed(&self, target: OstIndex) -> bool {
+        held(&self.targets).get(&target).is_some_and(|target| target.state == TargetState::Removed)
+    }
+
     async fn perform(&self, work: &Work) -> Result<Vec<ObjectStat>, Fault> {
         match work {
             Work::Glimpse { stripes } => self.glimpse(stripes).await,
@@ -125,9 +186,9 @@ impl Shared {
                 Reply::Stats { stats } if stats.len() == part.len() => {
                     Ok(part.into_iter().map(|(position, _)| position).zip(stats).collect::<Vec<_>>())
                 }
-                Reply::Stats { .. } | Reply::Done | Reply::Read | Reply::Written | Reply::Space { .. } => {
-                    Err(Fault::Io)
-                }
+                // Removed: of its part of the file nothing is known.
+                Reply::Done => Ok(Vec::new()),
+                Reply::Stats { .. } | Reply::Read | Reply::Written | Reply::Space { .. } => Err(Fault::Io),
             }
         });
         let never = Timestamp { seconds: 0, nanoseconds: 0 };
@@ -140,9 +201,13 @@ impl Shared {
         Ok(all)
     }
 
-    /// Calls a target, again and again while it cannot be reached.
+    /// Calls a target, again and again while it cannot be reached. What was removed has nothing that could be cut or
+    /// destroyed.
     async fn call(&self, target: OstIndex, request: &Request) -> Result<Reply, Fault> {
         for _ in 0..ATTEMPTS_MAX {
+            if self.is_removed(target) {
+                return Ok(Reply::Done);
+            }
             if let Some(connection) = self.connection(target).await {
                 let called = tokio::time::timeout(CALL_MAX, connection.call(request, Bytes::new())).await;
                 match called {
@@ -162,8 +227,10 @@ impl Shared {
         if let Some(connection) = known.filter(|connection| !connection.is_closed()) {
             return Some(connection);
         }
-        let address = held(&self.addresses).get(&target).cloned()?;
-        match Connection::connect(&address, &self.identity, CONNECT_MAX).await {
+        let TargetEntry { address, .. } = held(&self.targets).get(&target).cloned()?;
+        let id = TargetId { fs_name: self.fs_name.clone(), kind: TargetKind::Ost, index: target.0 };
+        let peer = Subject::target(&id);
+        match Connection::connect_to(&address, &peer, &self.identity, CONNECT_MAX).await {
             Ok((connection, _)) => {
                 held(&self.connections).insert(target, connection.clone());
                 Some(connection)

@@ -17,7 +17,7 @@ use lustre_model::layout::{
 };
 use lustre_model::metadata::{
     Answer, Call, LeaseKind, NewInode, Notice, OpenMode, RemoveKind, Reply, Request, SessionId, TargetEntry,
-    Xid,
+    TargetState, Xid,
 };
 use lustre_model::object::{self, ObjectStat};
 use lustre_wire::authority::{Authority, KeyPair};
@@ -57,10 +57,14 @@ impl Service<Object> for Sizes {
             object::Request::Destroy { objects } => objects.iter().for_each(|object| {
                 sizes.remove(object);
             }),
+            object::Request::Space => {
+                let objects = sizes.len() as u64;
+                reply =
+                    object::Reply::Space { capacity: 1 << 30, used: 0, objects, disk: 0, disk_free: 1 << 30 };
+            }
             object::Request::Connect { .. }
             | object::Request::Fence { .. }
             | object::Request::Sync { .. }
-            | object::Request::Space
             | object::Request::Read { .. }
             | object::Request::Write { .. }
             | object::Request::Punch { .. } => panic!("a metadata target does not ask for this here"),
@@ -97,8 +101,12 @@ impl House {
     }
 
     fn identity(&self, role: Role) -> Identity {
+        self.identity_of(role, "one")
+    }
+
+    fn identity_of(&self, role: Role, name: &str) -> Identity {
         let key = KeyPair::generate().unwrap();
-        let subject = Subject::new("scratch", role, "one");
+        let subject = Subject::new("scratch", role, name);
         let certificate = self.authority.sign(&key.csr().unwrap(), &subject).unwrap();
         Identity::new(&certificate, &key.pem(), &self.authority.certificate_pem).unwrap()
     }
@@ -110,7 +118,8 @@ impl House {
     async fn object_target(&self) -> String {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap().to_string();
-        let (identity, sizes) = (self.identity(Role::Target), Arc::clone(&self.sizes));
+        let identity = self.identity_of(Role::Target, "scratch-OST0000");
+        let sizes = Arc::clone(&self.sizes);
         tokio::spawn(server::serve::<Object, _>(listener, identity, sizes, self.stop.child_token()));
         address
     }
@@ -182,7 +191,7 @@ impl Running {
 
 async fn register(house: &House, running: &Running) {
     let address = house.object_target().await;
-    let target = TargetEntry { index: OstIndex(0), address, capacity: 1 << 30 };
+    let target = TargetEntry { index: OstIndex(0), address, capacity: 1 << 30, state: TargetState::Active };
     let (administrator, _) = house.connect(running, Role::Administrator).await;
     assert_eq!(bare(&administrator, Request::RegisterTarget { target }).await, Ok(Reply::Done));
 }

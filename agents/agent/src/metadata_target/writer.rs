@@ -12,10 +12,11 @@ use std::{io, mem};
 
 use bytes::Bytes;
 use lustre_metadata::{
-    ConnectionId, Input, JobId, Moment, Output, RequestToken, Rights, Room, Target, TargetError,
+    ConnectionId, Input, JobId, Moment, Output, RequestToken, Rights, Room, Space, Target, TargetError,
 };
 use lustre_model::attr::Timestamp;
 use lustre_model::fault::Fault;
+use lustre_model::layout::OstIndex;
 use lustre_model::metadata::Call;
 use lustre_model::object::ObjectStat;
 use lustre_wire::Metadata;
@@ -52,6 +53,9 @@ pub(super) enum Event {
     WorkDone {
         job: JobId,
         result: Result<Vec<ObjectStat>, Fault>,
+    },
+    Spaces {
+        spaces: Vec<(OstIndex, Option<Space>)>,
     },
     LogSynced {
         sequence: u64,
@@ -144,6 +148,7 @@ impl Writer {
                 Input::Request { connection, token, rights, call }
             }
             Event::WorkDone { job, result } => Input::WorkDone { job, result },
+            Event::Spaces { spaces } => Input::Spaces { spaces },
             Event::LogSynced { sequence } => Input::LogSynced { sequence },
             Event::SyncFailed { source } => {
                 error!(%source, "the metadata log cannot be synced; the target ends");

@@ -70,7 +70,7 @@ impl Target {
         }
         self.change_attributes(&mut inode, change);
         self.put_inode(fid, &inode)?;
-        if change.size.is_some() || change.mode.is_some() || change.uid.is_some() || change.gid.is_some() {
+        if change.size.is_some() || inode.attr_version == inode.change {
             self.export_inode(fid, &inode)?;
         }
         let entry = Entry { attr: inode.attr(fid), lease: self.grant_read(caller, fid) };
@@ -89,14 +89,15 @@ impl Target {
         }
         inode.uid = change.uid.unwrap_or(inode.uid);
         inode.gid = change.gid.unwrap_or(inode.gid);
-        if owner_changes || inode.mode != mode_before {
-            inode.attr_version = inode.change;
-        }
-        if change.size.is_some() {
-            inode.mtime = now;
-        }
+        let times_before = (inode.atime, inode.mtime);
         inode.atime = change.atime.map_or(inode.atime, |time| at(time, now));
         inode.mtime = change.mtime.map_or(inode.mtime, |time| at(time, now));
+        if owner_changes || inode.mode != mode_before || (inode.atime, inode.mtime) != times_before {
+            inode.attr_version = inode.change;
+        }
+        if change.size.is_some() && change.mtime.is_none() {
+            inode.mtime = now;
+        }
     }
 
     pub(super) fn statistics(&self) -> Reply {

@@ -65,7 +65,7 @@ impl Target {
                 skipped = true;
                 continue;
             }
-            let placed = inode.file().filter(|file| file.absent.is_none());
+            let placed = inode.file().filter(|file| file.absent.is_none() && !self.has_lost(file));
             let layout = placed.map(|file| file.layout.clone());
             let entry = Entry { attr: inode.attr(slot.fid), lease };
             entries.push(AheadEntry { name: slot.name, entry, layout });

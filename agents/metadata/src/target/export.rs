@@ -27,9 +27,11 @@ use crate::inode::{Body, Inode};
 use crate::key;
 
 mod decide;
+mod unnamed;
 mod walk;
 
 use decide::Verdict;
+pub(super) use unnamed::shown;
 
 /// Marks looked at in one commit.
 const FRESH_MAX: usize = 256;
@@ -160,13 +162,13 @@ impl Target {
         if inode.directory().is_some_and(|directory| directory.entries > 0) {
             self.start_walks(link, &text, (parent, name))?;
         }
-        match String::from_utf8(text) {
-            Ok(text) => self.mark(link, text),
-            Err(error) => {
-                let shown = String::from_utf8_lossy(error.as_bytes()).into_owned();
-                self.refuse_mark((link, shown), "S3ExportPathNotUtf8: the name is not valid UTF-8")
-            }
-        }
+        self.mark_path(link, text)
+    }
+
+    /// Marks a key. What cannot be a key is marked too, so that it is looked at and reported.
+    pub(super) fn mark_path(&mut self, link: LinkId, text: Vec<u8>) -> Result<(), TargetError> {
+        let text = String::from_utf8(text).unwrap_or_else(|error| unnamed::mark(error.as_bytes()));
+        self.mark(link, text)
     }
 
     /// The whole key of a path below a link, when the link exports anything and such things can be exported.
@@ -190,8 +192,8 @@ impl Target {
         }
         for (parent, name) in self.names_of(fid, inode)? {
             let Some((link, path)) = self.link_path(parent, &name)? else { continue };
-            if let Some(Ok(text)) = self.key_text(link, &path, inode.kind).map(String::from_utf8) {
-                self.mark(link, text)?;
+            if let Some(text) = self.key_text(link, &path, inode.kind) {
+                self.mark_path(link, text)?;
             }
         }
         Ok(())
@@ -292,7 +294,7 @@ impl Target {
                 vec![key.clone()]
             }
             Errand::Rename { from, to, .. } => vec![from.clone(), to.clone()],
-            Errand::List | Errand::Identify { .. } | Errand::Restore { .. } => Vec::new(),
+            Errand::List | Errand::Check | Errand::Identify { .. } | Errand::Restore { .. } => Vec::new(),
         };
         let gone = matches!(outcome, HsmOutcome::Failed { code: HsmFailure::NotFound, .. });
         match outcome {
@@ -341,7 +343,7 @@ impl Target {
                 self.table.delete(key::stored(link, from));
                 (to, with_etag(stored))
             }
-            Errand::List | Errand::Identify { .. } | Errand::Restore { .. } => return Ok(()),
+            Errand::List | Errand::Check | Errand::Identify { .. } | Errand::Restore { .. } => return Ok(()),
         };
         self.table.put(key::stored(link, to), &stored)?;
         self.move_origin(link, errand, (to, &stored))
@@ -360,6 +362,7 @@ impl Target {
             Errand::Archive { .. }
             | Errand::Remove { .. }
             | Errand::List
+            | Errand::Check
             | Errand::Identify { .. }
             | Errand::Restore { .. } => return Ok(()),
         };

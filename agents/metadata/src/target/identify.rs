@@ -5,7 +5,7 @@
 
 use lustre_model::attr::FileKind;
 use lustre_model::fid::Fid;
-use lustre_model::hsm::{HsmFailure, HsmOutcome, HsmVerb, LinkId, PosixMetadata};
+use lustre_model::hsm::{HsmFailure, HsmOutcome, HsmVerb, LinkId, LinkState, PosixMetadata};
 
 use super::Target;
 use super::mover::{Errand, backoff, fault_of};
@@ -51,7 +51,11 @@ impl Target {
 
     pub(super) fn next_identify(&mut self) -> Result<Option<(LinkId, Fid, HsmVerb, Errand)>, TargetError> {
         while let Some(fid) = self.links.identify.pop_front() {
-            if let Some((link, key)) = self.table.get::<(LinkId, String)>(&key::unidentified(fid))? {
+            let asked = self.table.get::<(LinkId, String)>(&key::unidentified(fid))?;
+            let live = |link: &LinkId| {
+                self.links.all.get(link).is_some_and(|record| record.state != LinkState::Deleting)
+            };
+            if let Some((link, key)) = asked.filter(|(link, _)| live(link)) {
                 return Ok(Some((link, fid, HsmVerb::Identify { key }, Errand::Identify { fid })));
             }
             self.links.identifying.remove(&fid);
@@ -85,8 +89,17 @@ impl Target {
         metadata: &PosixMetadata,
         symlink: Option<&[u8]>,
     ) -> Result<(), TargetError> {
-        self.links.identifying.remove(&fid);
         self.table.delete(key::unidentified(fid));
+        self.settle_identity(fid, metadata, symlink)
+    }
+
+    fn settle_identity(
+        &mut self,
+        fid: Fid,
+        metadata: &PosixMetadata,
+        symlink: Option<&[u8]>,
+    ) -> Result<(), TargetError> {
+        self.links.identifying.remove(&fid);
         if let Some(mut inode) = self.table.get::<Inode>(&key::inode(fid))?.filter(|inode| inode.unidentified)
         {
             apply(&mut inode, metadata, symlink);
@@ -96,11 +109,12 @@ impl Target {
         Ok(())
     }
 
-    /// Stops asking for a link's objects, and takes what is known for true.
+    /// Stops asking for a link's objects, and takes what is known for true. What was to be asked stays noted, for a link
+    /// that comes again.
     pub(super) fn give_up_identifying(&mut self, link: LinkId) -> Result<(), TargetError> {
         for (record, (owner, _)) in self.table.load::<(LinkId, String)>(b"P")? {
             if let Some(fid) = key::read_fid(&record[1..]).filter(|_| owner == link) {
-                self.take_identity(fid, &PosixMetadata::default(), None)?;
+                self.settle_identity(fid, &PosixMetadata::default(), None)?;
             }
         }
         Ok(())

@@ -270,6 +270,7 @@ impl Target {
         inode.body =
             Body::File(File { layout: batch.layout(entry.size), ordinal: 0, absent: None, written: true });
         batch.release(&mut inode, entry);
+        self.count_released(batch.record.link.id, i64::from(entry.size > 0))?;
         self.add_name((fid, &mut inode), parent, name.as_bytes())?;
         self.add_entry((parent, &mut directory), name.as_bytes(), fid)?;
         directory.modified(self.now.wall);
@@ -291,8 +292,18 @@ impl Target {
             return Ok(Err(RefusalReason::FileAndPrefix));
         }
         let (link, whole) = (batch.record.link.id, batch.key(&entry.key));
-        let Some(stored) = self.table.get::<Stored>(&key::stored(link, &whole))? else {
-            return Ok(Err(RefusalReason::NameTaken));
+        let mut inode = inode;
+        let stored = match self.table.get::<Stored>(&key::stored(link, &whole))? {
+            Some(stored) => stored,
+            None => {
+                let former = self.former_version(&batch.record, (fid, &inode), &entry.key)?;
+                let Some(stored) = former else { return Ok(Err(RefusalReason::NameTaken)) };
+                let known = (stored.clone(), entry);
+                if self.take_up_listed((fid, &mut inode), (link, &whole), known)? {
+                    return Ok(Ok(()));
+                }
+                stored
+            }
         };
         if stored.fid != fid {
             return Ok(Err(RefusalReason::NameTaken));
@@ -321,6 +332,9 @@ impl Target {
             return Err(Halt::Wait(Wait::Restores(fid)));
         }
         self.forget_restores(fid);
+        if let Some(from) = inode.absent().map(|absent| absent.link) {
+            self.count_released(from, -1)?;
+        }
         if let Some(file) = inode.file_mut() {
             let stripes = file.layout.stripes().collect();
             let generation = file.layout.generation + 1;
@@ -332,6 +346,7 @@ impl Target {
         inode.data_version = inode.change;
         inode.unidentified = true;
         batch.release(&mut inode, entry);
+        self.count_released(batch.record.link.id, i64::from(entry.size > 0))?;
         self.put_inode(fid, &inode)?;
         self.put_stored(batch, (fid, &inode), (&batch.key(&entry.key), &entry.etag))
     }

@@ -1,14 +1,17 @@
-//! Layouts: defaults inherited, components instantiated when they are needed, objects spread over the targets.
+//! Layouts: defaults inherited, components instantiated when they are needed; and which targets there are.
 //!
-//! The arithmetic of striping is the model's.
+//! The arithmetic of striping is the model's; which targets objects go to is `allocate`'s.
 //! Invariant: a component has no objects, or exactly as many as its stripe count allows on the targets there were then.
+
+use std::collections::BTreeSet;
 
 use lustre_model::fault::Fault;
 use lustre_model::fid::Fid;
 use lustre_model::layout::{
-    Component, END_OF_FILE, Layout, LayoutTemplate, ObjectId, STRIPE_SIZE_MIN, Stripe, StripeCount,
+    Component, END_OF_FILE, Layout, LayoutTemplate, ObjectId, OstIndex, STRIPE_SIZE_MIN, Stripe, StripeCount,
 };
-use lustre_model::metadata::{ByteRange, Notice, Reply, TargetEntry};
+use lustre_model::metadata::{ByteRange, Notice, Reply, TargetEntry, TargetState};
+use serde::{Deserialize, Serialize};
 
 use super::lease::Claim;
 use super::{Caller, Output, Target};
@@ -18,6 +21,28 @@ use crate::key;
 
 /// Most components of a layout.
 const COMPONENTS_MAX: usize = 256;
+
+/// Setting that lists the targets that were removed; their entries stay, so that what they held is known to be lost.
+const REMOVED: &str = "removed";
+
+/// A target as it is stored.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+struct TargetRecord {
+    index: OstIndex,
+    address: String,
+    capacity: u64,
+}
+
+impl TargetRecord {
+    fn of(target: &TargetEntry) -> Self {
+        Self { index: target.index, address: target.address.clone(), capacity: target.capacity }
+    }
+
+    fn entry(self, removed: bool) -> TargetEntry {
+        let state = if removed { TargetState::Removed } else { TargetState::Active };
+        TargetEntry { index: self.index, address: self.address, capacity: self.capacity, state }
+    }
+}
 
 /// The layout that a template gives before any target is chosen.
 pub(super) fn without_objects(template: &LayoutTemplate) -> Layout {
@@ -64,14 +89,15 @@ impl Target {
         if let Some(template) = self.table.get(&key::setting("layout"))? {
             self.default_layout = template;
         }
-        for (_, entry) in self.table.load::<TargetEntry>(b"T")? {
-            self.targets.insert(entry.index, entry);
+        let removed: BTreeSet<OstIndex> = self.table.get(&key::setting(REMOVED))?.unwrap_or_default();
+        for (_, record) in self.table.load::<TargetRecord>(b"T")? {
+            let is_removed = removed.contains(&record.index);
+            self.targets.insert(record.index, record.entry(is_removed));
         }
         if !self.targets.is_empty() {
             self.outputs.push(Output::Targets { targets: self.targets.values().cloned().collect() });
         }
-        // Spreads load over targets also when many starts make few files each.
-        self.next_stripe = usize::try_from(self.counters.serial).unwrap_or(0);
+        self.allocator.begin_at(self.counters.serial);
         Ok(())
     }
 
@@ -105,23 +131,22 @@ impl Target {
 
     /// Makes sure that all components that touch a range have objects. True when that changed the file.
     pub(super) fn instantiate_range(&mut self, fid: Fid, file: &mut File, range: ByteRange) -> Step<bool> {
-        let indices: Vec<_> = self.targets.keys().copied().collect();
+        let active = self.active_targets();
         let mut changed = false;
         for component in &mut file.layout.components {
             let touched = component.start < range.end && range.start < component.template.end;
             if !touched || !component.stripes.is_empty() {
                 continue;
             }
-            if indices.is_empty() {
+            let count = match component.template.stripe_count {
+                StripeCount::Exact(count) => Some(count),
+                StripeCount::All => None,
+            };
+            let chosen = self.allocator.choose(&active, count);
+            if chosen.is_empty() {
                 return Err(Fault::NoSpace.into());
             }
-            let count = match component.template.stripe_count {
-                StripeCount::Exact(count) => usize::from(count.max(1)).min(indices.len()),
-                StripeCount::All => indices.len(),
-            };
-            for _ in 0..count {
-                let target = indices[self.next_stripe % indices.len()];
-                self.next_stripe = self.next_stripe.wrapping_add(1);
+            for target in chosen {
                 let object = ObjectId { fid, ordinal: file.ordinal };
                 file.ordinal += 1;
                 component.stripes.push(Stripe { target, object });
@@ -189,18 +214,44 @@ impl Target {
     }
 
     pub(super) fn register_target(&mut self, target: &TargetEntry) -> Step<Reply> {
-        if self.targets.get(&target.index) == Some(target) {
-            return Ok(Reply::Done);
+        match self.targets.get(&target.index) {
+            Some(known) if known == target => return Ok(Reply::Done),
+            Some(known) if known.state == TargetState::Removed => return Err(Fault::Invalid.into()),
+            Some(_) | None => {}
         }
-        self.table.put(key::target(target.index), target)?;
-        self.targets.insert(target.index, target.clone());
+        self.table.put(key::target(target.index), &TargetRecord::of(target))?;
+        self.targets.insert(target.index, TargetEntry { state: TargetState::Active, ..target.clone() });
+        self.tell_targets();
+        Ok(Reply::Done)
+    }
+
+    pub(super) fn remove_target(&mut self, index: OstIndex) -> Step<Reply> {
+        match self.targets.get_mut(&index) {
+            Some(target) if target.state == TargetState::Active => target.state = TargetState::Removed,
+            Some(_) | None => return Ok(Reply::Done),
+        }
+        let removed = self.targets.values().filter(|target| target.state == TargetState::Removed);
+        let removed: BTreeSet<OstIndex> = removed.map(|target| target.index).collect();
+        self.table.put(key::setting(REMOVED), &removed)?;
+        self.allocator.forget(index);
+        self.tell_targets();
+        Ok(Reply::Done)
+    }
+
+    /// Tells everybody which targets there are.
+    fn tell_targets(&mut self) {
         let targets: Vec<TargetEntry> = self.targets.values().cloned().collect();
         for connection in self.sessions.values().filter_map(|session| session.connection) {
             let notice = Notice::Targets { targets: targets.clone() };
             self.outputs.push(Output::Notice { connection, notice });
         }
         self.outputs.push(Output::Targets { targets });
-        Ok(Reply::Done)
+    }
+
+    /// Targets that were not removed.
+    pub(super) fn active_targets(&self) -> BTreeSet<OstIndex> {
+        let active = self.targets.values().filter(|target| target.state == TargetState::Active);
+        active.map(|target| target.index).collect()
     }
 
     pub(super) fn set_default_layout(&mut self, template: &LayoutTemplate) -> Step<Reply> {

@@ -12,7 +12,8 @@ use lustre_model::metadata::Reply;
 use serde::{Deserialize, Serialize};
 
 use super::entry::check_name;
-use super::export::Exports;
+use super::export::{Exports, Stored};
+use super::former::Former;
 use super::lease::Claim;
 use super::mover::Movers;
 use super::names::blank_inode;
@@ -49,6 +50,10 @@ pub(super) struct LinkRecord {
 pub(super) struct Links {
     pub(super) all: BTreeMap<LinkId, LinkRecord>,
     pub(super) roots: BTreeMap<Fid, LinkId>,
+    /// Links that were removed.
+    pub(super) former: BTreeMap<LinkId, Former>,
+    /// Files that cannot be read, of which the log was told.
+    pub(super) told: BTreeSet<Fid>,
     pub(super) movers: Movers,
     pub(super) exports: Exports,
     pub(super) restores: BTreeMap<Fid, Restore>,
@@ -66,6 +71,8 @@ impl Target {
             self.links.roots.insert(link.root, link.link.id);
             self.links.all.insert(link.link.id, link);
         }
+        self.load_former()?;
+        self.load_checks();
         if !self.links.all.is_empty() {
             self.links.identify_next = Some(b"P".to_vec());
         }
@@ -97,12 +104,19 @@ impl Target {
             if !same_place || record.state == LinkState::Deleting {
                 return Err(Fault::Invalid.into());
             }
-            if record.link != *link {
-                record.link = link.clone();
-                record.list_wanted |= record.state == LinkState::Misconfigured;
-                self.put_link_record(record)?;
-                self.export_link_again(link.id);
+            let other_way = record.link.repository != link.repository;
+            if other_way || record.state == LinkState::Misconfigured {
+                // It is available once its bucket answered to what is said now.
+                record.state = if record.list_wanted { LinkState::Creating } else { LinkState::Updating };
+                record.cause = None;
+                self.void_flights(link.id, (&record.link.repository, &link.repository));
+                self.check_now(link.id);
+            } else if record.link == *link {
+                return Ok(Reply::Done);
             }
+            record.link = link.clone();
+            self.put_link_record(record)?;
+            self.export_link_again(link.id);
             return Ok(Reply::Done);
         }
         if self.links.all.len() >= LINKS_MAX {
@@ -110,12 +124,14 @@ impl Target {
         }
         let root = self.make_path(caller, &link.file_system_path)?;
         let list_wanted = link.batch_import_meta_data_on_create;
-        let state = if list_wanted { LinkState::Creating } else { LinkState::Available };
         let link = link.clone();
+        self.table.put(key::released(link.id), &0_u64)?;
+        self.inherit(&link, root)?;
+        self.check_now(link.id);
         self.put_link_record(LinkRecord {
             link,
             root,
-            state,
+            state: LinkState::Creating,
             cause: None,
             imported: 0,
             refused_total: 0,
@@ -203,7 +219,7 @@ impl Target {
         let base = record.link.file_system_path.trim_end_matches('/');
         let below = |text: &str| text.strip_prefix(&record.link.repository.prefix).unwrap_or(text).to_owned();
         let failed = self.links.exports.failed(id).map(|(key, dirty)| FailedExport {
-            path: format!("{base}/{}", below(key)),
+            path: format!("{base}/{}", super::export::shown(&below(key))),
             cause: dirty.cause.clone().unwrap_or_default(),
             attempts: dirty.attempts,
         });
@@ -219,6 +235,7 @@ impl Target {
             pending_exports,
             oldest_export_s: oldest.map_or(0, |since| (self.now.wall.seconds - since).max(0).unsigned_abs()),
             failed_exports,
+            released: self.table.get(&key::released(id))?,
         })
     }
 
@@ -238,14 +255,26 @@ impl Target {
             self.keep();
             return Err(Halt::Wait(Wait::Turn));
         }
-        for table in [key::refused(id, ""), key::stored(id, "")] {
-            self.table.delete_all(&table)?;
+        self.table.delete_all(&key::refused(id, ""))?;
+        if delete_data {
+            self.forget_removed_files(id)?;
         }
+        self.remember(&record)?;
         self.table.delete(key::link(id));
         self.links.roots.remove(&record.root);
         self.links.all.remove(&id);
         self.give_up_identifying(id)?;
         Ok(Reply::Done)
+    }
+
+    /// Forgets what the repository holds of files that are no more.
+    fn forget_removed_files(&mut self, id: LinkId) -> Result<(), TargetError> {
+        for (place, stored) in self.table.load::<Stored>(&key::stored(id, ""))? {
+            if self.table.get::<Inode>(&key::inode(stored.fid))?.is_none() {
+                self.table.delete(place);
+            }
+        }
+        Ok(())
     }
 
     /// Removes a part of what is below a directory; true when nothing is left.

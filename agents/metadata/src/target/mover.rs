@@ -7,9 +7,12 @@ use std::collections::{BTreeMap, VecDeque};
 
 use lustre_model::fault::Fault;
 use lustre_model::fid::Fid;
-use lustre_model::hsm::{HsmAction, HsmEnd, HsmFailure, HsmOutcome, HsmProgress, HsmVerb, LinkId, LinkState};
+use lustre_model::hsm::{
+    HsmAction, HsmEnd, HsmFailure, HsmOutcome, HsmProgress, HsmVerb, LinkId, LinkState, RepositoryEndpoint,
+};
 use lustre_model::metadata::{ByteRange, Reply};
 
+use super::check::Checking;
 use super::export::Stored;
 use super::{ConnectionId, RequestToken, Target};
 use crate::failure::{Step, TargetError};
@@ -42,6 +45,8 @@ struct Receiver {
 #[derive(Debug, Clone)]
 pub(super) enum Errand {
     List,
+    /// Whether the link's bucket answers.
+    Check,
     Identify {
         fid: Fid,
     },
@@ -84,7 +89,8 @@ pub(super) struct Movers {
     flights: BTreeMap<u64, Flight>,
     next: u64,
     /// Attempts to list a link, and when the next is due.
-    listings: BTreeMap<LinkId, (u32, u64)>,
+    pub(super) listings: BTreeMap<LinkId, (u32, u64)>,
+    pub(super) checks: BTreeMap<LinkId, Checking>,
     /// Inodes whose identifying failed, with attempts, by the time of the next.
     pub(super) identify_later: VecDeque<(u64, Fid)>,
 }
@@ -148,11 +154,15 @@ impl Target {
         self.links.movers.next += 1;
         let cookie = self.counters.incarnation << 40 | self.links.movers.next;
         self.links.movers.flights.insert(cookie, Flight { connection, link, errand });
-        HsmAction { cookie, link, fid, verb }
+        let repository = self.links.all.get(&link).map_or(0, |record| record.link.repository.fingerprint());
+        HsmAction { cookie, link, repository, fid, verb }
     }
 
     /// The most urgent thing to do: what somebody waits for, then listings, then exports, then the rest.
     fn next_action(&mut self) -> Result<Option<(LinkId, Fid, HsmVerb, Errand)>, TargetError> {
+        if let Some(action) = self.next_check() {
+            return Ok(Some(action));
+        }
         if let Some(action) = self.next_identify()? {
             return Ok(Some(action));
         }
@@ -176,10 +186,12 @@ impl Target {
         let now = self.now.uptime_ms;
         let movers = &self.links.movers;
         let due = |id: &LinkId| movers.listings.get(id).is_none_or(|(_, due)| *due <= now);
-        let wanted =
-            self.links.all.values().find(|record| {
-                record.list_wanted && due(&record.link.id) && !movers.is_listing(record.link.id)
-            });
+        let wanted = self.links.all.values().find(|record| {
+            record.list_wanted
+                && due(&record.link.id)
+                && !movers.is_listing(record.link.id)
+                && !self.is_inheriting(record.link.id)
+        });
         let Some(mut record) = wanted.cloned() else { return Ok(None) };
         let (id, root) = (record.link.id, record.root);
         record.refused_total = 0;
@@ -201,7 +213,11 @@ impl Target {
         // An action of an earlier life of this target is void; its queue gives out a new one.
         let Some(flight) = self.links.movers.flights.remove(&end.cookie) else { return Ok(Reply::Done) };
         let link = flight.link;
+        if !matches!(flight.errand, Errand::Check) {
+            self.check_soon(link, &end.outcome);
+        }
         match flight.errand {
+            Errand::Check => self.end_check(link, &end.outcome)?,
             Errand::List => self.listed(link, &end.outcome)?,
             Errand::Identify { fid } => self.end_identify(fid, &end.outcome)?,
             Errand::Restore { fid, range } => self.end_restore(fid, range, &end.outcome)?,
@@ -227,6 +243,7 @@ impl Target {
             }
             HsmOutcome::Done | HsmOutcome::Identified { .. } | HsmOutcome::Stored { .. } => {
                 self.links.movers.listings.remove(&link);
+                self.answered(link);
                 record.state = LinkState::Available;
                 record.cause = None;
                 record.list_wanted = false;
@@ -248,14 +265,45 @@ impl Target {
         let lost: Vec<u64> = lost.map(|(cookie, _)| *cookie).collect();
         for cookie in lost {
             let Some(flight) = self.links.movers.flights.remove(&cookie) else { continue };
-            match flight.errand {
-                Errand::List => {}
-                Errand::Identify { fid } => self.links.identify.push_front(fid),
-                Errand::Restore { fid, range } => self.restore_again(fid, range, 0),
-                Errand::Archive { key, .. } | Errand::SetMetadata { key, .. } | Errand::Remove { key } => {
-                    self.export_lost(flight.link, &[key]);
-                }
-                Errand::Rename { from, to, .. } => self.export_lost(flight.link, &[from, to]),
+            self.give_back(flight);
+        }
+    }
+
+    /// Queues again what an action was for.
+    fn give_back(&mut self, flight: Flight) {
+        match flight.errand {
+            Errand::List => {}
+            Errand::Check => self.check_lost(flight.link),
+            Errand::Identify { fid } => self.links.identify.push_front(fid),
+            Errand::Restore { fid, range } => self.restore_again(fid, range, 0),
+            Errand::Archive { key, .. } | Errand::SetMetadata { key, .. } | Errand::Remove { key } => {
+                self.export_lost(flight.link, &[key]);
+            }
+            Errand::Rename { from, to, .. } => self.export_lost(flight.link, &[from, to]),
+        }
+    }
+
+    /// Makes void what movers do for a link by a way that is no longer its own: it is done again by the new one.
+    ///
+    /// Restores go on: they bring bytes of a named version, by whichever way. Exports are void only when they go to another
+    /// place: to the same one they must not be made twice at a time.
+    pub(super) fn void_flights(
+        &mut self,
+        link: LinkId,
+        (before, now): (&RepositoryEndpoint, &RepositoryEndpoint),
+    ) {
+        let other_place = before.endpoint_url != now.endpoint_url;
+        let is_void = |flight: &Flight| match flight.errand {
+            Errand::Restore { .. } | Errand::Identify { .. } => false,
+            Errand::List | Errand::Check => true,
+            Errand::Archive { .. } | Errand::SetMetadata { .. } => other_place,
+            Errand::Remove { .. } | Errand::Rename { .. } => other_place,
+        };
+        let flights = &self.links.movers.flights;
+        let void = flights.iter().filter(|(_, flight)| flight.link == link && is_void(flight));
+        for cookie in void.map(|(cookie, _)| *cookie).collect::<Vec<u64>>() {
+            if let Some(flight) = self.links.movers.flights.remove(&cookie) {
+                self.give_back(flight);
             }
         }
     }

@@ -40,6 +40,7 @@ impl Target {
         self.directory(parent)?;
         self.claim(caller, parent, Claim::See)?;
         let (_, fid) = self.find(parent, name)?.ok_or(Fault::NotFound)?;
+        self.recover_lost(caller, fid)?;
         let (inode, lease) = self.see(caller, fid)?;
         let parent_lease = self.grant_read(caller, parent);
         if inode.file().is_some() {

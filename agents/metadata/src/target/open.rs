@@ -43,6 +43,9 @@ impl Target {
         fid: Fid,
         mode: OpenMode,
     ) -> Step<(FileView, OpenId)> {
+        if mode != OpenMode::Truncate {
+            self.recover_lost(caller, fid)?;
+        }
         let mut inode = self.load(fid)?;
         let claim = match mode {
             OpenMode::Read => Claim::See,
@@ -148,6 +151,7 @@ impl Target {
     }
 
     pub(super) fn ask_lease(&mut self, caller: &Caller, fid: Fid, kind: LeaseKind) -> Step<Reply> {
+        self.recover_lost(caller, fid)?;
         let inode = self.load(fid)?;
         let claim = match kind {
             LeaseKind::None | LeaseKind::Read => Claim::See,

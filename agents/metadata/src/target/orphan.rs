@@ -59,9 +59,13 @@ impl Target {
         if inode.directory().is_some() {
             self.table.delete_all(&key::entries(fid))?;
         }
-        if inode.unidentified {
+        // A link that went before its objects were asked leaves the question behind.
+        if inode.unidentified || !self.links.former.is_empty() {
             self.table.delete(key::unidentified(fid));
             self.wake(Wait::Identity(fid));
+        }
+        if let Some(link) = inode.absent().map(|absent| absent.link) {
+            self.count_released(link, -1)?;
         }
         if let Some(file) = inode.file().filter(|_| has_objects) {
             self.doom(fid, file.layout.stripes().collect())?;

@@ -54,6 +54,12 @@ impl Target {
         Err(TargetError::Inconsistent { fid, what: "its ancestors form a loop" })
     }
 
+    /// The path of a directory from the root, which is empty for the root itself.
+    pub(super) fn path_of(&self, directory: Fid) -> Result<Option<Vec<u8>>, TargetError> {
+        let climbed = self.climb(directory, |at| at == Fid::ROOT)?;
+        Ok(climbed.map(|(_, names)| names.iter().flat_map(|name| [b"/", name.as_slice()].concat()).collect()))
+    }
+
     pub(super) fn fid_to_path(&mut self, fid: Fid) -> Step<Reply> {
         let inode = self.load(fid)?;
         if fid == Fid::ROOT {

@@ -225,6 +225,7 @@ impl Target {
             Request::Statistics => Ok(self.statistics()),
             Request::Targets => Ok(self.reply_entries()),
             Request::RegisterTarget { target } => self.register_target(target),
+            Request::RemoveTarget { index } => self.remove_target(*index),
             Request::SetDefaultLayout { template } => self.set_default_layout(template),
             Request::PutLink { link } => self.put_link(caller, link),
             Request::RemoveLink { link, delete_data } => self.remove_link(caller, *link, *delete_data),
@@ -242,6 +243,7 @@ impl Target {
 fn needed(request: &Request) -> Rights {
     match request {
         Request::RegisterTarget { .. }
+        | Request::RemoveTarget { .. }
         | Request::SetDefaultLayout { .. }
         | Request::PutLink { .. }
         | Request::RemoveLink { .. } => Rights::Administrator,
@@ -287,7 +289,8 @@ fn is_kept(request: &Request) -> bool {
         Request::GetAttr { .. } | Request::GetXattr { .. } | Request::ListXattr { .. } => false,
         Request::Lease { .. } | Request::Instantiate { .. } | Request::Hydrate { .. } => false,
         Request::GetLayout { .. } | Request::FidToPath { .. } | Request::Statistics => false,
-        Request::Targets | Request::RegisterTarget { .. } | Request::SetDefaultLayout { .. } => false,
+        Request::Targets | Request::RegisterTarget { .. } | Request::RemoveTarget { .. } => false,
+        Request::SetDefaultLayout { .. } => false,
         Request::PutLink { .. } | Request::RemoveLink { .. } | Request::Links => false,
         Request::HsmReceive { .. } | Request::HsmProgress { .. } | Request::HsmEnd { .. } => false,
         Request::Import { .. } => false,

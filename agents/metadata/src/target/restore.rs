@@ -43,19 +43,20 @@ impl Target {
     }
 
     pub(super) fn hydrate(&mut self, caller: &Caller, fid: Fid, range: ByteRange) -> Step<Reply> {
+        self.recover_lost(caller, fid)?;
         let inode = self.load(fid)?;
         if inode.file().is_none() {
             return Err(Fault::Invalid.into());
         }
         self.claim(caller, fid, Claim::See)?;
         self.identified(fid, &inode)?;
+        let lacks = inode.absent().is_some_and(|absent| !absent.missing(range).is_empty());
+        if lacks && self.is_cut_off(fid, &inode)? {
+            return Err(Fault::Io.into());
+        }
         if !self.want_bytes(fid, &inode, range) {
             self.settle(caller, fid, &inode)?;
             return Ok(viewed(fid, &inode, self.grant_read(caller, fid)));
-        }
-        if inode.absent().is_some_and(|absent| !self.links.all.contains_key(&absent.link)) {
-            self.forget_restores(fid);
-            return Err(Fault::Io.into());
         }
         Err(Halt::Wait(Wait::Bytes(fid)))
     }
@@ -98,6 +99,14 @@ impl Target {
             self.forget_restores(fid);
             return Ok(None);
         };
+        if self.is_cut_off(fid, &inode)? {
+            if let Some(restore) = self.links.restores.get_mut(&fid) {
+                restore.wanted.clear();
+            }
+            self.fail(Wait::Bytes(fid), Fault::Io)?;
+            self.restores_ended(fid)?;
+            return Ok(None);
+        }
         let Some(restore) = self.links.restores.get_mut(&fid) else { return Ok(None) };
         let Some(first) = restore.wanted.first().copied() else { return Ok(None) };
         let end = first.end.min(first.start + ACTION_BYTES_MAX);
@@ -139,7 +148,9 @@ impl Target {
             ranges::insert(&mut absent.present, ByteRange { end: range.end.min(absent.limit), ..*range });
         }
         if absent.is_complete() {
+            let link = absent.link;
             file.absent = None;
+            self.count_released(link, -1)?;
             inode.blocks = size.div_ceil(512);
             inode.change += 1;
         }

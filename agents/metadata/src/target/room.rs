@@ -65,7 +65,7 @@ pub(super) fn grows(request: &Request) -> bool {
         Request::Flush { .. } | Request::Downgrade { .. } | Request::Hydrate { .. } => false,
         Request::GetLayout { .. } | Request::FidToPath { .. } | Request::Statistics => false,
         Request::Targets | Request::RegisterTarget { .. } | Request::SetDefaultLayout { .. } => false,
-        Request::RemoveLink { .. } | Request::Links => false,
+        Request::RemoveTarget { .. } | Request::RemoveLink { .. } | Request::Links => false,
         Request::HsmReceive { .. } | Request::HsmProgress { .. } | Request::HsmEnd { .. } => false,
     }
 }

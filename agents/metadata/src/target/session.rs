@@ -178,7 +178,7 @@ impl Target {
     /// Has the object targets refuse what an evicted client may still send.
     pub(super) fn fence(&mut self, id: SessionId) {
         let Some(session) = self.sessions.get(&id) else { return };
-        let targets = self.targets.keys().copied().collect();
+        let targets = self.active_targets().into_iter().collect();
         let work = Work::Fence { client: session.record.client, epoch: session.record.epoch + 1, targets };
         self.start_work(Job::Fence { session: id }, work);
     }

@@ -11,7 +11,7 @@ use lustre_model::metadata::LeaseKind;
 use super::request::RequestId;
 use super::work::Job;
 use super::{Caller, Target, Work};
-use crate::failure::{Halt, Step, Wait};
+use crate::failure::{Halt, Step, TargetError, Wait};
 use crate::inode::Inode;
 
 /// Largest file.
@@ -46,7 +46,10 @@ impl Target {
             None if size < inode.size || uncertain => self.start_truncation(caller, fid, (inode, size))?,
             None => {}
         }
-        self.set_size(fid, inode, size);
+        self.set_size(fid, inode, size)?;
+        if size == 0 && inode.file().is_some_and(|file| self.has_lost(file)) {
+            self.replace_objects(fid, inode)?;
+        }
         if self.held(caller.session, fid) == LeaseKind::Write {
             self.mark_writing(fid, size)?;
         } else {
@@ -69,20 +72,23 @@ impl Target {
         Err(Halt::Wait(Wait::Truncation(fid)))
     }
 
-    fn set_size(&mut self, fid: Fid, inode: &mut Inode, size: u64) {
+    fn set_size(&mut self, fid: Fid, inode: &mut Inode, size: u64) -> Result<(), TargetError> {
         if size < inode.size {
             inode.blocks = inode.blocks.min(size.div_ceil(512));
         }
         inode.size = size;
         inode.data_version = inode.change + 1;
-        let Some(file) = inode.file_mut() else { return };
+        let Some(file) = inode.file_mut() else { return Ok(()) };
         if let Some(absent) = &mut file.absent {
             absent.limit = absent.limit.min(size);
             if absent.is_complete() {
+                let link = absent.link;
                 file.absent = None;
+                self.count_released(link, -1)?;
                 self.wake(Wait::Bytes(fid));
             }
         }
+        Ok(())
     }
 
     /// Takes what the object targets said.

@@ -20,7 +20,7 @@ use lustre_model::layout::{
 };
 use lustre_model::metadata::{
     Answer, Call, Close, Entry, FileView, LeaseKind, NewInode, Notice, OpenId, OpenMode, Reply, Request,
-    SessionId, TargetEntry, WriteUpdate, Xid,
+    SessionId, TargetEntry, TargetState, WriteUpdate, Xid,
 };
 use lustre_model::object::ObjectStat;
 
@@ -138,8 +138,12 @@ impl Cluster {
         };
         cluster.open();
         for index in 0..osts {
-            let target =
-                TargetEntry { index: OstIndex(index), address: format!("ost:{index}"), capacity: 1 << 40 };
+            let target = TargetEntry {
+                index: OstIndex(index),
+                address: format!("ost:{index}"),
+                capacity: 1 << 40,
+                state: TargetState::Active,
+            };
             cluster.admin(Request::RegisterTarget { target }).unwrap();
         }
         for _ in 0..clients {

@@ -17,7 +17,10 @@ use lustre_model::metadata::{
     Answer, ByteRange, Call, NewInode, OpenMode, RenameMode, Reply, Request, SessionId, Xid,
 };
 
+mod checks;
 mod exports;
+mod former;
+mod removed;
 
 const MOVER: ConnectionId = ConnectionId(1 << 50);
 
@@ -112,7 +115,7 @@ impl World {
     /// Does one action as a truthful mover.
     fn perform(&mut self, action: &HsmAction) {
         let outcome = match &action.verb {
-            HsmVerb::List => HsmOutcome::Done,
+            HsmVerb::List | HsmVerb::Check => HsmOutcome::Done,
             HsmVerb::Identify { .. } => HsmOutcome::Identified {
                 metadata: PosixMetadata { uid: Some(7), ..PosixMetadata::default() },
                 symlink: None,
@@ -218,6 +221,7 @@ fn actions(answer: Answer) -> Vec<HsmAction> {
 fn shown(verb: &HsmVerb) -> String {
     match verb {
         HsmVerb::List => "list".into(),
+        HsmVerb::Check => "check".into(),
         HsmVerb::Identify { key } => format!("identify {key}"),
         HsmVerb::Restore { key, .. } => format!("restore {key}"),
         HsmVerb::Archive { key, .. } => format!("archive {key}"),

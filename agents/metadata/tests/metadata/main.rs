@@ -10,3 +10,4 @@ mod links;
 mod namespace;
 mod room;
 mod sessions;
+mod targets;

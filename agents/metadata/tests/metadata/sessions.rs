@@ -8,7 +8,7 @@ use lustre_model::fault::Fault;
 use lustre_model::fid::Fid;
 use lustre_model::layout::OstIndex;
 use lustre_model::metadata::{
-    Call, NewInode, Notice, OpenMode, RemoveKind, Reply, Request, SessionId, TargetEntry, Xid,
+    Call, NewInode, Notice, OpenMode, RemoveKind, Reply, Request, SessionId, TargetEntry, TargetState, Xid,
 };
 
 use crate::cluster::{Cluster, LEASE_MS, entry, opened, striped};
@@ -149,7 +149,8 @@ fn sessions_and_rights_are_checked() {
     };
     let token = cluster.send(connection, Rights::Client, bare);
     assert_eq!(cluster.answer(token), Some(Err(Fault::NotPermitted)));
-    let target = TargetEntry { index: OstIndex(9), address: "x:1".into(), capacity: 1 };
+    let target =
+        TargetEntry { index: OstIndex(9), address: "x:1".into(), capacity: 1, state: TargetState::Active };
     let admin = [
         Request::RegisterTarget { target },
         Request::SetDefaultLayout { template: striped(1) },

@@ -20,7 +20,7 @@ use lustre_model::id::ClientId;
 use lustre_model::layout::{
     ComponentTemplate, END_OF_FILE, LayoutTemplate, ObjectId, OstIndex, Stripe, StripeCount,
 };
-use lustre_model::metadata::{Call, Request, SessionId, TargetEntry, Xid};
+use lustre_model::metadata::{Call, Request, SessionId, TargetEntry, TargetState, Xid};
 use lustre_model::object::{self, ObjectStat};
 use lustre_mount::Client;
 use lustre_wire::authority::{Authority, KeyPair};
@@ -63,11 +63,13 @@ impl Cluster {
         let authority = Authority::generate("demo").unwrap();
         let stop = CancellationToken::new();
         let objects = Arc::new(Objects::default());
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = listener.local_addr().unwrap();
-        let object_identity = identity(&authority, Role::Target, "demo-OST0000");
-        tokio::spawn(serve::<Object, _>(listener, object_identity, Arc::clone(&objects), stop.clone()));
-
+        let mut addresses = Vec::new();
+        for index in 0..TARGETS {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            addresses.push(listener.local_addr().unwrap().to_string());
+            let object_identity = identity(&authority, Role::Target, &format!("demo-OST{index:04x}"));
+            tokio::spawn(serve::<Object, _>(listener, object_identity, Arc::clone(&objects), stop.clone()));
+        }
         let component =
             |end, stripe_count| ComponentTemplate { end, stripe_size: STRIPE, stripe_count, pool: None };
         let default_layout = LayoutTemplate {
@@ -85,9 +87,13 @@ impl Cluster {
         let (inputs, receiver) = channel();
         let service = Arc::new(MetadataService { inputs: inputs.clone(), desk: Arc::default() });
         let desk = Arc::clone(&service.desk);
-        for index in 0..TARGETS {
-            let target =
-                TargetEntry { index: OstIndex(index), address: address.to_string(), capacity: CAPACITY };
+        for (index, address) in (0..TARGETS).zip(addresses) {
+            let target = TargetEntry {
+                index: OstIndex(index),
+                address,
+                capacity: CAPACITY,
+                state: TargetState::Active,
+            };
             let call = Call {
                 session: SessionId(0),
                 xid: Xid(0),

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use lustre_mount::{Access, mount};
+use lustre_mount::{Restrictions, mount};
 
 use crate::host::Cluster;
 
@@ -37,7 +37,7 @@ pub fn on_two_mounts(body: impl FnOnce(&Pair) + Send + 'static) {
         fs_err::create_dir(path).unwrap();
         let client = runtime.block_on(cluster.client());
         let _guard = runtime.enter();
-        match mount(client, path, "demo", Access::ReadWrite) {
+        match mount(client, path, "demo", Restrictions::default()) {
             Ok(mounted) => mounts.push(mounted),
             Err(error) => return eprintln!("skipped: {error}"),
         }

@@ -43,12 +43,16 @@ pub struct State {
     /// Requests fail while this is not 0: every third, some of them after they took effect.
     pub faults: u64,
     random: u64,
+    /// Keys that requests must come with, and those that a new connection reads.
+    pub keys_taken: u64,
+    pub keys_in_file: u64,
     /// Done before the request of this number.
     pub at: Option<(u64, Change)>,
 }
 
+/// The bucket, with the keys of one connection to it.
 #[derive(Debug, Clone, Default)]
-pub struct MemoryBucket(Arc<Mutex<State>>);
+pub struct MemoryBucket(Arc<Mutex<State>>, u64);
 
 enum Fault {
     None,
@@ -138,7 +142,11 @@ impl MemoryBucket {
     ) -> Result<T, StorageError> {
         tokio::task::yield_now().await;
         let mut state = self.state();
-        match state.fault(key) {
+        let fault = state.fault(key);
+        if self.1 != state.keys_taken {
+            return Err(StorageError::AccessDenied { place: place(key), code: "ExpiredToken".into() });
+        }
+        match fault {
             Fault::Before(error) => Err(error),
             Fault::None => work(&mut state),
             Fault::After(error) => work(&mut state).and(Err(error)),
@@ -150,7 +158,8 @@ impl Connect for MemoryBucket {
     type Storage = Self;
 
     async fn connect(&self, _: &RepositoryEndpoint) -> Result<Self, ConnectError> {
-        Ok(self.clone())
+        let keys = self.state().keys_in_file;
+        Ok(Self(Arc::clone(&self.0), keys))
     }
 }
 

@@ -27,6 +27,7 @@ pub enum Step {
     Delete,
     Read,
     Ask,
+    Check,
 }
 
 #[derive(Debug, Clone)]
@@ -163,6 +164,7 @@ impl File {
                 HsmVerb::Restore { key, etag: expect?, size, layout: layout(self.fid), ranges }
             }
             Step::Ask => HsmVerb::Identify { key },
+            Step::Check => HsmVerb::Check,
         })
     }
 
@@ -170,7 +172,7 @@ impl File {
         match self.script.pop_front() {
             Some(Step::Move(to)) => self.key = to,
             Some(Step::Delete) => self.etag = None,
-            Some(Step::Write(_) | Step::Chmod(_) | Step::Read | Step::Ask) | None => {}
+            Some(Step::Write(_) | Step::Chmod(_) | Step::Read | Step::Ask | Step::Check) | None => {}
         }
         if let HsmOutcome::Stored { etag } = outcome {
             self.etag = Some(etag.clone());
@@ -215,6 +217,7 @@ impl MemoryTarget {
             actions.push(HsmAction {
                 cookie: state.cookies,
                 link: LINK,
+                repository: link().repository.fingerprint(),
                 fid: Fid::ROOT,
                 verb: HsmVerb::List,
             });
@@ -230,7 +233,13 @@ impl MemoryTarget {
             state.cookies += 1;
             state.flights.insert(state.cookies, file.fid);
             state.flying.insert(file.fid);
-            actions.push(HsmAction { cookie: state.cookies, link: LINK, fid: file.fid, verb });
+            actions.push(HsmAction {
+                cookie: state.cookies,
+                link: LINK,
+                repository: link().repository.fingerprint(),
+                fid: file.fid,
+                verb,
+            });
         }
         actions
     }

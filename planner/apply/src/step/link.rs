@@ -100,6 +100,11 @@ async fn drained(fleet: &Fleet, task: &Task, spec: &AssociationSpec) -> Result<(
     loop {
         let Some(status) = look(fleet, task, spec).await? else { return Ok(()) };
         if status.pending_exports == 0 {
+            // What can never be exported stays in the file system, unless that goes too.
+            if spec.delete_data_in_file_system && !status.failed_exports.is_empty() {
+                let failed = status.failed_exports;
+                return Err(StepError::Unexported { pending: failed.len() as u64, failed });
+            }
             return Ok(());
         }
         if status.pending_exports < least {

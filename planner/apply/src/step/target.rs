@@ -1,12 +1,13 @@
 //! A target: a process under the cluster's certificate; an object target is made known to the metadata target.
 //!
-//! Invariant: no target is registered before it answers.
+//! Invariant: no target is registered before it answers; the metadata target knows that one is removed before its bytes go.
 
 use lustre_model::control::DataFate;
-use lustre_model::metadata::{Request, TargetEntry};
+use lustre_model::metadata::{Request, TargetEntry, TargetState};
 use lustre_model::resource::{TargetRole, TargetSpec};
 use lustre_wire::Role;
 
+use super::Hosts;
 use crate::error::StepError;
 use crate::fleet::{self, Fleet};
 use crate::perform::Task;
@@ -22,7 +23,12 @@ pub(super) async fn ensure(fleet: &Fleet, task: &Task, spec: &TargetSpec) -> Res
             ("set the default layout", Request::SetDefaultLayout { template: default_layout.clone() })
         }
         TargetRole::Object { index, capacity, .. } => {
-            let target = TargetEntry { index: *index, address: spec.listen.clone(), capacity: *capacity };
+            let target = TargetEntry {
+                index: *index,
+                address: spec.listen.clone(),
+                capacity: *capacity,
+                state: TargetState::Active,
+            };
             ("take the object target", Request::RegisterTarget { target })
         }
     };
@@ -30,8 +36,15 @@ pub(super) async fn ensure(fleet: &Fleet, task: &Task, spec: &TargetSpec) -> Res
     Ok(())
 }
 
-/// Stops it and deletes its bytes; the gate was passed before.
-pub(super) async fn delete(fleet: &Fleet, task: &Task, spec: &TargetSpec) -> Result<(), StepError> {
+/// Stops it and deletes its bytes; the gate was passed before. Where the cluster stays, nothing waits for it any more.
+pub(super) async fn delete(hosts: &Hosts, task: &Task, spec: &TargetSpec) -> Result<(), StepError> {
+    let fleet = &hosts.fleet;
     let agent = fleet.agent(&task.world, &spec.host).await?;
+    if let TargetRole::Object { index, .. } = &spec.role
+        && !hosts.is_going(&spec.cluster)
+    {
+        let remove = Request::RemoveTarget { index: *index };
+        fleet.administer(&task.world, &spec.cluster, "let go of the object target", remove).await?;
+    }
     agent.remove(spec.process(), DataFate::Erase).await
 }

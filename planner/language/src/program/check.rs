@@ -224,6 +224,8 @@ impl Module {
             kind if self.kinds.iter().any(|known| known == kind) => {
                 self.check_resource_reference(kind, name, reference, place)
             }
+            // That there is no such kind is said at its block.
+            root if self.unknown_kinds.contains(root) => None,
             root => Some(self.unknown_root(root, span)),
         }
     }

@@ -46,11 +46,12 @@ impl Module {
         }
     }
 
-    fn unknown_block(&self, block: &BlockSyntax, diagnostics: &mut Diagnostics) {
+    fn unknown_block(&mut self, block: &BlockSyntax, diagnostics: &mut Diagnostics) {
         let kinds = self.kinds.iter().map(String::as_str).filter(|kind| !kind.starts_with(DATA));
         let known = kinds.chain(ROOT_BLOCKS);
         let diagnostic =
             Diagnostic::error("E0203", format!("unknown block type `{}`", block.kind)).at(block.header_span);
+        self.unknown_kinds.insert(block.kind.clone());
         let mut names: Vec<String> = known.clone().map(|name| format!("`{name}`")).collect();
         names.sort();
         let detail = format!("Block types here are {}.", names.join(", "));

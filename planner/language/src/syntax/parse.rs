@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use lustre_model::diagnostic::{Diagnostic, Diagnostics, SourceId, Sources, Span};
 
+use super::unclosed::unclosed_text;
 use crate::syntax::lower::Lowering;
 use crate::syntax::{BodySyntax, Expr, Part, template};
 
@@ -150,14 +151,16 @@ fn syntax_error(error: &hcl_edit::parser::Error, text: &str, id: SourceId, base:
     let offset = text.floor_char_boundary(error.location().offset().min(text.len()));
     let line_start = text[..offset].rfind('\n').map_or(0, |at| at + 1);
     let line = text[line_start..].lines().next().unwrap_or("");
-    // hcl-edit reports a text that is not closed at the start of its line.
-    let unclosed = line.rfind('"').filter(|_| line.matches('"').count() % 2 == 1);
+    // hcl-edit reports a text that is not closed at the start of its line, or where it ends by the quote of another one.
+    let unclosed = unclosed_text(text, line_start + line.len());
     let (offset, width) = match unclosed {
-        Some(quote) => (line_start + quote, line.len() - quote),
+        Some(quote) => (quote, text[quote..].lines().next().map_or(0, str::len)),
         None => (offset, text[offset..].chars().next().map_or(0, char::len_utf8)),
     };
     let span = Span::new(id, base + offset..base + offset + width);
-    let diagnostic = Diagnostic::error("E0101", "syntax error").detail(sentence(error.message())).at(span);
+    let detail =
+        if unclosed.is_some() { "This text is not closed.".to_owned() } else { sentence(error.message()) };
+    let diagnostic = Diagnostic::error("E0101", "syntax error").detail(detail).at(span);
     match hint(&text[offset..], unclosed.is_some(), error.message()) {
         Some(hint) => diagnostic.hint(hint),
         None => diagnostic,
@@ -184,7 +187,7 @@ fn hint(rest: &str, unclosed: bool, message: &str) -> Option<&'static str> {
         );
     }
     if unclosed {
-        return Some("A text is not closed: a `\"` is missing on this line.");
+        return Some("A `\"` is missing on this line.");
     }
     if rest.starts_with(':') {
         return Some("A value is given to a name with `=`.");

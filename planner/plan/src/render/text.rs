@@ -12,7 +12,7 @@
 
 use lustre_model::address::{Address, quote};
 use lustre_model::plan::{Action, ActionReason, Change, Gate, GateReason, Impact, Mode, OutputChange, Plan};
-use lustre_model::resource::Attributes;
+use lustre_model::resource::{Attributes, Kind};
 
 use super::literal::{Mark, change as changed, line, unchanged, whole};
 use super::{Style, Styled};
@@ -152,6 +152,11 @@ fn heading(out: &mut Styled, change: &Change) {
         Impact::Pause | Impact::Outage | Impact::Recreate => {
             out.push(Style::Change, format!("  # impact: {}\n", change.impact));
         }
+    }
+    let ends = matches!(change.action, Action::Delete | Action::Replace);
+    if ends && change.kind == Kind::DataRepositoryAssociation && change.impact > Impact::Live {
+        let cut_off = "files whose bytes are only in the bucket cannot be read until a link leads to the same objects again";
+        out.push(Style::Plain, format!("  # ({cut_off})\n"));
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Invariant: the path is absolute and has one spelling, so that two mounts on one path are seen.
 
-use lustre_model::resource::{Attributes, Kind};
+use lustre_model::resource::{Attributes, Kind, MOUNT_OPTIONS};
 use lustre_model::types::Type;
 use lustre_model::value::Value;
 
@@ -12,8 +12,7 @@ pub fn decode(reader: &mut Reader<'_>) -> Attributes {
     let cluster = reader.reference("cluster", Kind::Cluster);
     let host = reader.reference("host", Kind::Host);
     let path = reader.text("path", Need::Required, absolute_path);
-    let strings = Type::list(Type::String);
-    let options = reader.typed("options", &strings, Need::Optional).map(|(value, _)| value);
+    let options = options(reader);
     let of_cluster = |name: &str| cluster.as_ref().and_then(|(_, cluster)| cluster.get(name).cloned());
     attributes([
         ("fs_name", of_cluster("fs_name")),
@@ -23,4 +22,15 @@ pub fn decode(reader: &mut Reader<'_>) -> Attributes {
         ("path", path),
         ("options", options.or_else(|| Some(Value::strings::<&str>([])))),
     ])
+}
+
+/// Options of the mount, in the order given.
+fn options(reader: &mut Reader<'_>) -> Option<Value> {
+    let (value, span) = reader.typed("options", &Type::list(Type::String), Need::Optional)?;
+    let unknown = value.parts().filter_map(Value::as_str).find(|option| !MOUNT_OPTIONS.contains(option));
+    if let Some(option) = unknown {
+        let reason = format!("{option:?} is not one of {}.", MOUNT_OPTIONS.join(", "));
+        return reader.invalid("options", &value, (&reason, span));
+    }
+    Some(value)
 }

@@ -16,6 +16,8 @@ mod harness;
 #[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
+mod links;
+#[cfg(test)]
 mod mistakes;
 #[cfg(test)]
 mod modules;

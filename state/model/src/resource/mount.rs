@@ -8,6 +8,9 @@ use crate::address::Address;
 use crate::control::{ProcessId, ProcessSpec};
 use crate::id::FsName;
 
+/// What `options` may hold, as `mount(8)` spells it; a later one overrides an earlier one that says the opposite.
+pub const MOUNT_OPTIONS: [&str; 8] = ["ro", "rw", "nosuid", "suid", "nodev", "dev", "noexec", "exec"];
+
 /// A mount as the executor reads it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountSpec {

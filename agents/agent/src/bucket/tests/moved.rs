@@ -106,7 +106,13 @@ impl FileSystem for OneFile {
     async fn receive(&self, _: u32, wait_ms: u32) -> Result<Vec<HsmAction>, Fault> {
         let verb = self.state.lock().unwrap().verbs.pop_front();
         match verb {
-            Some(verb) => Ok(vec![HsmAction { cookie: 1, link: LinkId(1), fid: Fid::ROOT, verb }]),
+            Some(verb) => Ok(vec![HsmAction {
+                cookie: 1,
+                link: LinkId(1),
+                repository: self.link.repository.fingerprint(),
+                fid: Fid::ROOT,
+                verb,
+            }]),
             None => {
                 tokio::time::sleep(Duration::from_millis(wait_ms.into())).await;
                 Ok(Vec::new())

@@ -5,7 +5,7 @@
 
 use super::{
     Body, ByteRange, Errand, ExportKey, Fid, HsmVerb, Inode, KEY_MAX, LinkEvent, LinkState, Stored, Target,
-    TargetError, key,
+    TargetError, key, unnamed,
 };
 use crate::target::link::LinkRecord;
 
@@ -21,6 +21,10 @@ pub(super) enum Verdict {
     Act(Box<(Fid, HsmVerb, Errand)>),
 }
 
+/// Why a file without bytes of its own stays where it is.
+const CUT_OFF: &str = "S3ExportLocalObjectReleaseWithoutS3Source: its bytes are only in the bucket of a link that was removed; \
+                       add that link again";
+
 /// All bytes of a file.
 const WHOLE: ByteRange = ByteRange { start: 0, end: u64::MAX };
 
@@ -32,6 +36,15 @@ impl Target {
             return Ok(Verdict::Nothing);
         };
         let (root, prefix) = (record.root, record.link.repository.prefix.clone());
+        if self.is_inheriting(*link) {
+            return Ok(Verdict::Blocked);
+        }
+        if let Some(whole) = unnamed::path(text) {
+            let path = whole.strip_prefix(prefix.as_bytes()).unwrap_or_default();
+            let there =
+                self.resolve(root, path)?.is_some_and(|(fid, inode)| fid != root && inode.is_exportable());
+            return Ok(if there { Verdict::Refused(unnamed::CAUSE) } else { Verdict::Nothing });
+        }
         let Some(path) = text.strip_prefix(&prefix) else { return Ok(Verdict::Nothing) };
         let wants_directory = text.ends_with('/');
         let found = self.resolve(root, path.as_bytes())?;
@@ -151,6 +164,9 @@ impl Target {
         }
         if self.is_open_for_writing(fid) || self.writing.contains_key(&fid) || inode.unidentified {
             return Ok(Verdict::Blocked);
+        }
+        if self.is_cut_off(fid, inode)? {
+            return Ok(Verdict::Refused(CUT_OFF));
         }
         if let Some(absent) = inode.absent() {
             let (link, origin) = (absent.link, absent.key.clone());

@@ -17,8 +17,9 @@ impl Target {
         text: &[u8],
         (parent, name): (Fid, &[u8]),
     ) -> Result<(), TargetError> {
-        if let Ok(prefix) = std::str::from_utf8(text) {
-            self.put_walk(key::sweep(link, prefix), &prefix.to_owned())?;
+        match std::str::from_utf8(text) {
+            Ok(prefix) => self.put_walk(key::sweep(link, prefix), &prefix.to_owned())?,
+            Err(_) => self.sweep_unnamed(link, text),
         }
         if let Some((_, fid)) = self.find(parent, name)? {
             self.put_walk(key::walk(link, fid), &0_u64)?;
@@ -72,6 +73,7 @@ impl Target {
                 self.mark(link, text)?;
             }
         }
+        self.sweep_unnamed(link, prefix.as_bytes());
         match last {
             Some(last) if pairs.len() == STEP => self.put_walk(record, &format!("{last}\0")),
             Some(_) | None => {
@@ -95,8 +97,8 @@ impl Target {
             if inode.directory().is_some_and(|directory| directory.entries > 0) {
                 self.put_walk(key::walk(link, slot.fid), &0_u64)?;
             }
-            if let Some(Ok(text)) = self.key_text(into, &path, inode.kind).map(String::from_utf8) {
-                self.mark(into, text)?;
+            if let Some(text) = self.key_text(into, &path, inode.kind) {
+                self.mark_path(into, text)?;
             }
         }
         match slots.last() {

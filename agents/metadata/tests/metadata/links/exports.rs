@@ -1,10 +1,10 @@
 //! What leaves for the bucket, in which order, and what becomes of it when something fails.
 
 use lustre_metadata::{ConnectionId, Input, Rights};
-use lustre_model::attr::{AttrChange, FileKind};
+use lustre_model::attr::{AttrChange, FileKind, SetTime, Timestamp};
 use lustre_model::fault::Fault;
 use lustre_model::fid::Fid;
-use lustre_model::hsm::{HsmFailure, LinkEvent, LinkId};
+use lustre_model::hsm::{HsmFailure, HsmVerb, LinkEvent, LinkId};
 use lustre_model::metadata::{
     Call, NewInode, OpenMode, RemoveKind, RenameMode, Reply, Request, SessionId, Xid,
 };
@@ -42,6 +42,34 @@ fn changes_follow_each_other_into_the_bucket_in_order() {
 }
 
 #[test]
+fn times_that_are_set_reach_the_bucket_without_the_bytes_and_reading_does_not() {
+    let mut world = World::new(&ALL);
+    world.import(&[("f", 10), ("d/g", 10)]).unwrap();
+    world.drain();
+    let f = world.cluster.lookup(0, world.root, "f").unwrap().fid;
+    let d = world.cluster.lookup(0, world.root, "d").unwrap().fid;
+    world.cluster.create(0, world.root, "s", NewInode::Symlink { target: b"t".into() }).unwrap();
+    let s = world.cluster.lookup(0, world.root, "s").unwrap().fid;
+    assert_eq!(world.drain(), ["archive in/s"]);
+    let (view, open) = world.cluster.open_file(0, f, OpenMode::Read);
+    assert_eq!(view.entry.attr.size, 10);
+    world.cluster.ask(0, crate::cluster::close(f, open, None)).unwrap();
+    assert_eq!(world.drain(), Vec::<String>::new(), "what was only read is not exported");
+    let time = SetTime::At(Timestamp { seconds: 7, nanoseconds: 0 });
+    let change = AttrChange { mtime: Some(time), ..AttrChange::default() };
+    for (fid, verb) in [(f, "metadata in/f"), (s, "metadata in/s"), (d, "archive in/d/")] {
+        world.cluster.ask(0, Request::SetAttr { fid, change }).unwrap();
+        assert_eq!(world.drain(), [verb]);
+        world.cluster.ask(0, Request::SetAttr { fid, change }).unwrap();
+        assert_eq!(world.drain(), Vec::<String>::new(), "the same time again is no change");
+    }
+    assert_eq!(world.hsm(f), "(0x0000000d) released exists archived, archive_id:1");
+    let change = AttrChange { mode: Some(0o700), ..AttrChange::default() };
+    world.cluster.ask(0, Request::SetAttr { fid: d, change }).unwrap();
+    assert_eq!(world.drain(), ["metadata in/d/"]);
+}
+
+#[test]
 fn what_is_removed_before_its_export_costs_nothing() {
     let mut world = World::new(&ALL);
     world.write(world.root, "f", 10);
@@ -76,8 +104,12 @@ fn an_export_that_fails_is_tried_again_and_shown_until_it_worked() {
     let mut world = World::new(&ALL);
     world.write(world.root, "f", 10);
     for attempt in 1..4 {
-        let action = world.receive(1).remove(0);
-        world.fail(action.cookie, HsmFailure::Unreachable, true);
+        for action in world.receive(4) {
+            match action.verb {
+                HsmVerb::Check => world.perform(&action),
+                _ => world.fail(action.cookie, HsmFailure::Unreachable, true),
+            }
+        }
         let status = world.status();
         assert_eq!(status.pending_exports, 1);
         let failed = &status.failed_exports[0];
@@ -156,6 +188,27 @@ fn devices_are_not_exported_and_names_that_are_not_text_are_reported() {
     let status = world.status();
     assert_eq!(status.failed_exports.len(), 1);
     assert!(status.failed_exports[0].cause.contains("UTF-8"));
+    world.cluster.restart(0);
+    assert_eq!(world.drain(), Vec::<String>::new());
+    let failed = &world.status().failed_exports;
+    assert_eq!(failed.len(), 1, "a report outlives a start");
+    assert_eq!(failed[0].path, "/reads/x\\xff");
+    let dir = world.cluster.mkdir(0, world.root, "d");
+    let from = (world.root, vec![b'x', 0xff]);
+    let request = Request::Rename { from, to: (dir, vec![b'y', 0xff]), mode: RenameMode::Replace };
+    world.cluster.ask(0, request).unwrap();
+    world.drain();
+    let paths = |world: &mut World| -> Vec<String> {
+        world.status().failed_exports.into_iter().map(|failed| failed.path).collect()
+    };
+    assert_eq!(paths(&mut world), ["/reads/d/y\\xff"]);
+    world.rename((world.root, "d"), (world.root, "e"));
+    world.drain();
+    assert_eq!(paths(&mut world), ["/reads/e/y\\xff"]);
+    let (name, kind) = (vec![b'y', 0xff], RemoveKind::File);
+    world.cluster.ask(0, Request::Remove { parent: dir, name, kind }).unwrap();
+    world.drain();
+    assert_eq!(paths(&mut world), Vec::<String>::new(), "it goes with the name");
 }
 
 #[test]

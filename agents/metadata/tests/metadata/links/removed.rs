@@ -1,0 +1,74 @@
+//! Bytes that went with a removed target, of files that the repository has.
+
+use lustre_model::layout::OstIndex;
+
+use super::*;
+
+/// Every object that is there goes with all three targets; a fourth takes their place.
+fn replace_targets(world: &mut World) {
+    for index in 0..3 {
+        world.cluster.admin(Request::RemoveTarget { index: OstIndex(index) }).unwrap();
+    }
+    world.cluster.objects.clear();
+    let target = lustre_model::metadata::TargetEntry {
+        index: OstIndex(3),
+        address: "ost:3".into(),
+        capacity: 1 << 40,
+        state: lustre_model::metadata::TargetState::Active,
+    };
+    world.cluster.admin(Request::RegisterTarget { target }).unwrap();
+}
+
+fn look(world: &mut World, fid: Fid) -> lustre_model::metadata::FileView {
+    world.cluster.open_file(1, fid, OpenMode::Read).0
+}
+
+#[test]
+fn an_exported_file_whose_objects_are_gone_is_read_from_the_repository() {
+    let mut world = World::new(&ALL);
+    let fid = world.write(world.root, "f", 5_000_000);
+    world.drain();
+    replace_targets(&mut world);
+    let view = look(&mut world, fid);
+    assert_eq!(
+        (view.present, view.entry.attr.size),
+        (Some(vec![ByteRange { start: 5_000_000, end: u64::MAX }]), 5_000_000)
+    );
+    assert!(world.hsm(fid).contains("released"), "{}", world.hsm(fid));
+    let range = ByteRange { start: 0, end: 5_000_000 };
+    let reading = world.cluster.start(1, Request::Hydrate { fid, range });
+    let actions = world.receive(4);
+    let [HsmAction { verb: HsmVerb::Restore { layout, .. }, .. }] = &actions[..] else {
+        panic!("{actions:?}")
+    };
+    assert!(layout.stripes().all(|stripe| stripe.target == OstIndex(3)));
+    world.perform(&actions[0]);
+    assert!(matches!(world.cluster.answer(reading), Some(Ok(Reply::Opened { .. }))));
+    assert_eq!(world.drain(), Vec::<String>::new(), "nothing of it is exported again");
+}
+
+#[test]
+fn an_imported_file_that_was_partly_here_is_brought_in_anew() {
+    let mut world = World::new(&ALL);
+    world.import(&[("f", 9_000_000)]).unwrap();
+    world.drain();
+    let fid = world.cluster.lookup(0, world.root, "f").unwrap().fid;
+    let range = ByteRange { start: 0, end: 1 };
+    let _ = world.cluster.start(0, Request::Hydrate { fid, range });
+    let actions = world.receive(4);
+    world.perform(&actions[0]);
+    assert!(look(&mut world, fid).present.is_some_and(|present| present[0].start == 0));
+    replace_targets(&mut world);
+    assert_eq!(look(&mut world, fid).present, Some(vec![ByteRange { start: 9_000_000, end: u64::MAX }]));
+}
+
+#[test]
+fn a_file_that_was_changed_behind_its_export_is_not_replaced_by_what_it_was() {
+    let mut world = World::new(&ALL);
+    let fid = world.write(world.root, "f", 10);
+    world.drain();
+    world.write(world.root, "f", 20);
+    replace_targets(&mut world);
+    let view = look(&mut world, fid);
+    assert_eq!((view.present, view.entry.attr.size), (None, 20));
+}
