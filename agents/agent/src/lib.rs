@@ -24,6 +24,7 @@ mod process_dir;
 mod process_name;
 mod running;
 #[cfg(test)]
+#[path = "tests/small_disk.rs"]
 mod small_disk;
 mod supervisor;
 pub mod termination;

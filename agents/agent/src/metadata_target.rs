@@ -34,17 +34,18 @@ use thiserror::Error;
 use tokio::net::TcpListener;
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
-use tracing::info;
+use tracing::{debug, info};
 
 use crate::claim::{self, ClaimError};
+use crate::supervisor::chain;
 use crate::{ProcessDir, ProcessDirError, termination};
 use host::{Ending, Host};
-use log::FileLog;
+use log::{Current, FileLog};
 use objects::Objects;
 use reserve::{BALLAST, Reserve};
 use service::MetadataService;
 use store::FjallStore;
-use writer::{Event, Writer};
+use writer::{Clock, Event, Writer};
 
 /// How long a client may be silent before it is evicted.
 const LEASE_MS: u32 = 15_000;
@@ -174,13 +175,12 @@ async fn serve(
     let host = Host::new();
     let failed = |source| MetadataTargetError::Target { path: path.clone(), source };
     let reserve = Arc::new(Reserve::open(&path)?);
-    let store = FjallStore::open(&path.join(STORE), Arc::clone(&reserve))
-        .map_err(|source| MetadataTargetError::Store { path: path.join(STORE), source })?;
-    let log = FileLog::open(path.join(LOG), Arc::clone(&reserve));
-    let (synced, fs_name) = (log.current(), config.fs_name.clone());
-    let clock = writer::Clock::start();
-    let opening = move || Target::open(config, Box::new(store), Box::new(log), clock.now());
-    let target = tokio::task::spawn_blocking(opening).await.map_err(io::Error::other)?.map_err(failed)?;
+    let (clock, fs_name) = (Clock::start(), config.fs_name.clone());
+    let opening = {
+        let (path, reserve) = (path.clone(), Arc::clone(&reserve));
+        move || open(&config, &path, &reserve, clock)
+    };
+    let (target, synced) = tokio::task::spawn_blocking(opening).await.map_err(io::Error::other)??;
     info!(path = %path.display(), "the metadata target is open");
     let objects = Objects::new(fs_name, identity.clone(), Arc::clone(&host));
     let syncer = writer::Syncer::start(synced, Arc::clone(&host))?;
@@ -215,6 +215,37 @@ async fn serve(
         Ending::Failed(source) => Err(failed(source)),
         Ending::Panicked => Err(io::Error::other("the metadata writer panicked").into()),
     }
+}
+
+/// Opens the target; on a full disk with one part after the other of what is held back, until one suffices.
+fn open(
+    config: &Config,
+    path: &Path,
+    reserve: &Arc<Reserve>,
+    clock: Clock,
+) -> Result<(Target, Current), MetadataTargetError> {
+    loop {
+        match try_open(config, path, reserve, clock) {
+            Err(failed) if reserve.is_short()? && reserve.yield_part()? => {
+                debug!(error = chain(&failed), "the target is opened with more of its reserve");
+            }
+            opened => return opened,
+        }
+    }
+}
+
+fn try_open(
+    config: &Config,
+    path: &Path,
+    reserve: &Arc<Reserve>,
+    clock: Clock,
+) -> Result<(Target, Current), MetadataTargetError> {
+    let store = FjallStore::open(&path.join(STORE), Arc::clone(reserve))
+        .map_err(|source| MetadataTargetError::Store { path: path.join(STORE), source })?;
+    let log = FileLog::open(path.join(LOG), Arc::clone(reserve));
+    let synced = log.current();
+    let opened = Target::open(config.clone(), Box::new(store), Box::new(log), clock.now());
+    Ok((opened.map_err(|source| MetadataTargetError::Target { path: path.to_owned(), source })?, synced))
 }
 
 /// Makes this process the only one that serves a folder.

@@ -93,9 +93,11 @@ mod tests {
         let seen = observed(running(ours, &address)).await;
         assert_eq!(seen.state, ProcessState::Running { pid: ours, restarts: 2 });
         drop(listener);
-        let cause_of = |status: ProcessStatus| match status.state {
-            ProcessState::Failing { cause, restarts: 2 } => cause,
-            other => panic!("{other:?}"),
+        let cause_of = |status: ProcessStatus| {
+            let ProcessState::Failing { cause, restarts: 2 } = status.state.clone() else {
+                panic!("{status:?}")
+            };
+            cause
         };
         let cause = cause_of(observed(running(ours, &address)).await);
         assert!(cause.contains(&address), "{cause}");

@@ -23,7 +23,7 @@ use lustre_wire::client::Connection;
 use lustre_wire::{Control, Identity, Role, Subject};
 use rustix::process::{Pid, Signal, kill_process};
 
-#[path = "../src/small_disk.rs"]
+#[path = "../src/tests/small_disk.rs"]
 mod small_disk;
 
 const TIMEOUT: Duration = Duration::from_secs(30);

@@ -85,6 +85,17 @@ impl Reserve {
         Ok(given > 0)
     }
 
+    /// Whether less is free than one part.
+    pub(super) fn is_short(&self) -> io::Result<bool> {
+        Ok(self.free()? < self.whole / PARTS)
+    }
+
+    /// Gives back as much as makes one part free, where that much is held.
+    pub(super) fn make_room(&self) -> io::Result<()> {
+        while self.is_short()? && self.yield_part()? {}
+        Ok(())
+    }
+
     /// Says whether the disk has room for a store to be opened, with what is held.
     pub(super) fn may_open(&self) -> io::Result<bool> {
         Ok(self.free()?.saturating_add(*self.held()) >= self.whole / OPENING_PART)

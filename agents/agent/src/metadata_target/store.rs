@@ -48,6 +48,7 @@ impl FjallStore {
 
 /// Opens the store, on a full disk with bytes that are held back.
 fn open(path: &Path, reserve: &Reserve) -> Result<Open, fjall::Error> {
+    reserve.make_room()?;
     loop {
         match try_open(path) {
             Err(error) if is_full(&error) && reserve.yield_part()? => {}
