@@ -28,10 +28,16 @@ pub struct Status {
 }
 
 impl Status {
-    /// Returns how many things are not as the state says: objects that drifted, clusters and targets that do not answer.
+    /// Returns how many things are not as the state says: objects that drifted, clusters and targets that do not answer,
+    /// links that cannot reach their bucket.
     pub fn amiss(&self) -> usize {
         let of_cluster = |report: &ClusterReport| match &report.view {
-            Ok(view) => view.targets.iter().filter(|target| target.space.is_err()).count(),
+            Ok(view) => {
+                let silent = view.targets.iter().filter(|target| target.space.is_err()).count();
+                let broken =
+                    |link: &&LinkStatus| matches!(link.state, LinkState::Misconfigured | LinkState::Failed);
+                silent + view.links.iter().filter(broken).count()
+            }
             Err(_) => 1,
         };
         self.drift.len() + self.clusters.iter().map(of_cluster).sum::<usize>()
@@ -50,6 +56,7 @@ pub fn draw(status: &Status, colour: bool) -> String {
             Ok(processes) => {
                 text.push('\n');
                 text.push_str(&table(&process_rows(processes), colour));
+                text.push_str(&causes(processes, colour));
             }
             Err(error) => text.push_str(&format!("  {}\n", paint(colour, BAD, &error.causes().join(": ")))),
         }
@@ -138,8 +145,8 @@ fn process_rows(processes: &[ProcessStatus]) -> Vec<Vec<String>> {
             ProcessState::Running { pid, restarts } => {
                 ("running".to_owned(), pid.to_string(), restarts.to_string())
             }
-            ProcessState::Failing { cause, restarts } => {
-                (format!("failing: {cause}"), String::new(), restarts.to_string())
+            ProcessState::Failing { restarts, .. } => {
+                ("failing".to_owned(), String::new(), restarts.to_string())
             }
         };
         let memory = one.memory_peak.map(bytes).unwrap_or_default();
@@ -147,6 +154,18 @@ fn process_rows(processes: &[ProcessStatus]) -> Vec<Vec<String>> {
         rows.push(vec![name(&one.process), state, pid, restarts, memory, cpu]);
     }
     rows
+}
+
+/// Why processes fail: below their table, for a cause may be several lines of a log.
+fn causes(processes: &[ProcessStatus], colour: bool) -> String {
+    let mut text = String::new();
+    for one in processes {
+        let ProcessState::Failing { cause, .. } = &one.state else { continue };
+        let head = format!("{} is failing:", name(&one.process));
+        text.push_str(&format!("  {}\n", paint(colour, BAD, &head)));
+        cause.lines().for_each(|line| text.push_str(&format!("    {line}\n")));
+    }
+    text
 }
 
 fn name(process: &ProcessId) -> String {

@@ -166,12 +166,12 @@ fn other_credentials_are_tried_before_they_are_taken_and_a_refusal_is_shown_unti
     assert!(plan.code == Some(1) && plan.all().contains("E0907"), "{}", plan.all());
     let applied = lab.lustre(["apply", "-auto-approve", "-refresh=false"]);
     assert!(applied.code == Some(1) && applied.all().contains("s3:ListBucket"), "{}", applied.all());
-    let status = lab.must(["status"]).stdout;
+    let status = lab.lustre(["status"]).stdout;
     assert!(status.contains("MISCONFIGURED") && status.contains("s3:ListBucket"), "{status}");
 
     // The right keys in the same file: it works again without any apply.
     lab.sh("cp keys keys-wrong");
-    wait_until("the link is available again", || lab.must(["status"]).stdout.contains("AVAILABLE"));
+    wait_until("the link is available again", || lab.lustre(["status"]).stdout.contains("AVAILABLE"));
     lab.apply();
     assert_eq!(lab.sh("cat mnt/data/g"), "content");
 
@@ -180,9 +180,9 @@ fn other_credentials_are_tried_before_they_are_taken_and_a_refusal_is_shown_unti
     let bucket = lab.processes().into_iter().find(|(_, line)| line.contains(" bucket "));
     kill(bucket.expect("the bucket runs").0);
     lab.sh("echo new > mnt/data/new");
-    wait_until("the refusal is shown", || lab.must(["status"]).stdout.contains("MISCONFIGURED"));
+    wait_until("the refusal is shown", || lab.lustre(["status"]).stdout.contains("MISCONFIGURED"));
     lab.sh("cp agent/credentials/data keys-wrong");
-    wait_until("the link is available again", || lab.must(["status"]).stdout.contains("AVAILABLE"));
+    wait_until("the link is available again", || lab.lustre(["status"]).stdout.contains("AVAILABLE"));
     wait_until("the new file is exported", || lab.path("bucket/new").exists());
 }
 
