@@ -54,6 +54,7 @@ use lease::Holder;
 use link::Links;
 use request::Pending;
 use session::Session;
+use size::Mark;
 use truncate::Truncation;
 use work::WorkQueue;
 
@@ -256,8 +257,8 @@ pub struct Target {
     connections: BTreeMap<ConnectionId, SessionId>,
     leases: BTreeMap<Fid, Vec<Holder>>,
     opens: BTreeMap<Fid, Vec<Opened>>,
-    /// Files that may be longer than their record says, with the least size they have.
-    writing: BTreeMap<Fid, u64>,
+    /// Files of which not everything is known that was written to them.
+    writing: BTreeMap<Fid, Mark>,
     truncations: BTreeMap<Fid, Truncation>,
     next_request: u64,
     parked: BTreeMap<request::RequestId, Pending>,

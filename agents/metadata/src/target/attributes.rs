@@ -70,6 +70,9 @@ impl Target {
         }
         self.change_attributes(&mut inode, change);
         self.put_inode(fid, &inode)?;
+        if change.mtime.is_some() {
+            self.time_was_set(fid)?;
+        }
         if change.size.is_some() || change.mode.is_some() || change.uid.is_some() || change.gid.is_some() {
             self.export_inode(fid, &inode)?;
         }

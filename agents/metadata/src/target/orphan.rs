@@ -77,11 +77,7 @@ impl Target {
             let Some((session, open)) = key::read_pair(&record_key) else { continue };
             self.recover_open((SessionId(session), OpenId(open)), record);
         }
-        for (record_key, floor) in self.table.load::<u64>(b"W")? {
-            if let Some(fid) = key::read_fid(&record_key[1..]) {
-                self.writing.insert(fid, floor);
-            }
-        }
+        self.recover_marks()?;
         self.recover_doomed()?;
         self.reap_orphans()?;
         let unwatched = self.writing.keys().copied().filter(|fid| !self.is_open_for_writing(*fid));

@@ -75,6 +75,16 @@ fn only_files_that_may_have_objects_give_object_targets_work_when_they_go() {
 }
 
 #[test]
+fn bytes_of_an_unlinked_file_that_were_not_told_count_after_a_crash() {
+    let mut cluster = Cluster::new(2, 1);
+    let (view, _) = cluster.create_open(0, Fid::ROOT, "f");
+    cluster.write_objects(&view, 3 << 20);
+    cluster.remove(0, Fid::ROOT, "f").unwrap();
+    cluster.restart(0);
+    assert_eq!(cluster.attr(0, view.entry.attr.fid).size, 3 << 20);
+}
+
+#[test]
 fn a_file_that_was_opened_under_a_lease_outlives_its_name() {
     let mut cluster = Cluster::new(1, 2);
     let (view, open) = cluster.create_open(0, Fid::ROOT, "f");
@@ -188,6 +198,29 @@ fn destruction_survives_a_restart() {
     assert_eq!(cluster.objects.len(), 1);
     cluster.restart(usize::MAX);
     assert!(cluster.objects.is_empty());
+}
+
+#[test]
+fn destruction_that_failed_is_tried_again_after_a_restart() {
+    for keep in [0, usize::MAX] {
+        let mut cluster = Cluster::new(2, 1);
+        let (view, open) = cluster.create_open(0, Fid::ROOT, "f");
+        cluster.write_and_close(0, &view, open, 3 << 20);
+        cluster.prompt = false;
+        cluster.remove(0, Fid::ROOT, "f").unwrap();
+        for _ in 0..3 {
+            cluster.end_work(Some(Fault::Unreachable));
+            cluster.pass(2000);
+        }
+        cluster.restart(keep);
+        assert!(matches!(cluster.end_work(Some(Fault::Unreachable)), Work::Destroy { .. }));
+        assert_eq!(cluster.objects.len(), 2);
+        cluster.restart(keep);
+        cluster.end_work(None);
+        assert!(cluster.objects.is_empty());
+        cluster.restart(keep);
+        assert!(cluster.work.is_empty(), "{:?}", cluster.work);
+    }
 }
 
 #[test]

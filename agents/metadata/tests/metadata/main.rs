@@ -9,3 +9,4 @@ mod leases;
 mod links;
 mod namespace;
 mod sessions;
+mod times;
