@@ -7,7 +7,8 @@
 //!
 //! Recovery: sessions, open files, kept replies and the marks of files being written are durable. Leases are not: after a
 //! restart, and after a client connected anew, it holds none. A client therefore drops its caches when its connection
-//! is lost, and ignores leases in replies to requests that it sent before a `Downgrade` of the same inode.
+//! is lost, and ignores leases in replies to requests that it sent before a `Downgrade` of the same inode. What a session had
+//! open for writing before a restart nobody else gets at before it came back or was evicted: it may be writing still.
 //!
 //! Not here: sockets, files, clocks. Invariant: [`Target::commit`] is the only way out, and it logs before it answers.
 

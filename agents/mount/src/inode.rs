@@ -566,3 +566,23 @@ impl Names {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_told_on_the_connection_on_which_it_was_written_and_on_no_other() {
+        let now = Timestamp::default();
+        let mut state = State::default();
+        state.wrote(10, now, 1);
+        assert_eq!(state.dirty(1).map(|update| update.size), Some(10));
+        assert_eq!(state.dirty(2), None, "its lease went with its connection");
+        state.wrote(7, now, 2);
+        // That the first connection was lost is often dealt with when the second is long in use.
+        state.void(2);
+        assert_eq!(state.dirty(2).map(|update| update.size), Some(7));
+        state.void(3);
+        assert!(state.is_idle());
+    }
+}

@@ -45,6 +45,9 @@ impl Target {
         if self.truncations.get(&fid).is_some_and(|truncation| truncation.owner != caller.request) {
             return Err(Halt::Wait(Wait::Lease(fid)));
         }
+        if self.may_believe_in_lease(caller, fid) {
+            return Err(Halt::Wait(Wait::Heard));
+        }
         let allowed = match claim {
             Claim::See => LeaseKind::Read,
             Claim::Change => LeaseKind::None,
@@ -53,6 +56,13 @@ impl Target {
             return Err(Halt::Wait(Wait::Lease(fid)));
         }
         Ok(())
+    }
+
+    /// Whether another session may be writing under a lease that a restart forgot: it has the file open and does not know yet.
+    fn may_believe_in_lease(&self, caller: &Caller, fid: Fid) -> bool {
+        let of_others = |session| session != caller.session && self.unheard.contains(&session);
+        let opens = self.opens.get(&fid).filter(|_| !self.unheard.is_empty());
+        opens.into_iter().flatten().any(|opened| opened.writable && of_others(opened.session))
     }
 
     /// Has the write lease on an inode lowered, whoever holds it.

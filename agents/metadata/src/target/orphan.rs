@@ -28,7 +28,11 @@ impl Target {
 
     /// A session said what it has open, or ended. After the last of those that a start found, what nobody has open goes.
     pub(super) fn heard_anew(&mut self, session: SessionId) -> Result<(), TargetError> {
-        if self.unheard.remove(&session) && self.unheard.is_empty() {
+        if !self.unheard.remove(&session) {
+            return Ok(());
+        }
+        self.wake(Wait::Heard);
+        if self.unheard.is_empty() {
             self.reap_orphans()?;
         }
         Ok(())

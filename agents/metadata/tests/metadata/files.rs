@@ -246,6 +246,29 @@ fn a_writer_that_vanished_leaves_the_size_that_its_bytes_have() {
 }
 
 #[test]
+fn after_a_restart_nobody_sees_or_cuts_a_file_before_its_writer_knows() {
+    for change in [None, Some(resize(100))] {
+        let mut cluster = Cluster::new(2, 2);
+        let (view, _) = cluster.create_open(0, Fid::ROOT, "f");
+        let fid = view.entry.attr.fid;
+        cluster.write_objects(&view, 1000);
+        cluster.restart_alone(0);
+        cluster.reconnect(1);
+        let expected = change.as_ref().map_or(5 << 20, |_| 100);
+        let token = cluster.start(1, match change {
+            Some(change) => Request::SetAttr { fid, change },
+            None => Request::GetAttr { fid },
+        });
+        // It has not noticed yet that the target was killed, and what it wrote is acknowledged.
+        cluster.write_objects(&view, 5 << 20);
+        assert!(cluster.answer(token).is_none(), "its lease may still be believed in");
+        cluster.reconnect(0);
+        assert_eq!(entry(cluster.answer(token).expect("its writer came back")).attr.size, expected);
+        assert_eq!(cluster.attr(0, fid).size, expected);
+    }
+}
+
+#[test]
 fn a_file_extended_behind_its_objects_keeps_its_size_over_a_crash() {
     let mut cluster = Cluster::new(1, 1);
     let (view, _) = cluster.create_open(0, Fid::ROOT, "f");
