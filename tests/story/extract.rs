@@ -14,7 +14,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
 use std::time::Duration;
 
-use rustix::fs::{self, AtFlags, CWD, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
+use rustix::fs::{self, AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, Uid, XattrFlags};
 
 use crate::lab::{Lab, kill, wait_until};
 use crate::link::tree;
@@ -342,7 +342,8 @@ fn what_tar_extracts_into_a_link_is_exported_whatever_is_killed() {
     wait_until("the link is there", || lab.path("mnt/data/there").exists());
     let mut mount_dies = false;
     let extracted = while_killed(lab.path("mnt/data"), 6, || {
-        let words: &[&str] = if mount_dies { &["lustre-agent mount", "_mnt-"] } else { &["lustre-agent metadata"] };
+        let words: &[&str] =
+            if mount_dies { &["lustre-agent mount", "_mnt-"] } else { &["lustre-agent metadata"] };
         kill_those(&lab, words);
         mount_dies = !mount_dies;
     });

@@ -120,7 +120,9 @@ impl Core {
         match told {
             Ok(_) => {}
             // With its session everything ended that it had open.
-            Err(Fault::Evicted) => tracing::warn!(count = telling.len(), "closes were those of a lost session"),
+            Err(Fault::Evicted) => {
+                tracing::warn!(count = telling.len(), "closes were those of a lost session")
+            }
             Err(fault) => {
                 tracing::warn!(count = telling.len(), %fault, "closes were not told; they will be told again");
                 let closings = telling.into_iter().map(|telling| telling.closing).collect();

@@ -130,7 +130,8 @@ impl Core {
         let mode = if file.mode == OpenMode::Read { OpenMode::Read } else { OpenMode::Write };
         let ticket = self.session.ticket();
         let answer = self.session.ask(&Request::Open { fid: file.inode.fid, mode }).await;
-        let (answer, session) = answer.map_err(|fault| if fault == Fault::NotFound { Fault::Stale } else { fault })?;
+        let (answer, session) =
+            answer.map_err(|fault| if fault == Fault::NotFound { Fault::Stale } else { fault })?;
         let Reply::Opened { view, open: Some(open), .. } = answer else { return Err(Fault::Io) };
         file.inode.state().learn_view(self.hear(ticket), &view);
         *known.lock().unwrap_or_else(PoisonError::into_inner) = (session, open);

@@ -47,12 +47,7 @@ pub(super) enum WriteTime {
 
 impl Target {
     /// Marks a file as being written. It is at least `floor` bytes long.
-    pub(super) fn mark_writing(
-        &mut self,
-        fid: Fid,
-        floor: u64,
-        time: WriteTime,
-    ) -> Result<(), TargetError> {
+    pub(super) fn mark_writing(&mut self, fid: Fid, floor: u64, time: WriteTime) -> Result<(), TargetError> {
         let before = self.writing.insert(fid, Mark { floor, time });
         if before.map(|mark| mark.floor) != Some(floor) {
             self.table.put(key::writing(fid), &floor)?;

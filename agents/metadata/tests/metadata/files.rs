@@ -255,10 +255,13 @@ fn after_a_restart_nobody_sees_or_cuts_a_file_before_its_writer_knows() {
         cluster.restart_alone(0);
         cluster.reconnect(1);
         let expected = change.as_ref().map_or(5 << 20, |_| 100);
-        let token = cluster.start(1, match change {
-            Some(change) => Request::SetAttr { fid, change },
-            None => Request::GetAttr { fid },
-        });
+        let token = cluster.start(
+            1,
+            match change {
+                Some(change) => Request::SetAttr { fid, change },
+                None => Request::GetAttr { fid },
+            },
+        );
         // It has not noticed yet that the target was killed, and what it wrote is acknowledged.
         cluster.write_objects(&view, 5 << 20);
         assert!(cluster.answer(token).is_none(), "its lease may still be believed in");

@@ -205,7 +205,8 @@ impl Served {
         let service =
             MetadataService { inputs: self.inputs.clone(), life: self.life, desk: Arc::clone(desk) };
         let (identity, stop) = (self.identity.clone(), self.stop.clone());
-        let serving = async move { drop(serve::<Metadata, _>(listener, identity, Arc::new(service), stop).await) };
+        let serving =
+            async move { drop(serve::<Metadata, _>(listener, identity, Arc::new(service), stop).await) };
         self.serving = Some(tokio::spawn(serving));
     }
 }

@@ -44,7 +44,8 @@ fn extract(path: &Path, number: usize) {
     rustix::fs::fchown(&file, Some(Uid::from_raw(12)), Some(Gid::from_raw(34))).unwrap();
     rustix::fs::fchmod(&file, Mode::from_raw_mode(mode_of(number))).unwrap();
     if number % 3 == 0 {
-        rustix::fs::fsetxattr(&file, "user.number", number.to_string().as_bytes(), XattrFlags::empty()).unwrap();
+        rustix::fs::fsetxattr(&file, "user.number", number.to_string().as_bytes(), XattrFlags::empty())
+            .unwrap();
     }
 }
 
@@ -52,7 +53,11 @@ fn assert_extracted(path: &Path, number: usize) {
     let attr = fs_err::metadata(path).unwrap();
     let shown = path.display();
     assert_eq!(attr.len(), content(number).len() as u64, "{shown}");
-    assert_eq!((attr.mtime(), attr.mtime_nsec()), (time_of(number).tv_sec, time_of(number).tv_nsec), "{shown}");
+    assert_eq!(
+        (attr.mtime(), attr.mtime_nsec()),
+        (time_of(number).tv_sec, time_of(number).tv_nsec),
+        "{shown}"
+    );
     assert_eq!((attr.uid(), attr.gid(), attr.mode() & 0o7777), (12, 34, mode_of(number)), "{shown}");
     assert!(fs_err::read(path).unwrap() == content(number), "{shown}");
     let mut value = [0; 20];
@@ -66,10 +71,13 @@ fn while_killed(pair: &Pair, work: impl Fn(usize) + Sync) -> usize {
     let runtime = tokio::runtime::Handle::clone(&pair.runtime);
     std::thread::scope(|scope| {
         let working = scope.spawn(|| {
-            (0..).take_while(|number| {
-                work(*number);
-                !done.load(Ordering::Relaxed)
-            }).count() + 1
+            (0..)
+                .take_while(|number| {
+                    work(*number);
+                    !done.load(Ordering::Relaxed)
+                })
+                .count()
+                + 1
         });
         for kill in 0..KILLS {
             // Not in step with what is gathered for a while.
@@ -87,7 +95,8 @@ fn files_that_were_extracted_have_their_times_modes_and_bytes() {
         fs_err::create_dir(pair.a.join("tree")).unwrap();
         let path = |root: &Path, number: usize| root.join("tree").join(number.to_string());
         let made = while_killed(pair, |number| extract(&path(&pair.a, number), number));
-        rustix::fs::utimensat(rustix::fs::CWD, pair.a.join("tree"), &times(5), rustix::fs::AtFlags::empty()).unwrap();
+        rustix::fs::utimensat(rustix::fs::CWD, pair.a.join("tree"), &times(5), rustix::fs::AtFlags::empty())
+            .unwrap();
         pair.runtime.block_on(pair.cluster.restart_metadata());
         for number in 0..made {
             assert_extracted(&path(&pair.b, number), number);
