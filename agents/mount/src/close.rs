@@ -98,7 +98,7 @@ impl Core {
         let mut state = closing.inode.state();
         let lower = self.writes_no_more(&state);
         if lower {
-            state.begin_lower(self.session.now());
+            state.lease.begin_lower(self.session.now());
         }
         let close = Close { fid: closing.inode.fid, open, update: state.dirty(incarnation), lower };
         drop(state);

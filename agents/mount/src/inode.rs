@@ -44,10 +44,7 @@ pub(crate) struct State {
     view: Option<(Arc<View>, Stamp)>,
     /// What was written here and not told yet, and on which connection.
     dirty: Option<(WriteUpdate, u64)>,
-    /// On which connection the metadata target was told to expect writes under the write lease, if it was.
-    announced: Option<u64>,
-    /// The time of the last write was set here since.
-    time_set: bool,
+    expected: Expected,
     /// Writes under way.
     pub(crate) writers: u32,
     /// Grows whenever bytes that were read ahead may be old.
@@ -72,6 +69,19 @@ pub(crate) struct State {
     changing: u32,
     /// When the last of them began or ended.
     changed: Stamp,
+}
+
+/// What the metadata target expects of this client under the write lease: after a crash it asks objects for the time of the last
+/// write only if it expects writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Expected {
+    /// Nothing, as far as is known here.
+    #[default]
+    Nothing,
+    /// Writes, on the connection of this incarnation.
+    Writes(u64),
+    /// None after the time that was set here.
+    SetTime,
 }
 
 /// Where the bytes of a file are.
@@ -175,8 +185,13 @@ impl State {
         if granted && !could_write && self.lease.kind(standing) == LeaseKind::Write {
             self.drop_dirty_before(standing.incarnation);
             // Of an empty file nothing else is expected.
-            let expected = entry.attr.size == 0 && !self.time_set;
-            self.announced = expected.then_some(standing.incarnation);
+            self.expected = match self.expected {
+                Expected::SetTime => Expected::SetTime,
+                Expected::Nothing | Expected::Writes(_) if entry.attr.size == 0 => {
+                    Expected::Writes(standing.incarnation)
+                }
+                Expected::Nothing | Expected::Writes(_) => Expected::Nothing,
+            };
         }
         granted
     }
@@ -338,9 +353,9 @@ impl State {
         }
     }
 
-    /// Whether the metadata target expects writes: after a crash it asks objects for their time only then.
+    /// Whether the metadata target expects writes.
     pub(crate) fn is_announced(&self, standing: Standing) -> bool {
-        self.announced == Some(standing.incarnation)
+        self.expected == Expected::Writes(standing.incarnation)
     }
 
     /// What announces a write to come, if the lease that it takes is held and no write is expected yet.
@@ -354,14 +369,12 @@ impl State {
 
     /// The metadata target expects writes.
     pub(crate) fn announced(&mut self, incarnation: u64) {
-        self.announced = Some(incarnation);
-        self.time_set = false;
+        self.expected = Expected::Writes(incarnation);
     }
 
     /// The time of the last write is about to be set: a write that follows is to be announced.
     pub(crate) fn begin_set_time(&mut self) {
-        self.announced = None;
-        self.time_set = true;
+        self.expected = Expected::SetTime;
     }
 
     /// Takes the dirty values over as if the metadata target had said them.
@@ -526,12 +539,6 @@ impl State {
                 false
             }
         }
-    }
-
-    /// The write lease is given back of our own will, by the close that is about to be told.
-    pub(crate) fn begin_lower(&mut self, now: Stamp) {
-        self.lease.begin_lower(now);
-        self.announced = None;
     }
 
     /// The metadata target took the lease away with the last name.

@@ -50,15 +50,17 @@ pub struct Cluster {
 /// One life of the metadata target.
 struct Served {
     identity: Identity,
-    inputs: Sender<(u64, Command)>,
+    inputs: Sender<Told>,
     life: u64,
     stop: CancellationToken,
     serving: Option<JoinHandle<()>>,
 }
 
 /// What the metadata target's thread is told, with the life that it is meant for.
+type Told = (u64, Command);
+
 enum Command {
-    Input(Input),
+    Input(Box<Input>),
     /// It was killed and starts again.
     Restart,
 }
@@ -139,7 +141,7 @@ impl Cluster {
             };
             let (connection, token) = (ConnectionId(0), RequestToken(u64::from(index)));
             let input = Input::Request { connection, token, rights: Rights::Administrator, call };
-            inputs.send((1, Command::Input(input))).unwrap();
+            inputs.send((1, Command::Input(Box::new(input)))).unwrap();
         }
         let (work, answering, own) = (Arc::clone(&objects), Arc::clone(&desk), inputs.clone());
         std::thread::spawn(move || run(config, (receiver, own), answering, work));
@@ -195,7 +197,7 @@ struct Desk {
 }
 
 struct MetadataService {
-    inputs: Sender<(u64, Command)>,
+    inputs: Sender<Told>,
     life: u64,
     desk: Arc<Mutex<Desk>>,
 }
@@ -213,7 +215,7 @@ impl Served {
 
 impl MetadataService {
     fn tell(&self, input: Input) {
-        drop(self.inputs.send((self.life, Command::Input(input))));
+        drop(self.inputs.send((self.life, Command::Input(Box::new(input)))));
     }
 }
 
@@ -246,7 +248,7 @@ fn wall() -> Timestamp {
 
 fn run(
     config: Config,
-    (inputs, own): (Receiver<(u64, Command)>, Sender<(u64, Command)>),
+    (inputs, own): (Receiver<Told>, Sender<Told>),
     desk: Arc<Mutex<Desk>>,
     objects: Arc<Objects>,
 ) {
@@ -261,14 +263,14 @@ fn run(
     loop {
         let first = match inputs.recv_timeout(Duration::from_millis(50)) {
             Ok(command) => command,
-            Err(RecvTimeoutError::Timeout) => (life, Command::Input(Input::Tick)),
+            Err(RecvTimeoutError::Timeout) => (life, Command::Input(Box::new(Input::Tick))),
             Err(RecvTimeoutError::Disconnected) => return,
         };
         for (meant, command) in std::iter::once(first).chain(inputs.try_iter().take(100)) {
             match command {
                 // What was not committed is lost.
                 Command::Restart => (target, life) = (open(), meant),
-                Command::Input(input) if meant == life => target.handle(now(), input).unwrap(),
+                Command::Input(input) if meant == life => target.handle(now(), *input).unwrap(),
                 Command::Input(_) => {}
             }
         }
@@ -278,13 +280,8 @@ fn run(
     }
 }
 
-fn carry_out(
-    output: Output,
-    (life, inputs): (u64, &Sender<(u64, Command)>),
-    desk: &Mutex<Desk>,
-    objects: &Objects,
-) {
-    let tell = |input| inputs.send((life, Command::Input(input))).unwrap();
+fn carry_out(output: Output, (life, inputs): (u64, &Sender<Told>), desk: &Mutex<Desk>, objects: &Objects) {
+    let tell = |input| inputs.send((life, Command::Input(Box::new(input)))).unwrap();
     match output {
         Output::Reply { token, answer } => {
             let responder = desk.lock().unwrap().responders.remove(&token);

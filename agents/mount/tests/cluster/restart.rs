@@ -43,7 +43,7 @@ fn extract(path: &Path, number: usize) {
     rustix::fs::futimens(&file, &times(number)).unwrap();
     rustix::fs::fchown(&file, Some(Uid::from_raw(12)), Some(Gid::from_raw(34))).unwrap();
     rustix::fs::fchmod(&file, Mode::from_raw_mode(mode_of(number))).unwrap();
-    if number % 3 == 0 {
+    if number.is_multiple_of(3) {
         rustix::fs::fsetxattr(&file, "user.number", number.to_string().as_bytes(), XattrFlags::empty())
             .unwrap();
     }
@@ -62,7 +62,7 @@ fn assert_extracted(path: &Path, number: usize) {
     assert!(fs_err::read(path).unwrap() == content(number), "{shown}");
     let mut value = [0; 20];
     let found = rustix::fs::getxattr(path, "user.number", &mut value);
-    assert_eq!(found.ok(), (number % 3 == 0).then_some(number.to_string().len()), "{shown}");
+    assert_eq!(found.ok(), number.is_multiple_of(3).then_some(number.to_string().len()), "{shown}");
 }
 
 /// Runs `work` on the first mount, again and again, until the metadata target was killed often enough; returns how often.
@@ -135,7 +135,7 @@ fn a_write_after_the_time_was_set_moves_it_over_a_restart() {
         for opened_again in [false, true] {
             let name = format!("file{opened_again}");
             let path = pair.a.join(&name);
-            let mut file = File::create(&path).unwrap();
+            let mut file = fs_err::File::create(&path).unwrap().into_file();
             file.write_all(b"first").unwrap();
             rustix::fs::futimens(&file, &times(0)).unwrap();
             if opened_again {
@@ -177,7 +177,7 @@ fn a_file_keeps_its_length_when_something_else_of_it_changes_under_its_writer() 
         fs_err::rename(&path, pair.a.join("moved")).unwrap();
         end.write_all(&[4; 10]).unwrap();
         drop((file, end));
-        let there = File::open(pair.b.join("moved")).unwrap();
+        let there = fs_err::File::open(pair.b.join("moved")).unwrap().into_file();
         assert_eq!(there.metadata().unwrap().len(), 5010);
         let mut last = [0; 10];
         there.read_exact_at(&mut last, 5000).unwrap();
