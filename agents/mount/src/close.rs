@@ -135,7 +135,7 @@ impl Core {
         let inode = &telling.closing.inode;
         let mut state = inode.state();
         if let Some(update) = telling.close.update.filter(|_| told) {
-            state.told(update);
+            state.told(update, self.session.now());
         }
         if telling.close.lower {
             state.lease.end_lower(self.session.now());

@@ -346,10 +346,11 @@ impl State {
         self.dirty = self.dirty.filter(|(_, written)| *written == incarnation);
     }
 
-    /// The metadata target knows this update; what was written since stays.
-    pub(crate) fn told(&mut self, update: WriteUpdate) {
+    /// The metadata target knows this update; what was written since stays. Answers asked for before may not know it yet.
+    pub(crate) fn told(&mut self, update: WriteUpdate, now: Stamp) {
         if self.dirty.is_some_and(|(dirty, _)| dirty == update) {
             self.absorb();
+            self.changed = now;
         }
     }
 
@@ -363,6 +364,8 @@ impl State {
         if self.is_announced(standing) || !self.lease.allows_writing(standing) {
             return None;
         }
+        // What came with the lease must have been believed: an older size would become the file's.
+        self.current_view(standing)?;
         let attr = self.attr_now()?;
         Some(WriteUpdate { size: attr.size, blocks: Some(attr.blocks), mtime: self.write_time(now) })
     }

@@ -108,7 +108,7 @@ impl Core {
         let incarnation = self.session.incarnation();
         let Some(update) = inode.state().dirty(incarnation) else { return Ok(()) };
         if self.call_within(incarnation, &Request::Flush { fid: inode.fid, update }).await? {
-            inode.state().told(update);
+            inode.state().told(update, self.session.now());
         }
         Ok(())
     }
@@ -131,7 +131,7 @@ impl Core {
             }
         };
         self.call(&Request::Flush { fid: inode.fid, update }).await?;
-        inode.state().told(update);
+        inode.state().told(update, self.session.now());
         Ok(())
     }
 

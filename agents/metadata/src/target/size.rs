@@ -34,6 +34,8 @@ pub(super) struct Mark {
     /// It is at least so long.
     pub(super) floor: u64,
     pub(super) time: WriteTime,
+    /// Somebody wrote since the object targets were asked: what they say is not the last word.
+    outdated: bool,
 }
 
 /// Where the time of a marked file's last write is to be found.
@@ -48,7 +50,9 @@ pub(super) enum WriteTime {
 impl Target {
     /// Marks a file as being written. It is at least `floor` bytes long.
     pub(super) fn mark_writing(&mut self, fid: Fid, floor: u64, time: WriteTime) -> Result<(), TargetError> {
-        let before = self.writing.insert(fid, Mark { floor, time });
+        let before = self.writing.get(&fid).copied();
+        let outdated = before.is_some_and(|mark| mark.outdated);
+        self.writing.insert(fid, Mark { floor, time, outdated });
         if before.map(|mark| mark.floor) != Some(floor) {
             self.table.put(key::writing(fid), &floor)?;
         }
@@ -88,7 +92,7 @@ impl Target {
     pub(super) fn recover_marks(&mut self) -> Result<(), TargetError> {
         for (record_key, floor) in self.table.load::<u64>(b"W")? {
             if let Some(fid) = key::read_fid(&record_key[1..]) {
-                self.writing.insert(fid, Mark { floor, time: WriteTime::Objects });
+                self.writing.insert(fid, Mark { floor, time: WriteTime::Objects, outdated: false });
             }
         }
         for (record_key, ()) in self.table.load::<()>(b"Y")? {
@@ -141,8 +145,10 @@ impl Target {
         };
         // A lease that was granted meanwhile has its own news.
         if !self.has_writer(fid)
-            && let Some(mark) = self.writing.get(&fid).copied()
+            && let Some(mark) = self.writing.get_mut(&fid)
+            && !std::mem::take(&mut mark.outdated)
         {
+            let mark = *mark;
             if let Some(inode) = self.table.get::<Inode>(&key::inode(fid))? {
                 self.take_size(fid, inode, (&stats, mark))?;
             }
@@ -193,17 +199,23 @@ impl Target {
         inode.changed(self.now.wall);
         inode.written();
         if self.held(caller.session, fid) == LeaseKind::Write {
+            // Nothing that is written makes a file shorter; only `resize` does.
+            let size = inode.size.max(update.size);
             if update.mtime != inode.mtime {
-                self.mark_writing(fid, update.size, WriteTime::Objects)?;
+                self.mark_writing(fid, size, WriteTime::Objects)?;
             } else {
-                self.mark_size(fid, update.size)?;
+                self.mark_size(fid, size)?;
             }
-            inode.size = update.size;
+            inode.size = size;
             inode.mtime = update.mtime;
-            inode.blocks = update.blocks.unwrap_or_else(|| update.size.div_ceil(BLOCK));
+            inode.blocks = update.blocks.unwrap_or_else(|| size.div_ceil(BLOCK));
         } else {
             inode.mtime = inode.mtime.max(update.mtime);
             self.mark_size(fid, inode.size)?;
+            let asked = self.has_work(&Job::Glimpse { fid });
+            if let Some(mark) = self.writing.get_mut(&fid) {
+                mark.outdated = asked;
+            }
         }
         inode.data_version = inode.change;
         self.put_inode(fid, &inode)?;

@@ -13,7 +13,7 @@ use lustre_model::metadata::{
 };
 
 use crate::cluster::{Cluster, LEASE_MS, OWNER, close, entry, opened, striped};
-use lustre_metadata::Work;
+use lustre_metadata::{Input, Work};
 
 fn resize(size: u64) -> AttrChange {
     AttrChange { size: Some(size), ..AttrChange::default() }
@@ -243,6 +243,27 @@ fn a_writer_that_vanished_leaves_the_size_that_its_bytes_have() {
     cluster.pass(1000);
     assert_eq!(entry(cluster.answer(token).expect("answered after eviction")).attr.size, 7_000_000);
     assert_eq!(cluster.fences.len(), 1);
+}
+
+#[test]
+fn a_write_that_is_told_while_object_targets_are_asked_counts() {
+    let mut cluster = Cluster::new(1, 2);
+    let (view, open) = cluster.create_open(0, Fid::ROOT, "f");
+    let fid = view.entry.attr.fid;
+    cluster.write_and_close(0, &view, open, 1000);
+    cluster.open_file(0, fid, OpenMode::Write);
+    cluster.open_file(1, fid, OpenMode::Write);
+    let update = WriteUpdate { size: 0, blocks: None, mtime: cluster.now.wall };
+    cluster.prompt = false;
+    cluster.ask(0, Request::Flush { fid, update }).unwrap();
+    let token = cluster.start(1, Request::GetAttr { fid });
+    let (job, work) = cluster.work.pop_front().expect("the object targets are asked");
+    let result = Ok(cluster.perform(&work));
+    cluster.write_objects(&view, 2000);
+    cluster.ask(0, Request::Flush { fid, update }).unwrap();
+    cluster.prompt = true;
+    cluster.input(Input::WorkDone { job, result });
+    assert_eq!(entry(cluster.answer(token).expect("asked again")).attr.size, 2000);
 }
 
 #[test]
