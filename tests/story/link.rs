@@ -21,7 +21,7 @@ fn furnish(lab: &Lab) {
 }
 
 /// Content, mode, owner and mtime of everything below a folder.
-fn tree(root: &Path) -> BTreeMap<String, (u32, u32, u64, i64, Vec<u8>)> {
+pub fn tree(root: &Path) -> BTreeMap<String, (u32, u32, u64, i64, Vec<u8>)> {
     let mut found = BTreeMap::new();
     let mut waiting = vec![root.to_owned()];
     while let Some(folder) = waiting.pop() {

@@ -4,6 +4,7 @@
 //! Invariant: whatever a story started is gone when it ends, also when it fails.
 
 mod crash;
+mod extract;
 mod faults;
 mod full_disk;
 mod growth;

@@ -104,6 +104,8 @@ pub(crate) enum Wait {
     Restores(Fid),
     /// A session of this client to be evicted.
     Eviction(ClientId),
+    /// A session that was there before a restart to come back or to end.
+    Heard,
     /// The log to be on disk; the next sync covers it.
     Durable,
     /// The sync of the log that is under way.

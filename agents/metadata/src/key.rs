@@ -8,6 +8,7 @@
 //! | `X` | fid, name | extended attribute |
 //! | `Z` | fid | inode without a name that is still open |
 //! | `W` | fid | file that somebody may be writing, with the least size it has |
+//! | `Y` | fid | such a file whose modification time is in its inode, not at its objects |
 //! | `O` | fid, ordinal | objects to destroy |
 //! | `S` | session | session |
 //! | `R` | session, xid | reply to a request that changed something |
@@ -124,6 +125,11 @@ pub(crate) fn orphan(fid: Fid) -> Vec<u8> {
 /// A file that may be written.
 pub(crate) fn writing(fid: Fid) -> Vec<u8> {
     with_fid(b'W', fid, 0)
+}
+
+/// A file that may be being written, and whose modification time its inode has.
+pub(crate) fn time_stands(fid: Fid) -> Vec<u8> {
+    with_fid(b'Y', fid, 0)
 }
 
 /// Objects to destroy: those of a file from this ordinal on.

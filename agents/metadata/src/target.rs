@@ -7,7 +7,8 @@
 //!
 //! Recovery: sessions, open files, kept replies and the marks of files being written are durable. Leases are not: after a
 //! restart, and after a client connected anew, it holds none. A client therefore drops its caches when its connection
-//! is lost, and ignores leases in replies to requests that it sent before a `Downgrade` of the same inode.
+//! is lost, and ignores leases in replies to requests that it sent before a `Downgrade` of the same inode. What a session had
+//! open for writing before a restart nobody else gets at before it came back or was evicted: it may be writing still.
 //!
 //! Not here: sockets, files, clocks. Invariant: [`Target::commit`] is the only way out, and it logs before it answers.
 
@@ -62,6 +63,7 @@ use link::Links;
 use request::Pending;
 pub use room::Room;
 use session::Session;
+use size::Mark;
 use truncate::Truncation;
 use work::WorkQueue;
 
@@ -273,8 +275,8 @@ pub struct Target {
     connections: BTreeMap<ConnectionId, SessionId>,
     leases: BTreeMap<Fid, Vec<Holder>>,
     opens: BTreeMap<Fid, Vec<Opened>>,
-    /// Files that may be longer than their record says, with the least size they have.
-    writing: BTreeMap<Fid, u64>,
+    /// Files of which not everything is known that was written to them.
+    writing: BTreeMap<Fid, Mark>,
     truncations: BTreeMap<Fid, Truncation>,
     next_request: u64,
     parked: BTreeMap<request::RequestId, Pending>,

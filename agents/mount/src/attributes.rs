@@ -87,6 +87,9 @@ impl Core {
             self.hydrate_all(&inode).await?;
         }
         let _telling = inode.telling.lock().await;
+        if change.mtime.is_some() {
+            inode.state().begin_set_time();
+        }
         let ticket = self.session.ticket();
         let answer = self.call(&Request::SetAttr { fid, change }).await?;
         let heard = self.hear(ticket);

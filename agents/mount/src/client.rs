@@ -147,6 +147,12 @@ impl Core {
         self.session.call(request).await
     }
 
+    /// Asks, on the connection of `incarnation` alone; says whether there was an answer before it was lost.
+    pub(crate) async fn call_within(&self, incarnation: u64, request: &Request) -> Result<bool, Fault> {
+        let request = |now| (now == incarnation).then(|| request.clone());
+        self.session.ask_anew(request).await.map(|answered| answered.is_some())
+    }
+
     /// What is known of an inode.
     pub(crate) fn inode(self: &Arc<Self>, fid: Fid) -> Arc<Inode> {
         let mut inodes = self.inodes();

@@ -8,6 +8,7 @@
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use lustre_model::fault::Fault;
 use lustre_model::metadata::{Close, OpenId, Request, SessionId};
 use tokio::sync::OwnedMutexGuard;
 use tokio::sync::mpsc::UnboundedReceiver;
@@ -19,6 +20,9 @@ use crate::inode::{Inode, State};
 
 /// For how long closes are gathered.
 const GATHER: Duration = Duration::from_millis(5);
+
+/// Pause before closes that could not be told are told again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// Closes in one request.
 const CLOSES_MAX: usize = 512;
@@ -35,10 +39,22 @@ pub(crate) struct Closing {
 
 /// A close that is being told: while it is, nobody else tells of the file.
 struct Telling {
-    inode: Arc<Inode>,
+    closing: Closing,
     close: Close,
+    /// On which connection what it says of the lease is true.
+    incarnation: u64,
     _guard: OwnedMutexGuard<()>,
-    _token: TaskTrackerToken,
+}
+
+impl Telling {
+    /// What is true on a connection. With the one on which it was written the lease went that covered it: what was not told
+    /// then, the object targets are asked for.
+    fn on(&self, incarnation: u64) -> Close {
+        if incarnation == self.incarnation {
+            return self.close;
+        }
+        Close { update: None, lower: false, ..self.close }
+    }
 }
 
 impl Core {
@@ -49,7 +65,7 @@ impl Core {
             let mut state = inode.state();
             state.opens = state.opens.saturating_sub(1);
             let (open, session) = match file.registered() {
-                Some((session, open)) => (Some(open), session),
+                Some((session, open)) => (Some(open), Some(session)),
                 None => (state.close_unasked(), None),
             };
             (open, session, self.writes_no_more(&state))
@@ -76,42 +92,56 @@ impl Core {
     }
 
     fn telling(&self, closing: Closing, guard: OwnedMutexGuard<()>) -> Telling {
-        let Closing { inode, open, session, _token } = closing;
-        let open = open.filter(|_| session.is_none() || session == self.session.id());
-        let mut state = inode.state();
+        let known = closing.session.is_none_or(|session| session == self.session.id());
+        let open = closing.open.filter(|_| known);
+        let incarnation = self.session.incarnation();
+        let mut state = closing.inode.state();
         let lower = self.writes_no_more(&state);
         if lower {
             state.lease.begin_lower(self.session.now());
         }
-        let close = Close { fid: inode.fid, open, update: state.dirty(), lower };
+        let close = Close { fid: closing.inode.fid, open, update: state.dirty(incarnation), lower };
         drop(state);
-        Telling { inode, close, _guard: guard, _token }
+        Telling { closing, close, incarnation, _guard: guard }
     }
 
-    async fn tell_all(&self, telling: Vec<Telling>) {
+    async fn tell_all(self: &Arc<Self>, telling: Vec<Telling>) {
         if telling.is_empty() {
             return;
         }
-        let closes: Vec<Close> = telling.iter().map(|telling| telling.close).collect();
-        let told = self.call(&Request::Close { closes }).await;
-        if let Err(fault) = told {
-            tracing::warn!(count = telling.len(), %fault, "closes were not told");
+        let request = |now| {
+            let closes = telling.iter().map(|telling| telling.on(now)).collect();
+            Some(Request::Close { closes })
+        };
+        let told = self.session.ask_anew(request).await;
+        for telling in &telling {
+            self.end_close(telling, told.is_ok());
         }
-        for telling in telling {
-            self.end_close(&telling, told.is_ok());
+        match told {
+            Ok(_) => {}
+            // With its session everything ended that it had open.
+            Err(Fault::Evicted) => {
+                tracing::warn!(count = telling.len(), "closes were those of a lost session")
+            }
+            Err(fault) => {
+                tracing::warn!(count = telling.len(), %fault, "closes were not told; they will be told again");
+                let closings = telling.into_iter().map(|telling| telling.closing).collect();
+                tokio::spawn(close_again(Arc::downgrade(self), closings));
+            }
         }
     }
 
     fn end_close(&self, telling: &Telling, told: bool) {
-        let mut state = telling.inode.state();
+        let inode = &telling.closing.inode;
+        let mut state = inode.state();
         if let Some(update) = telling.close.update.filter(|_| told) {
-            state.told(update);
+            state.told(update, self.session.now());
         }
         if telling.close.lower {
             state.lease.end_lower(self.session.now());
         }
         drop(state);
-        telling.inode.changed.notify_waiters();
+        inode.changed.notify_waiters();
     }
 
     /// Tells of one close when others have told what they had to.
@@ -119,6 +149,15 @@ impl Core {
         let guard = Arc::clone(&closing.inode.telling).lock_owned().await;
         let telling = self.telling(closing, guard);
         self.tell_all(vec![telling]).await;
+    }
+}
+
+/// Queues closes that could not be told: what stays open at the metadata target is never exported and never removed.
+async fn close_again(core: Weak<Core>, closings: Vec<Closing>) {
+    tokio::time::sleep(AGAIN).await;
+    let Some(core) = core.upgrade() else { return };
+    for closing in closings {
+        drop(core.closings.send(closing));
     }
 }
 

@@ -12,7 +12,7 @@ use lustre_model::fault::Fault;
 use lustre_model::fid::Fid;
 use lustre_model::metadata::{FileView, NewInode, OpenId, OpenMode, Reply, Request, SessionId};
 
-use crate::client::{Core, Seen, wall_clock};
+use crate::client::{Core, Seen};
 use crate::inode::{Heard, Inode};
 use crate::readahead::Readahead;
 
@@ -29,7 +29,7 @@ pub(crate) struct OpenFile {
     pub(crate) inode: Arc<Inode>,
     mode: OpenMode,
     /// Under which number the session knows it, when it was asked for.
-    registered: Option<Mutex<(Option<SessionId>, OpenId)>>,
+    registered: Option<Mutex<(SessionId, OpenId)>>,
     pub(crate) ahead: Mutex<Readahead>,
 }
 
@@ -53,7 +53,7 @@ pub(crate) enum Sought {
 
 impl OpenFile {
     /// The session that knows it, and its number there; none when it was not asked for.
-    pub(crate) fn registered(&self) -> Option<(Option<SessionId>, OpenId)> {
+    pub(crate) fn registered(&self) -> Option<(SessionId, OpenId)> {
         self.registered.as_ref().map(|known| *known.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
@@ -89,10 +89,10 @@ impl Core {
         };
         let request = Request::Open { fid, mode };
         let ticket = self.session.ticket();
-        let answer = self.call(&request).await?;
+        let (answer, session) = self.session.ask(&request).await?;
         let heard = self.hear(ticket);
         let Reply::Opened { view, open: Some(open), .. } = answer else { return Err(Fault::Io) };
-        let opened = self.opened(heard, (&view, open), &request);
+        let opened = self.opened(heard, (&view, (session, open)), &request);
         drop(telling);
         Ok(opened)
     }
@@ -101,7 +101,7 @@ impl Core {
     pub(crate) fn opened(
         self: &Arc<Self>,
         heard: Heard,
-        (view, open): (&FileView, OpenId),
+        (view, known): (&FileView, (SessionId, OpenId)),
         request: &Request,
     ) -> Opened {
         let mode = mode_of(request);
@@ -115,23 +115,23 @@ impl Core {
         state.opens += 1;
         let attr = state.overlay(view.entry.attr);
         drop(state);
-        let registered = Some(Mutex::new((self.session.id(), open)));
+        let registered = Some(Mutex::new(known));
         let file = OpenFile { inode, mode, registered, ahead: Mutex::new(Readahead::default()) };
         Opened { seen: self.seen(attr, fresh), file }
     }
 
     /// Opens the file again where the session that knew it was lost.
     pub(crate) async fn stand(self: &Arc<Self>, file: &OpenFile) -> Result<(), Fault> {
-        let session = self.session.id();
         // What was not asked for is told with each new connection.
         let Some(known) = file.registered.as_ref() else { return Ok(()) };
-        if file.registered().is_some_and(|(known, _)| known == session) {
+        if file.registered().is_some_and(|(known, _)| known == self.session.id()) {
             return Ok(());
         }
         let mode = if file.mode == OpenMode::Read { OpenMode::Read } else { OpenMode::Write };
         let ticket = self.session.ticket();
-        let answer = self.call(&Request::Open { fid: file.inode.fid, mode }).await;
-        let answer = answer.map_err(|fault| if fault == Fault::NotFound { Fault::Stale } else { fault })?;
+        let answer = self.session.ask(&Request::Open { fid: file.inode.fid, mode }).await;
+        let (answer, session) =
+            answer.map_err(|fault| if fault == Fault::NotFound { Fault::Stale } else { fault })?;
         let Reply::Opened { view, open: Some(open), .. } = answer else { return Err(Fault::Io) };
         file.inode.state().learn_view(self.hear(ticket), &view);
         *known.lock().unwrap_or_else(PoisonError::into_inner) = (session, open);
@@ -186,8 +186,7 @@ impl Core {
         if !range.is_empty() {
             self.targets.punch(&view.layout, range).await?;
         }
-        file.inode.state().wrote(0, wall_clock());
-        permit.finish().await
+        permit.finish(0).await
     }
 
     /// Finds data or a hole, `None` behind the end. Objects know their size but not their holes, so everything within the

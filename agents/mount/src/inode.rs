@@ -38,10 +38,13 @@ pub(crate) struct State {
     pub(crate) lease: Lease,
     /// As the metadata target said; see [`State::attr_now`].
     attr: Option<Attr>,
+    /// This client has changed something of them since, but neither size nor time.
+    attr_is_old: bool,
     /// Where bytes are, and when that was learned. Kept when the lease goes, for readers that may not wait.
     view: Option<(Arc<View>, Stamp)>,
-    /// What was written here and not told yet.
-    dirty: Option<WriteUpdate>,
+    /// What was written here and not told yet, and on which connection.
+    dirty: Option<(WriteUpdate, u64)>,
+    expected: Expected,
     /// Writes under way.
     pub(crate) writers: u32,
     /// Grows whenever bytes that were read ahead may be old.
@@ -66,6 +69,19 @@ pub(crate) struct State {
     changing: u32,
     /// When the last of them began or ended.
     changed: Stamp,
+}
+
+/// What the metadata target expects of this client under the write lease: after a crash it asks objects for the time of the last
+/// write only if it expects writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+enum Expected {
+    /// Nothing, as far as is known here.
+    #[default]
+    Nothing,
+    /// Writes, on the connection of this incarnation.
+    Writes(u64),
+    /// None after the time that was set here.
+    SetTime,
 }
 
 /// Where the bytes of a file are.
@@ -154,12 +170,30 @@ impl Inode {
 impl State {
     /// Notes what the metadata target said of the inode; says whether it may be cached.
     pub(crate) fn learn(&mut self, heard: Heard, entry: &Entry) -> bool {
-        let fresh = self.lease.grant(heard.ticket, (entry.lease, heard.now), heard.standing)
-            && self.is_unchanged_since(heard.ticket);
+        let fresh = self.grant(heard, entry) && self.is_unchanged_since(heard.ticket);
         if fresh {
             self.take_attr(entry.attr);
         }
         fresh
+    }
+
+    /// Notes the lease that came with an answer.
+    fn grant(&mut self, heard: Heard, entry: &Entry) -> bool {
+        let Heard { ticket, now, standing } = heard;
+        let could_write = self.lease.kind(standing) == LeaseKind::Write;
+        let granted = self.lease.grant(ticket, (entry.lease, now), standing);
+        if granted && !could_write && self.lease.kind(standing) == LeaseKind::Write {
+            self.drop_dirty_before(standing.incarnation);
+            // Of an empty file nothing else is expected.
+            self.expected = match self.expected {
+                Expected::SetTime => Expected::SetTime,
+                Expected::Nothing | Expected::Writes(_) if entry.attr.size == 0 => {
+                    Expected::Writes(standing.incarnation)
+                }
+                Expected::Nothing | Expected::Writes(_) => Expected::Nothing,
+            };
+        }
+        granted
     }
 
     /// No change by this client could have overtaken what was asked for then.
@@ -170,6 +204,7 @@ impl State {
     fn take_attr(&mut self, attr: Attr) {
         if self.attr.is_none_or(|known| known.change <= attr.change) {
             self.attr = Some(attr);
+            self.attr_is_old = false;
         }
     }
 
@@ -201,7 +236,8 @@ impl State {
 
     /// The attributes, when they may be believed.
     pub(crate) fn cached_attr(&self, standing: Standing) -> Option<Attr> {
-        if self.lease.allows_reading(standing) { self.attr_now() } else { None }
+        let is_good = self.lease.allows_reading(standing) && !self.attr_is_old;
+        if is_good { self.attr_now() } else { None }
     }
 
     /// The attributes with what was written here and not told yet.
@@ -211,7 +247,7 @@ impl State {
 
     /// What the metadata target said, with what it does not know yet.
     pub(crate) fn overlay(&self, attr: Attr) -> Attr {
-        let Some(dirty) = self.dirty else { return attr };
+        let Some((dirty, _)) = self.dirty else { return attr };
         let blocks = attr.blocks.max(dirty.size.div_ceil(512));
         let ctime = attr.ctime.max(dirty.mtime);
         Attr { size: dirty.size, blocks, mtime: dirty.mtime, ctime, ..attr }
@@ -254,7 +290,7 @@ impl State {
             return None;
         }
         self.current_view(standing)?;
-        let attr = self.attr_now()?;
+        let attr = self.cached_attr(standing)?;
         self.opens += 1;
         self.unasked += 1;
         Some(attr)
@@ -287,24 +323,61 @@ impl State {
         self.attr_now().map_or(0, |attr| attr.size)
     }
 
-    /// Notes a write that all object targets acknowledged.
-    pub(crate) fn wrote(&mut self, end: u64, now: Timestamp) {
-        let size = self.size().max(end);
-        // Time does not run backwards for those who compare times of one file.
-        let mtime = self.attr_now().map_or(now, |attr| now.max(attr.mtime));
-        self.dirty = Some(WriteUpdate { size, blocks: None, mtime });
+    /// Notes a write that all object targets acknowledged; returns what there is to tell.
+    pub(crate) fn wrote(&mut self, end: u64, now: Timestamp, incarnation: u64) -> WriteUpdate {
+        self.drop_dirty_before(incarnation);
+        let update = WriteUpdate { size: self.size().max(end), blocks: None, mtime: self.write_time(now) };
+        self.dirty = Some((update, incarnation));
         self.data_generation += 1;
+        update
     }
 
-    pub(crate) fn dirty(&self) -> Option<WriteUpdate> {
-        self.dirty
+    /// Time does not run backwards for those who compare times of one file.
+    fn write_time(&self, now: Timestamp) -> Timestamp {
+        self.attr_now().map_or(now, |attr| now.max(attr.mtime))
     }
 
-    /// The metadata target knows this update; what was written since stays.
-    pub(crate) fn told(&mut self, update: WriteUpdate) {
-        if self.dirty == Some(update) {
+    /// What was written and not told on this connection. What was not told before it was lost, the object targets are asked for.
+    pub(crate) fn dirty(&self, incarnation: u64) -> Option<WriteUpdate> {
+        self.dirty.filter(|(_, written)| *written == incarnation).map(|(update, _)| update)
+    }
+
+    fn drop_dirty_before(&mut self, incarnation: u64) {
+        self.dirty = self.dirty.filter(|(_, written)| *written == incarnation);
+    }
+
+    /// The metadata target knows this update; what was written since stays. Answers asked for before may not know it yet.
+    pub(crate) fn told(&mut self, update: WriteUpdate, now: Stamp) {
+        if self.dirty.is_some_and(|(dirty, _)| dirty == update) {
             self.absorb();
+            self.changed = now;
         }
+    }
+
+    /// Whether the metadata target expects writes.
+    pub(crate) fn is_announced(&self, standing: Standing) -> bool {
+        self.expected == Expected::Writes(standing.incarnation)
+    }
+
+    /// What announces a write to come, if the lease that it takes is held and no write is expected yet.
+    pub(crate) fn announcement(&self, now: Timestamp, standing: Standing) -> Option<WriteUpdate> {
+        if self.is_announced(standing) || !self.lease.allows_writing(standing) {
+            return None;
+        }
+        // What came with the lease must have been believed: an older size would become the file's.
+        self.current_view(standing)?;
+        let attr = self.attr_now()?;
+        Some(WriteUpdate { size: attr.size, blocks: Some(attr.blocks), mtime: self.write_time(now) })
+    }
+
+    /// The metadata target expects writes.
+    pub(crate) fn announced(&mut self, incarnation: u64) {
+        self.expected = Expected::Writes(incarnation);
+    }
+
+    /// The time of the last write is about to be set: a write that follows is to be announced.
+    pub(crate) fn begin_set_time(&mut self) {
+        self.expected = Expected::SetTime;
     }
 
     /// Takes the dirty values over as if the metadata target had said them.
@@ -319,21 +392,22 @@ impl State {
             self.dirty = None;
             self.data_generation += 1;
         }
-        if mtime_set && let Some(dirty) = &mut self.dirty {
+        if mtime_set && let Some((dirty, _)) = &mut self.dirty {
             dirty.mtime = attr.mtime;
         }
     }
 
-    /// The connection was lost: nothing is believed, and what was not told is asked of the object targets.
-    pub(crate) fn void(&mut self) {
-        self.dirty = None;
+    /// A connection before that of `incarnation` was lost: nothing of it is believed, and what was not told on it is asked of the
+    /// object targets. This one may have been used already.
+    pub(crate) fn void(&mut self, incarnation: u64) {
+        self.drop_dirty_before(incarnation);
         self.data_generation += 1;
         self.names.forget();
     }
 
     /// Drops what exceeds `keep`; returns what must be told.
-    pub(crate) fn surrender(&mut self, keep: LeaseKind) -> Option<WriteUpdate> {
-        let update = self.dirty;
+    pub(crate) fn surrender(&mut self, keep: LeaseKind, incarnation: u64) -> Option<WriteUpdate> {
+        let update = self.dirty(incarnation);
         if keep == LeaseKind::None {
             self.data_generation += 1;
             self.names.forget();
@@ -458,13 +532,13 @@ impl State {
         self.changed = heard.now;
         match entry {
             Some(entry) => {
-                let fresh = self.lease.grant(heard.ticket, (entry.lease, heard.now), heard.standing);
+                let fresh = self.grant(heard, entry);
                 self.take_attr(entry.attr);
                 fresh
             }
-            // Dirty values need something to lie over; the size is theirs.
+            // The size stays known: who writes under the lease knows it from nowhere else.
             None => {
-                self.attr = self.attr.filter(|_| self.dirty.is_some());
+                self.attr_is_old = true;
                 false
             }
         }
@@ -500,5 +574,25 @@ impl Names {
                 self.unclear.remove(name);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_told_on_the_connection_on_which_it_was_written_and_on_no_other() {
+        let now = Timestamp::default();
+        let mut state = State::default();
+        state.wrote(10, now, 1);
+        assert_eq!(state.dirty(1).map(|update| update.size), Some(10));
+        assert_eq!(state.dirty(2), None, "its lease went with its connection");
+        state.wrote(7, now, 2);
+        // That the first connection was lost is often dealt with when the second is long in use.
+        state.void(2);
+        assert_eq!(state.dirty(2).map(|update| update.size), Some(7));
+        state.void(3);
+        assert!(state.is_idle());
     }
 }

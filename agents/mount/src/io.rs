@@ -55,8 +55,8 @@ pub(crate) enum Target {
 pub(crate) struct Permit {
     core: Arc<Core>,
     inode: Arc<Inode>,
-    /// Whether the write lease stands; else what was written must be told at once.
-    leased: bool,
+    /// On which connection the write lease was held; without one what was written must be told at once.
+    leased: Option<u64>,
 }
 
 impl Drop for Permit {
@@ -72,11 +72,17 @@ impl Drop for Permit {
 }
 
 impl Permit {
-    /// Ends the write: nobody may see the old bytes once it is acknowledged.
-    pub(crate) async fn finish(self) -> Result<(), Fault> {
+    /// Ends a write up to `end`: nobody may see the old bytes once it is acknowledged.
+    pub(crate) async fn finish(self, end: u64) -> Result<(), Fault> {
         let (core, inode, leased) = (Arc::clone(&self.core), Arc::clone(&self.inode), self.leased);
+        let incarnation = core.session.incarnation();
+        let update = inode.state().wrote(end, wall_clock(), incarnation);
         drop(self);
-        if leased { Ok(()) } else { core.tell(&inode).await }
+        // The metadata target asks the objects for what was written under a lease, but may have done so before this was there.
+        if leased == Some(incarnation) {
+            return Ok(());
+        }
+        core.tell_written(&inode, (update, incarnation)).await
     }
 }
 
@@ -177,8 +183,7 @@ impl Core {
         let end = offset.checked_add(u64::from(length)).filter(|end| *end <= FILE_SIZE_MAX);
         let end = end.ok_or(Fault::TooLarge)?;
         self.write_through(&file.inode, offset, &data).await?;
-        file.inode.state().wrote(end, wall_clock());
-        permit.finish().await?;
+        permit.finish(end).await?;
         Ok(length)
     }
 
@@ -219,8 +224,12 @@ impl Core {
                 changed.await;
                 continue;
             }
+            if self.is_unannounced(inode) {
+                self.announce(inode).await?;
+                continue;
+            }
             if refused >= attempts {
-                return Ok(self.permit(inode, false));
+                return Ok(self.permit(inode, None));
             }
             self.stand(file).await?;
             self.hydrate_all(inode).await?;
@@ -228,6 +237,11 @@ impl Core {
             refused += 1;
         }
         Err(Fault::TimedOut)
+    }
+
+    /// Whether all that keeps this client from writing is that it did not say so.
+    fn is_unannounced(&self, inode: &Inode) -> bool {
+        inode.state().announcement(wall_clock(), self.session.standing()).is_some()
     }
 
     /// The same for dirty pages, which do not wait for a recall that needs them.
@@ -243,22 +257,24 @@ impl Core {
                 () = recall_begins(inode, changed) => {}
             }
         }
-        Ok(self.permit(inode, false))
+        Ok(self.permit(inode, None))
     }
 
     fn permit_if_leased(self: &Arc<Self>, inode: &Arc<Inode>) -> Option<Permit> {
         let mut state = inode.state();
         let standing = self.session.standing();
         let complete = state.current_view(standing).is_some_and(|view| view.present.is_none());
-        if !complete || !state.lease.allows_writing(standing) {
+        let complete = complete && state.attr_now().is_some();
+        if !complete || !state.lease.allows_writing(standing) || !state.is_announced(standing) {
             return None;
         }
         state.writers += 1;
         drop(state);
-        Some(Permit { core: Arc::clone(self), inode: Arc::clone(inode), leased: true })
+        let leased = Some(standing.incarnation);
+        Some(Permit { core: Arc::clone(self), inode: Arc::clone(inode), leased })
     }
 
-    fn permit(self: &Arc<Self>, inode: &Arc<Inode>, leased: bool) -> Permit {
+    fn permit(self: &Arc<Self>, inode: &Arc<Inode>, leased: Option<u64>) -> Permit {
         inode.state().writers += 1;
         Permit { core: Arc::clone(self), inode: Arc::clone(inode), leased }
     }

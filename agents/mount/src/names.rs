@@ -113,11 +113,11 @@ impl Core {
         let began = self.session.now();
         directory.state().begin_change(began, &[name]);
         let ticket = self.session.ticket();
-        let answer = self.call(&request).await;
+        let asked = self.session.ask(&request).await;
         let heard = self.hear(ticket);
         let mut made = None;
-        let (fid, granted) = match &answer {
-            Ok(Reply::Entry { entry, parent_lease, parent }) => {
+        let (fid, granted) = match &asked {
+            Ok((Reply::Entry { entry, parent_lease, parent }, _)) => {
                 // A further name of an inode changes it, a new inode has no older answers.
                 let inode = self.inode(entry.attr.fid);
                 let mut state = inode.state();
@@ -128,8 +128,8 @@ impl Core {
                 made = Some((self.seen(state.overlay(entry.attr), fresh), None));
                 (Some(entry.attr.fid), (*parent_lease, *parent))
             }
-            Ok(Reply::Opened { view, open: Some(open), parent_lease, parent, .. }) => {
-                let opened = self.opened(heard, (view, *open), &request);
+            Ok((Reply::Opened { view, open: Some(open), parent_lease, parent, .. }, session)) => {
+                let opened = self.opened(heard, (view, (*session, *open)), &request);
                 made = Some((opened.seen, Some(opened)));
                 (Some(view.entry.attr.fid), (*parent_lease, *parent))
             }
@@ -137,7 +137,7 @@ impl Core {
         };
         let names = fid.map(|fid| (name, Some(fid)));
         let kept = directory.state().end_change((began, &[name]), heard, (granted, names.as_slice()));
-        let (seen, opened) = made.ok_or(answer.err().unwrap_or(Fault::Io))?;
+        let (seen, opened) = made.ok_or(asked.err().unwrap_or(Fault::Io))?;
         Ok(Made { seen: Seen { name_valid: self.name_valid_if(kept, parent), ..seen }, opened })
     }
 

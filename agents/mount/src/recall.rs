@@ -11,11 +11,12 @@ use std::time::Duration;
 
 use futures::stream::{self, StreamExt};
 use lustre_fuse::{Known, NodeId, Notifier};
+use lustre_model::fault::Fault;
 use lustre_model::fid::Fid;
-use lustre_model::metadata::{LeaseKind, Notice, Request};
+use lustre_model::metadata::{LeaseKind, Notice, Request, WriteUpdate};
 use tokio::sync::mpsc;
 
-use crate::client::Core;
+use crate::client::{Core, wall_clock};
 use crate::inode::Inode;
 use crate::session::Event;
 
@@ -74,13 +75,19 @@ impl Core {
         inode.changed.notify_waiters();
         wait_for_writers(&inode).await;
         let telling = inode.telling.lock().await;
+        let incarnation = self.session.incarnation();
         let (update, open) = {
             let mut state = inode.state();
             let gone = keep == LeaseKind::None;
             let open = if gone { state.stand(|| self.session.draw()) } else { None };
-            (state.surrender(keep), open)
+            (state.surrender(keep, incarnation), open)
         };
-        let told = self.call(&Request::Downgrade { fid, keep, update, open }).await;
+        // On another connection no lease is held under which this was written: the object targets are asked.
+        let downgrade = |now| {
+            let update = update.filter(|_| now == incarnation);
+            Some(Request::Downgrade { fid, keep, update, open })
+        };
+        let told = self.session.ask_anew(downgrade).await;
         drop(telling);
         let kept = match told {
             Ok(_) => keep,
@@ -98,11 +105,49 @@ impl Core {
     }
 
     /// Tells the metadata target what was written here, if it does not know.
-    pub(crate) async fn tell(&self, inode: &Inode) -> Result<(), lustre_model::fault::Fault> {
+    ///
+    /// What was written under a lease that went with its connection is not told on another: others may have changed the file
+    /// since, and the mark that came with the lease has the object targets asked.
+    pub(crate) async fn tell(&self, inode: &Inode) -> Result<(), Fault> {
         let _telling = inode.telling.lock().await;
-        let Some(update) = inode.state().dirty() else { return Ok(()) };
+        let incarnation = self.session.incarnation();
+        let Some(update) = inode.state().dirty(incarnation) else { return Ok(()) };
+        if self.call_within(incarnation, &Request::Flush { fid: inode.fid, update }).await? {
+            inode.state().told(update, self.session.now());
+        }
+        Ok(())
+    }
+
+    /// Tells of a write that no lease covers, on whatever connection there is: without it nobody would look.
+    pub(crate) async fn tell_written(
+        &self,
+        inode: &Inode,
+        (written, incarnation): (WriteUpdate, u64),
+    ) -> Result<(), Fault> {
+        let _telling = inode.telling.lock().await;
+        let now = self.session.incarnation();
+        let update = {
+            let state = inode.state();
+            match state.dirty(now) {
+                Some(update) => update,
+                // Others told of it together with what they wrote.
+                None if now == incarnation => return Ok(()),
+                None => WriteUpdate { size: written.size.max(state.size()), ..written },
+            }
+        };
         self.call(&Request::Flush { fid: inode.fid, update }).await?;
-        inode.state().told(update);
+        inode.state().told(update, self.session.now());
+        Ok(())
+    }
+
+    /// Says that this client is about to write under its lease, where that is not expected.
+    pub(crate) async fn announce(&self, inode: &Inode) -> Result<(), Fault> {
+        let _telling = inode.telling.lock().await;
+        let standing = self.session.standing();
+        let Some(update) = inode.state().announcement(wall_clock(), standing) else { return Ok(()) };
+        if self.call_within(standing.incarnation, &Request::Flush { fid: inode.fid, update }).await? {
+            inode.state().announced(standing.incarnation);
+        }
         Ok(())
     }
 
@@ -167,7 +212,7 @@ impl Core {
         for inode in self.all_inodes() {
             let known = {
                 let mut state = inode.state();
-                state.void();
+                state.void(self.session.incarnation());
                 state.lookups > 0
             };
             if let Some(kernel) = kernel.filter(|_| known) {

@@ -70,6 +70,8 @@ pub(crate) struct Session {
     identity: Identity,
     client: ClientId,
     live: watch::Sender<Option<Live>>,
+    /// The session that the metadata target knew us by last; 0 when there was none.
+    known_as: AtomicU64,
     numbers: Mutex<Numbers>,
     born: Instant,
     incarnation: AtomicU64,
@@ -120,6 +122,7 @@ impl Session {
             identity,
             client,
             live: watch::Sender::new(None),
+            known_as: AtomicU64::new(0),
             numbers: Mutex::new(Numbers::default()),
             born: Instant::now(),
             incarnation: AtomicU64::new(1),
@@ -160,21 +163,37 @@ impl Session {
 
     /// Asks, and asks again over new connections, until there is an answer or too much time has passed.
     pub(crate) async fn call(&self, request: &Request) -> Result<Reply, Fault> {
+        self.ask(request).await.map(|(reply, _)| reply)
+    }
+
+    /// The same, with the session that answered.
+    pub(crate) async fn ask(&self, request: &Request) -> Result<(Reply, SessionId), Fault> {
+        let answered = self.ask_anew(|_| Some(request.clone())).await?;
+        answered.ok_or(Fault::Io)
+    }
+
+    /// The same with a request that is made for each connection anew, as what was true on one need not be on the next. Nothing
+    /// is asked, or asked again, where there is none.
+    pub(crate) async fn ask_anew(
+        &self,
+        request: impl Fn(u64) -> Option<Request>,
+    ) -> Result<Option<(Reply, SessionId)>, Fault> {
         let number = self.number();
         let deadline = Instant::now() + OPERATION_WAIT_MAX;
         let mut asked_in: Option<SessionId> = None;
         loop {
             let live = self.connected(deadline).await?;
+            let Some(request) = request(live.incarnation) else { return Ok(None) };
             // Another session does not remember whether the request was carried out.
-            if asked_in.is_some_and(|session| session != live.session) && !is_repeatable(request) {
+            if asked_in.is_some_and(|session| session != live.session) && !is_repeatable(&request) {
                 return Err(Fault::Evicted);
             }
             asked_in = Some(live.session);
-            let call = self.numbered(&number, live.session, request.clone());
+            let call = self.numbered(&number, live.session, request);
             match live.connection.call(&call, Bytes::new()).await {
                 Ok((Err(Fault::Evicted), _)) if self.is_current(&live) => live.connection.close(),
                 Ok((Err(Fault::Evicted), _)) => {}
-                Ok((answer, _)) => return answer,
+                Ok((answer, _)) => return answer.map(|reply| Some((reply, live.session))),
                 Err(error) => {
                     tracing::debug!(%error, "asking the metadata target again");
                     if live.connection.is_closed() {
@@ -190,9 +209,15 @@ impl Session {
         }
     }
 
-    /// The session's number, once there is one.
-    pub(crate) fn id(&self) -> Option<SessionId> {
-        self.live.borrow().as_ref().map(|live| live.session)
+    /// The session's number. While there is no connection it is that of the last, which mostly goes on with the next: what it
+    /// has open is still open.
+    pub(crate) fn id(&self) -> SessionId {
+        SessionId(self.known_as.load(Ordering::Acquire))
+    }
+
+    /// Counts connections.
+    pub(crate) fn incarnation(&self) -> u64 {
+        self.incarnation.load(Ordering::Acquire)
     }
 
     /// A number like those of requests, for an open that no request asked for.
@@ -309,6 +334,7 @@ impl Session {
         let lease = Duration::from_millis(u64::from(lease_ms));
         self.renewed(sent, lease);
         let incarnation = self.incarnation.load(Ordering::Acquire);
+        self.known_as.store(session.0, Ordering::Release);
         self.live.send_replace(Some(Live { connection, session, incarnation, lease }));
         Ok((Welcome { fs_name, targets, epoch }, notices))
     }

@@ -70,6 +70,9 @@ impl Target {
         }
         self.change_attributes(&mut inode, change);
         self.put_inode(fid, &inode)?;
+        if change.mtime.is_some() {
+            self.time_was_set(fid)?;
+        }
         if change.size.is_some() || inode.attr_version == inode.change {
             self.export_inode(fid, &inode)?;
         }

@@ -6,6 +6,7 @@
 use lustre_model::fid::Fid;
 use lustre_model::metadata::{LeaseKind, Notice, OpenId, Reply, SessionId, WriteUpdate};
 
+use super::size::WriteTime;
 use super::{Caller, Output, Target};
 use crate::failure::{Halt, Step, TargetError, Wait};
 use crate::inode::Inode;
@@ -44,14 +45,37 @@ impl Target {
         if self.truncations.get(&fid).is_some_and(|truncation| truncation.owner != caller.request) {
             return Err(Halt::Wait(Wait::Lease(fid)));
         }
+        if self.may_believe_in_lease(caller, fid) {
+            return Err(Halt::Wait(Wait::Heard));
+        }
         let allowed = match claim {
             Claim::See => LeaseKind::Read,
             Claim::Change => LeaseKind::None,
         };
+        if self.recall_others(Some(caller.session), fid, allowed) {
+            return Err(Halt::Wait(Wait::Lease(fid)));
+        }
+        Ok(())
+    }
+
+    /// Whether another session may be writing under a lease that a restart forgot: it has the file open and does not know yet.
+    fn may_believe_in_lease(&self, caller: &Caller, fid: Fid) -> bool {
+        let of_others = |session| session != caller.session && self.unheard.contains(&session);
+        let opens = self.opens.get(&fid).filter(|_| !self.unheard.is_empty());
+        opens.into_iter().flatten().any(|opened| opened.writable && of_others(opened.session))
+    }
+
+    /// Has the write lease on an inode lowered, whoever holds it.
+    pub(super) fn recall_writer(&mut self, fid: Fid) {
+        self.recall_others(None, fid, LeaseKind::Read);
+    }
+
+    /// Recalls what others than `session` hold beyond `allowed`; says whether there is any.
+    fn recall_others(&mut self, session: Option<SessionId>, fid: Fid, allowed: LeaseKind) -> bool {
         let mut recalls = Vec::new();
         let mut conflict = false;
         let holders = self.leases.get_mut(&fid).into_iter().flatten();
-        for holder in holders.filter(|holder| holder.session != caller.session && holder.kind > allowed) {
+        for holder in holders.filter(|holder| Some(holder.session) != session && holder.kind > allowed) {
             conflict = true;
             if holder.recalled.is_none_or(|keep| keep > allowed) {
                 holder.recalled = Some(allowed);
@@ -61,7 +85,7 @@ impl Target {
         for session in recalls {
             self.recall(session, fid, allowed);
         }
-        if conflict { Err(Halt::Wait(Wait::Lease(fid))) } else { Ok(()) }
+        conflict
     }
 
     fn recall(&mut self, session: SessionId, fid: Fid, keep: LeaseKind) {
@@ -106,7 +130,9 @@ impl Target {
         if held == LeaseKind::Write || others || !self.may_grant(caller, fid) {
             return Ok(held);
         }
-        self.mark_writing(fid, inode.size)?;
+        // An empty file has no objects with bytes: whatever they say of a time later, was written later.
+        let time = if inode.size == 0 { WriteTime::Objects } else { WriteTime::Record };
+        self.mark_writing(fid, inode.size, time)?;
         self.set_lease(caller.session, fid, LeaseKind::Write);
         Ok(LeaseKind::Write)
     }
@@ -155,6 +181,16 @@ impl Target {
             self.write_lease_recalled(fid)?;
         }
         self.lower(id, fid, keep);
+        Ok(())
+    }
+
+    /// Takes a session's lease on an inode that it did not give back. What it wrote and did not tell is found out.
+    pub(super) fn take_lease(&mut self, id: SessionId, fid: Fid) -> Result<(), TargetError> {
+        if self.held(id, fid) == LeaseKind::Write {
+            self.write_lease_recalled(fid)?;
+        }
+        self.set_lease(id, fid, LeaseKind::None);
+        self.wake(Wait::Lease(fid));
         Ok(())
     }
 

@@ -7,7 +7,7 @@ use lustre_model::attr::{Attr, FileKind, Owner};
 use lustre_model::fault::Fault;
 use lustre_model::fid::Fid;
 
-use lustre_model::metadata::{Entry, LeaseKind, NewInode, OpenMode, RemoveKind, Reply, Request};
+use lustre_model::metadata::{Entry, NewInode, OpenMode, RemoveKind, Reply, Request};
 
 use super::entry::check_name;
 use super::layout::without_objects;
@@ -213,7 +213,7 @@ impl Target {
         self.lose_name((fid, &mut inode), parent, name)?;
         let attr = inode.attr(fid);
         if attr.link_count == 0 {
-            self.lower_writer(caller.session, fid, LeaseKind::None)?;
+            self.take_lease(caller.session, fid)?;
         }
         let parent_lease = self.grant_read(caller, parent);
         Ok(Reply::Removed { attr, parent_lease, parent: Some(directory.attr(parent)) })

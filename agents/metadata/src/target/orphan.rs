@@ -28,7 +28,11 @@ impl Target {
 
     /// A session said what it has open, or ended. After the last of those that a start found, what nobody has open goes.
     pub(super) fn heard_anew(&mut self, session: SessionId) -> Result<(), TargetError> {
-        if self.unheard.remove(&session) && self.unheard.is_empty() {
+        if !self.unheard.remove(&session) {
+            return Ok(());
+        }
+        self.wake(Wait::Heard);
+        if self.unheard.is_empty() {
             self.reap_orphans()?;
         }
         Ok(())
@@ -81,11 +85,7 @@ impl Target {
             let Some((session, open)) = key::read_pair(&record_key) else { continue };
             self.recover_open((SessionId(session), OpenId(open)), record);
         }
-        for (record_key, floor) in self.table.load::<u64>(b"W")? {
-            if let Some(fid) = key::read_fid(&record_key[1..]) {
-                self.writing.insert(fid, floor);
-            }
-        }
+        self.recover_marks()?;
         self.recover_doomed()?;
         self.reap_orphans()?;
         let unwatched = self.writing.keys().copied().filter(|fid| !self.is_open_for_writing(*fid));

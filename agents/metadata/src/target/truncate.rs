@@ -9,6 +9,7 @@ use lustre_model::fid::Fid;
 use lustre_model::metadata::LeaseKind;
 
 use super::request::RequestId;
+use super::size::WriteTime;
 use super::work::Job;
 use super::{Caller, Target, Work};
 use crate::failure::{Halt, Step, TargetError, Wait};
@@ -50,10 +51,10 @@ impl Target {
         if size == 0 && inode.file().is_some_and(|file| self.has_lost(file)) {
             self.replace_objects(fid, inode)?;
         }
-        if self.held(caller.session, fid) == LeaseKind::Write {
-            self.mark_writing(fid, size)?;
-        } else {
-            self.unmark_writing(fid);
+        match self.held(caller.session, fid) {
+            LeaseKind::Write if size == 0 => self.mark_writing(fid, 0, WriteTime::Objects)?,
+            LeaseKind::Write => self.mark_size(fid, size)?,
+            LeaseKind::None | LeaseKind::Read => self.unmark_writing(fid),
         }
         Ok(())
     }
@@ -65,7 +66,7 @@ impl Target {
         if sizes.is_empty() {
             return Ok(());
         }
-        self.mark_writing(fid, size.min(inode.size))?;
+        self.mark_size(fid, size.min(inode.size))?;
         self.keep();
         self.truncations.insert(fid, Truncation { owner: caller.request, result: None });
         self.start_work(Job::Truncate { fid }, Work::Truncate { sizes });

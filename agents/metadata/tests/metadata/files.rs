@@ -13,7 +13,7 @@ use lustre_model::metadata::{
 };
 
 use crate::cluster::{Cluster, LEASE_MS, OWNER, close, entry, opened, striped};
-use lustre_metadata::Work;
+use lustre_metadata::{Input, Work};
 
 fn resize(size: u64) -> AttrChange {
     AttrChange { size: Some(size), ..AttrChange::default() }
@@ -72,6 +72,16 @@ fn only_files_that_may_have_objects_give_object_targets_work_when_they_go() {
     cluster.ask(0, Request::SetAttr { fid: view.entry.attr.fid, change: resize(0) }).unwrap();
     cluster.ask(0, close(view.entry.attr.fid, open, None)).unwrap();
     assert_eq!(removed(&mut cluster, "truncated"), 1, "its writer may have written before");
+}
+
+#[test]
+fn bytes_of_an_unlinked_file_that_were_not_told_count_after_a_crash() {
+    let mut cluster = Cluster::new(2, 1);
+    let (view, _) = cluster.create_open(0, Fid::ROOT, "f");
+    cluster.write_objects(&view, 3 << 20);
+    cluster.remove(0, Fid::ROOT, "f").unwrap();
+    cluster.restart(0);
+    assert_eq!(cluster.attr(0, view.entry.attr.fid).size, 3 << 20);
 }
 
 #[test]
@@ -191,6 +201,29 @@ fn destruction_survives_a_restart() {
 }
 
 #[test]
+fn destruction_that_failed_is_tried_again_after_a_restart() {
+    for keep in [0, usize::MAX] {
+        let mut cluster = Cluster::new(2, 1);
+        let (view, open) = cluster.create_open(0, Fid::ROOT, "f");
+        cluster.write_and_close(0, &view, open, 3 << 20);
+        cluster.prompt = false;
+        cluster.remove(0, Fid::ROOT, "f").unwrap();
+        for _ in 0..3 {
+            cluster.end_work(Some(Fault::Unreachable));
+            cluster.pass(2000);
+        }
+        cluster.restart(keep);
+        assert!(matches!(cluster.end_work(Some(Fault::Unreachable)), Work::Destroy { .. }));
+        assert_eq!(cluster.objects.len(), 2);
+        cluster.restart(keep);
+        cluster.end_work(None);
+        assert!(cluster.objects.is_empty());
+        cluster.restart(keep);
+        assert!(cluster.work.is_empty(), "{:?}", cluster.work);
+    }
+}
+
+#[test]
 fn a_writer_that_vanished_leaves_the_size_that_its_bytes_have() {
     let mut cluster = Cluster::new(3, 2);
     let (view, _) = cluster.create_open(0, Fid::ROOT, "f");
@@ -210,6 +243,53 @@ fn a_writer_that_vanished_leaves_the_size_that_its_bytes_have() {
     cluster.pass(1000);
     assert_eq!(entry(cluster.answer(token).expect("answered after eviction")).attr.size, 7_000_000);
     assert_eq!(cluster.fences.len(), 1);
+}
+
+#[test]
+fn a_write_that_is_told_while_object_targets_are_asked_counts() {
+    let mut cluster = Cluster::new(1, 2);
+    let (view, open) = cluster.create_open(0, Fid::ROOT, "f");
+    let fid = view.entry.attr.fid;
+    cluster.write_and_close(0, &view, open, 1000);
+    cluster.open_file(0, fid, OpenMode::Write);
+    cluster.open_file(1, fid, OpenMode::Write);
+    let update = WriteUpdate { size: 0, blocks: None, mtime: cluster.now.wall };
+    cluster.prompt = false;
+    cluster.ask(0, Request::Flush { fid, update }).unwrap();
+    let token = cluster.start(1, Request::GetAttr { fid });
+    let (job, work) = cluster.work.pop_front().expect("the object targets are asked");
+    let result = Ok(cluster.perform(&work));
+    cluster.write_objects(&view, 2000);
+    cluster.ask(0, Request::Flush { fid, update }).unwrap();
+    cluster.prompt = true;
+    cluster.input(Input::WorkDone { job, result });
+    assert_eq!(entry(cluster.answer(token).expect("asked again")).attr.size, 2000);
+}
+
+#[test]
+fn after_a_restart_nobody_sees_or_cuts_a_file_before_its_writer_knows() {
+    for change in [None, Some(resize(100))] {
+        let mut cluster = Cluster::new(2, 2);
+        let (view, _) = cluster.create_open(0, Fid::ROOT, "f");
+        let fid = view.entry.attr.fid;
+        cluster.write_objects(&view, 1000);
+        cluster.restart_alone(0);
+        cluster.reconnect(1);
+        let expected = change.as_ref().map_or(5 << 20, |_| 100);
+        let token = cluster.start(
+            1,
+            match change {
+                Some(change) => Request::SetAttr { fid, change },
+                None => Request::GetAttr { fid },
+            },
+        );
+        // It has not noticed yet that the target was killed, and what it wrote is acknowledged.
+        cluster.write_objects(&view, 5 << 20);
+        assert!(cluster.answer(token).is_none(), "its lease may still be believed in");
+        cluster.reconnect(0);
+        assert_eq!(entry(cluster.answer(token).expect("its writer came back")).attr.size, expected);
+        assert_eq!(cluster.attr(0, fid).size, expected);
+    }
 }
 
 #[test]

@@ -11,3 +11,4 @@ mod namespace;
 mod room;
 mod sessions;
 mod targets;
+mod times;

@@ -1,7 +1,8 @@
 //! A cluster in one process: the metadata target as a thread, object targets in memory, all behind the wire.
 //!
 //! Work for object targets is done at once on their memory. Not a model: the metadata target is the real one.
-//! Invariant: inputs of the metadata target are handled one at a time, and nothing leaves before its commit.
+//! Invariant: inputs of the metadata target are handled one at a time, and nothing leaves before its commit; one that is
+//! killed loses all but what it committed.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,7 +13,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use bytes::Bytes;
 use lustre_metadata::log::MemoryLog;
-use lustre_metadata::store::MemoryStore;
+use lustre_metadata::store::{Change, MemoryStore, OrderedStore, Pair, Reopened, StoreError};
 use lustre_metadata::{Config, ConnectionId, Input, Moment, Output, RequestToken, Rights, Target, Work};
 use lustre_model::attr::{Owner, Timestamp};
 use lustre_model::fault::Fault;
@@ -27,6 +28,7 @@ use lustre_wire::authority::{Authority, KeyPair};
 use lustre_wire::server::{Peer, Responder, Service, serve};
 use lustre_wire::{Identity, Metadata, Object, Role, Subject};
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 pub const STRIPE: u32 = 64 << 10;
@@ -42,6 +44,54 @@ pub struct Cluster {
     pub objects: Arc<Objects>,
     stop: CancellationToken,
     desk: Arc<Mutex<Desk>>,
+    served: Mutex<Served>,
+}
+
+/// One life of the metadata target.
+struct Served {
+    identity: Identity,
+    inputs: Sender<Told>,
+    life: u64,
+    stop: CancellationToken,
+    serving: Option<JoinHandle<()>>,
+}
+
+/// What the metadata target's thread is told, with the life that it is meant for.
+type Told = (u64, Command);
+
+enum Command {
+    Input(Box<Input>),
+    /// It was killed and starts again.
+    Restart,
+}
+
+/// What a metadata target that is killed leaves.
+#[derive(Clone, Default)]
+struct Disk {
+    store: Arc<Mutex<MemoryStore>>,
+    log: MemoryLog,
+}
+
+impl OrderedStore for Disk {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
+        self.store.lock().unwrap().get(key)
+    }
+
+    fn range(&self, start: &[u8], end: &[u8], limit: usize) -> Result<Vec<Pair>, StoreError> {
+        self.store.lock().unwrap().range(start, end, limit)
+    }
+
+    fn apply(&mut self, changes: Vec<Change>) -> Result<(), StoreError> {
+        self.store.lock().unwrap().apply(changes)
+    }
+
+    fn persist(&mut self) -> Result<(), StoreError> {
+        self.store.lock().unwrap().persist()
+    }
+
+    fn reopen(&mut self) -> Result<Reopened, StoreError> {
+        self.store.lock().unwrap().reopen()
+    }
 }
 
 impl Drop for Cluster {
@@ -85,8 +135,7 @@ impl Cluster {
             owner: Owner { uid: 0, gid: 0 },
         };
         let (inputs, receiver) = channel();
-        let service = Arc::new(MetadataService { inputs: inputs.clone(), desk: Arc::default() });
-        let desk = Arc::clone(&service.desk);
+        let desk: Arc<Mutex<Desk>> = Arc::default();
         for (index, address) in (0..TARGETS).zip(addresses) {
             let target = TargetEntry {
                 index: OstIndex(index),
@@ -101,15 +150,39 @@ impl Cluster {
                 request: Request::RegisterTarget { target },
             };
             let (connection, token) = (ConnectionId(0), RequestToken(u64::from(index)));
-            inputs.send(Input::Request { connection, token, rights: Rights::Administrator, call }).unwrap();
+            let input = Input::Request { connection, token, rights: Rights::Administrator, call };
+            inputs.send((1, Command::Input(Box::new(input)))).unwrap();
         }
-        let (work, answering) = (Arc::clone(&objects), Arc::clone(&desk));
-        std::thread::spawn(move || run(config, (receiver, inputs), answering, work));
+        let (work, answering, own) = (Arc::clone(&objects), Arc::clone(&desk), inputs.clone());
+        std::thread::spawn(move || run(config, (receiver, own), answering, work));
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let metadata = listener.local_addr().unwrap();
-        let metadata_identity = identity(&authority, Role::Target, "demo-MDT0000");
-        tokio::spawn(serve::<Metadata, _>(listener, metadata_identity, service, stop.clone()));
-        Self { authority, metadata, clients: AtomicU64::new(1), objects, stop, desk }
+        let identity = identity(&authority, Role::Target, "demo-MDT0000");
+        let mut served = Served { identity, inputs, life: 1, stop: stop.child_token(), serving: None };
+        served.serve(listener, &desk);
+        let served = Mutex::new(served);
+        Self { authority, metadata, clients: AtomicU64::new(1), objects, stop, desk, served }
+    }
+
+    /// Kills the metadata target and starts it again from what it committed.
+    pub async fn restart_metadata(&self) {
+        let serving = {
+            let mut served = self.served.lock().unwrap();
+            served.stop.cancel();
+            served.serving.take()
+        };
+        serving.unwrap().await.unwrap();
+        let life = {
+            let mut served = self.served.lock().unwrap();
+            served.life += 1;
+            served.inputs.send((served.life, Command::Restart)).unwrap();
+            served.life
+        };
+        *self.desk.lock().unwrap() = Desk { tokens: life << 32, ..Desk::default() };
+        let listener = TcpListener::bind(self.metadata).await.unwrap();
+        let mut served = self.served.lock().unwrap();
+        served.stop = self.stop.child_token();
+        served.serve(listener, &self.desk);
     }
 
     /// Requests that the metadata target got so far.
@@ -134,8 +207,26 @@ struct Desk {
 }
 
 struct MetadataService {
-    inputs: Sender<Input>,
+    inputs: Sender<Told>,
+    life: u64,
     desk: Arc<Mutex<Desk>>,
+}
+
+impl Served {
+    fn serve(&mut self, listener: TcpListener, desk: &Arc<Mutex<Desk>>) {
+        let service =
+            MetadataService { inputs: self.inputs.clone(), life: self.life, desk: Arc::clone(desk) };
+        let (identity, stop) = (self.identity.clone(), self.stop.clone());
+        let serving =
+            async move { drop(serve::<Metadata, _>(listener, identity, Arc::new(service), stop).await) };
+        self.serving = Some(tokio::spawn(serving));
+    }
+}
+
+impl MetadataService {
+    fn tell(&self, input: Input) {
+        drop(self.inputs.send((self.life, Command::Input(Box::new(input)))));
+    }
 }
 
 impl Service<Metadata> for MetadataService {
@@ -146,7 +237,7 @@ impl Service<Metadata> for MetadataService {
     fn disconnected(&self, peer: &Peer<Metadata>) {
         let connection = ConnectionId(peer.id() + 1);
         self.desk.lock().unwrap().peers.remove(&connection);
-        drop(self.inputs.send(Input::Disconnected { connection }));
+        self.tell(Input::Disconnected { connection });
     }
 
     fn call(&self, peer: &Peer<Metadata>, call: Call, _bulk: Bytes, responder: Responder<Metadata>) {
@@ -155,7 +246,8 @@ impl Service<Metadata> for MetadataService {
         let token = RequestToken(desk.tokens + 1000);
         desk.responders.insert(token, responder);
         let connection = ConnectionId(peer.id() + 1);
-        drop(self.inputs.send(Input::Request { connection, token, rights: Rights::Mover, call }));
+        drop(desk);
+        self.tell(Input::Request { connection, token, rights: Rights::Mover, call });
     }
 }
 
@@ -166,35 +258,44 @@ fn wall() -> Timestamp {
 
 fn run(
     config: Config,
-    (inputs, own): (Receiver<Input>, Sender<Input>),
+    (inputs, own): (Receiver<Told>, Sender<Told>),
     desk: Arc<Mutex<Desk>>,
     objects: Arc<Objects>,
 ) {
     let born = Instant::now();
     let now = || Moment { wall: wall(), uptime_ms: born.elapsed().as_millis().try_into().unwrap() };
-    let mut target =
-        Target::open(config, Box::new(MemoryStore::default()), Box::new(MemoryLog::default()), now())
-            .unwrap();
+    let disk = Disk::default();
+    let open = || {
+        let (store, log) = (Box::new(disk.clone()), Box::new(disk.log.clone()));
+        Target::open(config.clone(), store, log, now()).unwrap()
+    };
+    let (mut target, mut life) = (open(), 1);
     loop {
-        let input = match inputs.recv_timeout(Duration::from_millis(50)) {
-            Ok(input) => input,
-            Err(RecvTimeoutError::Timeout) => Input::Tick,
+        let first = match inputs.recv_timeout(Duration::from_millis(50)) {
+            Ok(command) => command,
+            Err(RecvTimeoutError::Timeout) => (life, Command::Input(Box::new(Input::Tick))),
             Err(RecvTimeoutError::Disconnected) => return,
         };
-        target.handle(now(), input).unwrap();
-        for input in inputs.try_iter().take(100) {
-            target.handle(now(), input).unwrap();
+        for (meant, command) in std::iter::once(first).chain(inputs.try_iter().take(100)) {
+            match command {
+                // What was not committed is lost.
+                Command::Restart => (target, life) = (open(), meant),
+                Command::Input(input) if meant == life => target.handle(now(), *input).unwrap(),
+                Command::Input(_) => {}
+            }
         }
         for output in target.commit().unwrap() {
-            carry_out(output, &own, &desk, &objects);
+            carry_out(output, (life, &own), &desk, &objects);
         }
     }
 }
 
-fn carry_out(output: Output, inputs: &Sender<Input>, desk: &Mutex<Desk>, objects: &Objects) {
+fn carry_out(output: Output, (life, inputs): (u64, &Sender<Told>), desk: &Mutex<Desk>, objects: &Objects) {
+    let tell = |input| inputs.send((life, Command::Input(Box::new(input)))).unwrap();
     match output {
         Output::Reply { token, answer } => {
-            if let Some(responder) = desk.lock().unwrap().responders.remove(&token) {
+            let responder = desk.lock().unwrap().responders.remove(&token);
+            if let Some(responder) = responder {
                 responder.send(answer, Bytes::new());
             }
         }
@@ -203,11 +304,8 @@ fn carry_out(output: Output, inputs: &Sender<Input>, desk: &Mutex<Desk>, objects
                 peer.notify(notice);
             }
         }
-        Output::Work { job, work } => {
-            let stats = objects.work(work);
-            inputs.send(Input::WorkDone { job, result: Ok(stats) }).unwrap();
-        }
-        Output::SyncLog { sequence } => inputs.send(Input::LogSynced { sequence }).unwrap(),
+        Output::Work { job, work } => tell(Input::WorkDone { job, result: Ok(objects.work(work)) }),
+        Output::SyncLog { sequence } => tell(Input::LogSynced { sequence }),
         Output::Targets { .. } => {}
     }
 }

@@ -13,4 +13,5 @@ mod client;
 mod host;
 mod mounts;
 mod pair;
+mod restart;
 mod unasked;

@@ -19,6 +19,7 @@ pub struct Pair {
     pub a: PathBuf,
     pub b: PathBuf,
     pub cluster: Cluster,
+    pub runtime: tokio::runtime::Handle,
 }
 
 fn abort(device: u64) {
@@ -42,7 +43,7 @@ pub fn on_two_mounts(body: impl FnOnce(&Pair) + Send + 'static) {
             Err(error) => return eprintln!("skipped: {error}"),
         }
     }
-    let pair = Pair { a, b, cluster };
+    let pair = Pair { a, b, cluster, runtime: runtime.handle().clone() };
     let (done, ended) = mpsc::channel();
     let testing = std::thread::spawn(move || {
         body(&pair);

@@ -162,7 +162,11 @@ impl Target {
             let stored = Stored { etag: expect.unwrap_or_default(), ..now };
             return Ok(Verdict::Act(Box::new((fid, verb, Errand::SetMetadata { key, stored }))));
         }
-        if self.is_open_for_writing(fid) || self.writing.contains_key(&fid) || inode.unidentified {
+        if self.is_open_for_writing(fid) || inode.unidentified {
+            return Ok(Verdict::Blocked);
+        }
+        if self.writing.contains_key(&fid) {
+            self.have_settled(fid, inode);
             return Ok(Verdict::Blocked);
         }
         if self.is_cut_off(fid, inode)? {

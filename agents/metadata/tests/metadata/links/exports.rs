@@ -6,12 +6,13 @@ use lustre_model::fault::Fault;
 use lustre_model::fid::Fid;
 use lustre_model::hsm::{HsmFailure, HsmVerb, LinkEvent, LinkId};
 use lustre_model::metadata::{
-    Call, NewInode, OpenMode, RemoveKind, RenameMode, Reply, Request, SessionId, Xid,
+    Call, Close, NewInode, OpenMode, RemoveKind, RenameMode, Reply, Request, SessionId, Xid,
 };
 use proptest::prelude::*;
 
 use super::former::{add, remove};
 use super::{ALL, World, actions, link};
+use crate::cluster::{LEASE_MS, close};
 
 #[test]
 fn changes_follow_each_other_into_the_bucket_in_order() {
@@ -54,7 +55,7 @@ fn times_that_are_set_reach_the_bucket_without_the_bytes_and_reading_does_not() 
     assert_eq!(world.drain(), ["archive in/s"]);
     let (view, open) = world.cluster.open_file(0, f, OpenMode::Read);
     assert_eq!(view.entry.attr.size, 10);
-    world.cluster.ask(0, crate::cluster::close(f, open, None)).unwrap();
+    world.cluster.ask(0, close(f, open, None)).unwrap();
     assert_eq!(world.drain(), Vec::<String>::new(), "what was only read is not exported");
     let time = SetTime::At(Timestamp { seconds: 7, nanoseconds: 0 });
     let change = AttrChange { mtime: Some(time), ..AttrChange::default() };
@@ -141,6 +142,56 @@ fn exports_survive_a_crash_of_the_target() {
     world.receive(1);
     world.cluster.restart(0);
     assert_eq!(world.drain(), ["archive in/f"]);
+}
+
+#[test]
+fn an_export_does_not_wait_for_a_lease_that_its_holder_knows_nothing_of() {
+    let mut world = World::new(&ALL);
+    let (view, open) = world.cluster.create_open(0, world.root, "f");
+    // The grant came late: the client closes without giving back what it does not believe to hold.
+    let closed = Close { fid: view.entry.attr.fid, open: Some(open), update: None, lower: false };
+    world.cluster.ask(0, Request::Close { closes: vec![closed] }).unwrap();
+    assert_eq!(world.drain(), ["archive in/f"]);
+}
+
+#[test]
+fn a_file_of_which_object_targets_do_not_answer_is_exported_when_they_do() {
+    let mut world = World::new(&ALL);
+    let (view, open) = world.cluster.create_open(0, world.root, "f");
+    world.cluster.write_objects(&view, 5);
+    world.cluster.restart(0);
+    world.cluster.prompt = false;
+    world.cluster.ask(0, close(view.entry.attr.fid, open, None)).unwrap();
+    world.cluster.end_work(Some(Fault::Unreachable));
+    assert!(world.receive(1).is_empty());
+    world.cluster.prompt = true;
+    assert_eq!(world.drain(), ["archive in/f"]);
+}
+
+#[test]
+fn what_a_killed_client_had_open_is_exported_when_its_session_ended() {
+    for restarted in [false, true] {
+        let mut world = World::new(&ALL);
+        let (written, _) = world.cluster.create_open(0, world.root, "f");
+        world.cluster.write_objects(&written, 5);
+        world.cluster.create_open(0, world.root, "empty");
+        if restarted {
+            world.cluster.restart_alone(0);
+            world.cluster.reconnect(1);
+        } else {
+            let connection = world.cluster.clients[0].connection;
+            world.cluster.drop_connection(connection);
+        }
+        for _ in 0..4 {
+            assert!(world.receive(1).is_empty());
+            world.cluster.pass(u64::from(LEASE_MS) / 4);
+            world.cluster.ask(1, Request::Renew).unwrap();
+        }
+        world.cluster.pass(u64::from(LEASE_MS) / 4);
+        let mut verbs = world.drain();
+        verbs.sort();
+        assert_eq!(verbs, ["archive in/empty", "archive in/f"]);
+    }
 }
 
 #[test]
