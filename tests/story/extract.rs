@@ -207,7 +207,8 @@ impl Extracted {
         if self.unanswered == Some(Step::Rename) && !path.exists() {
             path = base.join(format!("{}.renamed", self.path));
         }
-        let attr = fs_err::metadata(&path).unwrap_or_else(|error| panic!("{error}: {self:?}"));
+        assert!(path.exists(), "it is gone: {self:?}");
+        let attr = fs_err::metadata(&path).expect("it is there");
         self.assert_bytes(&path);
         if self.was(Step::Time) {
             assert_time(&path, self.number);
