@@ -37,6 +37,9 @@ pub(super) struct Former {
     pub(super) root: Fid,
     /// The link that is taking up its names.
     pub(super) heir: Option<LinkId>,
+    /// Where the heir goes on. What is before it is gone, and a store takes its time to look through what is gone.
+    #[serde(skip)]
+    next: Option<Vec<u8>>,
 }
 
 impl Target {
@@ -78,7 +81,7 @@ impl Target {
         {
             self.forget_former(oldest)?;
         }
-        self.put_former(Former { link: record.link.clone(), root: record.root, heir: None })
+        self.put_former(Former { link: record.link.clone(), root: record.root, heir: None, next: None })
     }
 
     /// Makes a new link the heir of those that led from its directory to the same place.
@@ -106,7 +109,9 @@ impl Target {
         let Some((former, heir)) = next else { return Ok(()) };
         let from = former.link.id;
         let held = key::stored(from, "");
-        let pairs = self.table.scan(&held, &key::behind(&held), STEP)?;
+        let begin = former.next.as_ref().unwrap_or(&held);
+        let pairs = self.table.scan(begin, &key::behind(&held), STEP)?;
+        let next = pairs.last().map(|(last, _)| key::next(last));
         let mut taken = 0;
         for (place, bytes) in &pairs {
             let stored: Stored = record::decode(place, bytes)?;
@@ -118,6 +123,9 @@ impl Target {
         if let Some(mut record) = self.links.all.get(&heir).cloned() {
             record.imported += taken;
             self.put_link_record(record)?;
+        }
+        if let Some(former) = self.links.former.get_mut(&from) {
+            former.next = next;
         }
         if pairs.len() < STEP {
             tracing::info!(link = former.link.name, "the names of a link that was removed are linked again");
