@@ -298,12 +298,13 @@ fn show_space(path: Option<&Path>, unit: DfUnit, terminal: Terminal) -> Result<(
 fn show_paths(mount: &Path, fids: &[String], terminal: Terminal) -> Result<(), FsError> {
     for fid in fids {
         let fid: Fid = fid.parse()?;
-        let paths = text(mount, &format!("lustre.fid2path.{fid}")).map_err(|error| match error {
-            FsError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound && mount.exists() => {
-                FsError::NoFile { fid, path: mount.to_owned() }
+        let is_gone = |source: &io::Error| source.kind() == io::ErrorKind::NotFound && mount.exists();
+        let paths = match text(mount, &format!("lustre.fid2path.{fid}")) {
+            Err(FsError::Io { source, .. }) if is_gone(&source) => {
+                return Err(FsError::NoFile { fid, path: mount.to_owned() });
             }
-            other => other,
-        })?;
+            found => found?,
+        };
         for path in paths.lines() {
             terminal.say(path);
         }

@@ -4,6 +4,7 @@
 //! cleared by the agent before it starts this one.
 //! Invariant: the process says that it is ready only after the mount answered through the kernel.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
@@ -13,7 +14,7 @@ use lustre_agent::{ProcessDir, ProcessDirError, termination};
 use lustre_model::control::ProcessSpec;
 use lustre_model::id::ClientId;
 use lustre_model::resource::MOUNT_OPTIONS;
-use lustre_mount::{Client, ConnectError, MountError, Mounted, Restrictions, mount};
+use lustre_mount::{Client, ConnectError, MountError, Mounted, Restriction, mount};
 use thiserror::Error;
 
 /// How long the metadata target may take to answer the first time, and the mount to answer once it is there.
@@ -131,19 +132,24 @@ fn client_id() -> Result<ClientId, io::Error> {
     Ok(ClientId(u128::from_le_bytes(bytes)))
 }
 
-fn restrictions(options: &[String]) -> Result<Restrictions, MountProcessError> {
-    let mut found = Restrictions::default();
+fn restrictions(options: &[String]) -> Result<BTreeSet<Restriction>, MountProcessError> {
+    let mut found = BTreeSet::new();
     for option in options {
-        match option.as_str() {
-            "ro" => found.read_only = true,
-            "rw" => found.read_only = false,
-            "nosuid" => found.no_suid = true,
-            "suid" => found.no_suid = false,
-            "nodev" => found.no_dev = true,
-            "dev" => found.no_dev = false,
-            "noexec" => found.no_exec = true,
-            "exec" => found.no_exec = false,
+        let (restriction, holds) = match option.as_str() {
+            "ro" => (Restriction::ReadOnly, true),
+            "rw" => (Restriction::ReadOnly, false),
+            "nosuid" => (Restriction::NoSuid, true),
+            "suid" => (Restriction::NoSuid, false),
+            "nodev" => (Restriction::NoDev, true),
+            "dev" => (Restriction::NoDev, false),
+            "noexec" => (Restriction::NoExec, true),
+            "exec" => (Restriction::NoExec, false),
             _ => return Err(MountProcessError::Option { option: option.clone() }),
+        };
+        if holds {
+            found.insert(restriction);
+        } else {
+            found.remove(&restriction);
         }
     }
     Ok(found)
@@ -174,14 +180,10 @@ mod tests {
         let read = |options: &[&str]| {
             restrictions(&options.iter().map(|option| (*option).to_owned()).collect::<Vec<_>>())
         };
-        assert_eq!(read(&[]).unwrap(), Restrictions::default());
-        let both = Restrictions { read_only: true, no_suid: true, ..Restrictions::default() };
+        assert!(read(&[]).unwrap().is_empty());
+        let both = BTreeSet::from([Restriction::ReadOnly, Restriction::NoSuid]);
         assert_eq!(read(&["rw", "nosuid", "ro", "noexec", "exec"]).unwrap(), both);
-        assert_eq!(
-            read(&MOUNT_OPTIONS).unwrap(),
-            Restrictions::default(),
-            "all that a spec may say is known"
-        );
+        assert!(read(&MOUNT_OPTIONS).unwrap().is_empty(), "all that a spec may say is known");
         let refused = read(&["rw", "flock"]).unwrap_err();
         assert!(refused.to_string().contains("\"flock\""), "{refused}");
     }

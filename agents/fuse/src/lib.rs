@@ -14,7 +14,7 @@ mod reply;
 mod translate;
 
 pub use filesystem::{FileSystem, Place, RenameRequest, WriteOrigin, WriteRequest};
-pub use mount::{Audience, Mount, MountError, MountOptions, Restrictions, Unmounter};
+pub use mount::{Audience, Mount, MountError, MountOptions, Restriction, Unmounter};
 pub use node::{
     Caller, Change, Created, Entry, Errno, HandleId, Lookup, Moment, MomentOrNow, NodeAttr, NodeId, NodeKind,
     OpenFlags, RenameMode, Seek, Space, XattrMode,

@@ -4,6 +4,7 @@
 //! the [`FileSystem`].
 //! Invariant: after [`Mount::serve`] returned, no request of this mount is answered any more.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
@@ -30,17 +31,17 @@ pub enum Audience {
     Owner,
 }
 
-/// What the kernel refuses to do on a mount.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Restrictions {
+/// What the kernel refuses on a mount.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Restriction {
     /// Changes.
-    pub read_only: bool,
+    ReadOnly,
     /// Honouring set-user-ID and set-group-ID.
-    pub no_suid: bool,
+    NoSuid,
     /// Opening devices.
-    pub no_dev: bool,
+    NoDev,
     /// Running programs.
-    pub no_exec: bool,
+    NoExec,
 }
 
 /// How to mount.
@@ -55,7 +56,7 @@ pub struct MountOptions {
     /// Who may use it.
     pub audience: Audience,
     /// What the kernel refuses. Where root does not mount, devices and set-user-ID are always refused.
-    pub restrictions: Restrictions,
+    pub restrictions: BTreeSet<Restriction>,
 }
 
 /// The mount did not come about, or did not end well.
@@ -216,15 +217,17 @@ fn config(options: &MountOptions) -> Config {
         MountOption::DefaultPermissions,
         MountOption::NoAtime,
     ];
-    let Restrictions { read_only, no_suid, no_dev, no_exec } = options.restrictions;
+    let choose = |restriction, restricted: MountOption, free: MountOption| {
+        if options.restrictions.contains(&restriction) { restricted } else { free }
+    };
     config.mount_options.extend([
-        if read_only { MountOption::RO } else { MountOption::RW },
-        if no_exec { MountOption::NoExec } else { MountOption::Exec },
+        choose(Restriction::ReadOnly, MountOption::RO, MountOption::RW),
+        choose(Restriction::NoExec, MountOption::NoExec, MountOption::Exec),
     ]);
     if is_root() {
         config.mount_options.extend([
-            if no_dev { MountOption::NoDev } else { MountOption::Dev },
-            if no_suid { MountOption::NoSuid } else { MountOption::Suid },
+            choose(Restriction::NoDev, MountOption::NoDev, MountOption::Dev),
+            choose(Restriction::NoSuid, MountOption::NoSuid, MountOption::Suid),
         ]);
     }
     let everyone = options.audience == Audience::EveryoneIfPermitted && everyone_is_permitted();

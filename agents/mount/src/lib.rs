@@ -27,6 +27,6 @@ pub use attributes::{ClusterStatus, LayoutView, TargetStatus};
 pub use bulk::TARGET_WAIT_MAX;
 pub use client::Client;
 pub use lustre_fuse::MountError;
-pub use lustre_fuse::Restrictions;
+pub use lustre_fuse::Restriction;
 pub use mounted::{Mounted, mount};
 pub use session::{ConnectError, OPERATION_WAIT_MAX};

@@ -3,12 +3,13 @@
 //! Not the process around it; that decides when to mount and what to do at the end.
 //! Invariant: when [`Mounted::wait`] returned, everything that processes were told is with the targets.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use lustre_fuse::{Audience, Mount, MountError, MountOptions, Restrictions, Unmounter};
+use lustre_fuse::{Audience, Mount, MountError, MountOptions, Restriction, Unmounter};
 use tokio::task::JoinHandle;
 
 use crate::client::Client;
@@ -34,7 +35,7 @@ pub fn mount(
     client: Client,
     path: &Path,
     source: &str,
-    restrictions: Restrictions,
+    restrictions: BTreeSet<Restriction>,
 ) -> Result<Mounted, MountError> {
     let files = Arc::new(Files::new(Arc::clone(&client.core)));
     let options = MountOptions {

@@ -3,11 +3,12 @@
 //! Skipped, and said so, where FUSE cannot be used.
 //! Invariant: a mount that does not answer in time is aborted, so that the test fails instead of hanging.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Duration;
 
-use lustre_mount::{Restrictions, mount};
+use lustre_mount::mount;
 
 use crate::host::Cluster;
 
@@ -38,7 +39,7 @@ pub fn on_two_mounts(body: impl FnOnce(&Pair) + Send + 'static) {
         fs_err::create_dir(path).unwrap();
         let client = runtime.block_on(cluster.client());
         let _guard = runtime.enter();
-        match mount(client, path, "demo", Restrictions::default()) {
+        match mount(client, path, "demo", BTreeSet::new()) {
             Ok(mounted) => mounts.push(mounted),
             Err(error) => return eprintln!("skipped: {error}"),
         }

@@ -122,7 +122,7 @@ mod tests {
     fn the_text_that_goes_on_behind_its_line_is_found() {
         assert_eq!(found("a = \"b\nc = \"d\"\n"), Some("\"b\nc = \"d\"\n"));
         assert_eq!(found("a = \"${b[\"x\"]}\"\nc = \"d\n"), Some("\"d\n"));
-        assert_eq!(found("a = \"${b[\"x]}\"\n"), Some("\"\n"));
+        assert_eq!(found("a = \"${b[\"x]}\"\n"), Some("\"${b[\"x]}\"\n"));
         assert_eq!(found("a = \"b"), Some("\"b"));
     }
 
