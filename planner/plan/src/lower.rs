@@ -103,11 +103,20 @@ pub fn bucket(
     Some(())
 }
 
-/// Completes a link: the id that it has in its cluster.
+/// What makes a link another one.
+const LINK_PLACE: [&str; 4] = ["cluster", "file_system_path", "bucket", "prefix"];
+
+/// Completes a link: the id that it has in its cluster. One that leads to another place is another link.
 pub fn link(address: &Address, attributes: &mut Attributes, giving: &mut Giving<'_>) -> Option<()> {
     let cluster: Address = Fields::new(Kind::DataRepositoryAssociation, attributes).parsed("cluster").ok()?;
     let recorded = giving.world.objects.get(address).map(|object| &object.attributes);
-    let same = recorded.filter(|recorded| recorded.get("cluster") == attributes.get("cluster"));
+    let is_same = |recorded: &&Attributes| {
+        LINK_PLACE.iter().all(|name| match (recorded.get(*name), attributes.get(*name)) {
+            (Some(before), Some(now)) => before == now || !before.is_wholly_known() || !now.is_wholly_known(),
+            (before, now) => before == now,
+        })
+    };
+    let same = recorded.filter(is_same);
     let kept = same.and_then(|recorded| recorded.get("link_id")).and_then(Value::as_u64);
     let id = kept.unwrap_or_else(|| u64::from(giving.allotted.link_id(&cluster)));
     attributes.insert("link_id".to_owned(), Value::from(id));

@@ -50,6 +50,9 @@ impl Target {
     }
 
     pub(super) fn set_attr(&mut self, caller: &Caller, fid: Fid, change: &AttrChange) -> Step<Reply> {
+        if change.size.is_some_and(|size| size > 0) {
+            self.recover_lost(caller, fid)?;
+        }
         let mut inode = self.load(fid)?;
         if change.size.is_some() {
             match inode.kind {

@@ -108,6 +108,8 @@ impl Target {
         let next = self.links.former.values().find_map(|former| Some((former.clone(), former.heir?)));
         let Some((former, heir)) = next else { return Ok(()) };
         let from = former.link.id;
+        // A link that was replaced has the number of the one before it, and its records stay where they are.
+        let is_same = from == heir;
         let held = key::stored(from, "");
         let begin = former.next.as_ref().unwrap_or(&held);
         let pairs = self.table.scan(begin, &key::behind(&held), STEP)?;
@@ -115,10 +117,14 @@ impl Target {
         let mut taken = 0;
         for (place, bytes) in &pairs {
             let stored: Stored = record::decode(place, bytes)?;
-            if let Some((_, text)) = key::read_link(place) {
-                taken += u64::from(self.take_up(&former, heir, (&text, stored))?);
+            let is_taken = match key::read_link(place) {
+                Some((_, text)) => self.take_up(&former, heir, (&text, stored))?,
+                None => false,
+            };
+            taken += u64::from(is_taken);
+            if !(is_same && is_taken) {
+                self.table.delete(place.clone());
             }
-            self.table.delete(place.clone());
         }
         if let Some(mut record) = self.links.all.get(&heir).cloned() {
             record.imported += taken;
@@ -129,7 +135,12 @@ impl Target {
         }
         if pairs.len() < STEP {
             tracing::info!(link = former.link.name, "the names of a link that was removed are linked again");
-            self.forget_former(from)?;
+            if is_same {
+                self.table.delete(key::former(from));
+                self.links.former.remove(&from);
+            } else {
+                self.forget_former(from)?;
+            }
             self.check_now(heir);
         }
         Ok(())

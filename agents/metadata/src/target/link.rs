@@ -125,7 +125,9 @@ impl Target {
         let root = self.make_path(caller, &link.file_system_path)?;
         let list_wanted = link.batch_import_meta_data_on_create;
         let link = link.clone();
-        self.table.put(key::released(link.id), &0_u64)?;
+        if !self.links.former.contains_key(&link.id) {
+            self.table.put(key::released(link.id), &0_u64)?;
+        }
         self.inherit(&link, root)?;
         self.check_now(link.id);
         self.put_link_record(LinkRecord {

@@ -27,7 +27,7 @@ impl Target {
         }
         let inode = self.load(fid)?;
         if !inode.file().is_some_and(|file| self.has_lost(file))
-            || self.is_open_for_writing(fid)
+            || self.others_may_write(caller, fid)
             || self.has_writer(fid)
             || self.restores_under_way(fid)
         {
@@ -49,6 +49,13 @@ impl Target {
         }
         self.put_inode(fid, &inode)?;
         Ok(())
+    }
+
+    /// Whether a session other than the caller's may write through an open file, which it need not have a lease for. The
+    /// caller's own writes ask first.
+    fn others_may_write(&self, caller: &Caller, fid: Fid) -> bool {
+        let opens = self.opens.get(&fid).into_iter().flatten();
+        opens.filter(|opened| opened.writable).any(|opened| opened.session != caller.session)
     }
 
     /// Whether objects of a file were on a target that was removed.

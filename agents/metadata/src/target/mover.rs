@@ -249,7 +249,10 @@ impl Target {
                 record.list_wanted = false;
             }
         }
-        self.put_link_record(record)
+        self.put_link_record(record)?;
+        // Exports waited for the listing's end.
+        self.export_link_again(link);
+        Ok(())
     }
 
     /// Takes back what a lost mover had.

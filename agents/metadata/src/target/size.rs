@@ -174,6 +174,10 @@ impl Target {
             WriteTime::Objects => written.map_or(inode.mtime, |written| written.max(inode.mtime)),
         };
         let blocks = stats.iter().map(|stat| stat.blocks).sum();
+        if mark.time == WriteTime::Record && size == inode.size && self.has_lost(file) {
+            // Nobody announced a write; what objects say that are gone is no news of the file.
+            return Ok(());
+        }
         inode.written();
         if (size, mtime, blocks) == (inode.size, inode.mtime, inode.blocks) {
             return if written_before { Ok(()) } else { self.put_inode(fid, &inode) };
@@ -196,9 +200,15 @@ impl Target {
         if inode.file().is_none() {
             return Err(Fault::Invalid.into());
         }
+        let leased = self.held(caller.session, fid) == LeaseKind::Write;
+        let announced = self.writing.get(&fid).is_none_or(|mark| mark.time == WriteTime::Objects);
+        if leased && !announced && inode.file().is_some_and(|file| self.has_lost(file)) {
+            // The write that this announces would fail; the file stays what the repository knows.
+            return Err(Fault::Lost.into());
+        }
         inode.changed(self.now.wall);
         inode.written();
-        if self.held(caller.session, fid) == LeaseKind::Write {
+        if leased {
             // Nothing that is written makes a file shorter; only `resize` does.
             let size = inode.size.max(update.size);
             if update.mtime != inode.mtime {

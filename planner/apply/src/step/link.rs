@@ -39,7 +39,8 @@ pub(super) async fn ensure(fleet: &Fleet, task: &Task, spec: &AssociationSpec) -
     let status = imported(fleet, task, spec).await?;
     if status.refused_total > 0 {
         task.tell.say(What::Note(format!(
-            "{} keys of the bucket have no valid name as a file and were not imported; `lustre status` lists them",
+            "{} keys of the bucket were not imported: they have no valid name as a file, or a file that is here has the \
+             name; `lustre status` lists them",
             status.refused_total
         )));
     }

@@ -36,7 +36,8 @@ impl Target {
             return Ok(Verdict::Nothing);
         };
         let (root, prefix) = (record.root, record.link.repository.prefix.clone());
-        if self.is_inheriting(*link) {
+        // What is exported while the repository is listed could be taken for what was there before, or the other way round.
+        if record.list_wanted || self.is_inheriting(*link) {
             return Ok(Verdict::Blocked);
         }
         if let Some(whole) = unnamed::path(text) {
@@ -100,7 +101,30 @@ impl Target {
             self.want_bytes(stored.fid, &inode, WHOLE);
             return Ok(Some(Verdict::Blocked));
         }
+        if follows && self.awaits_object(mark, (stored.fid, &inode))? {
+            return Ok(Some(Verdict::Blocked));
+        }
         Ok(None)
+    }
+
+    /// Whether a file that left its key is still to be put under a new one where nothing is yet: until then the old object is
+    /// the only copy that the repository has of it. Where something is, files may have changed places.
+    fn awaits_object(&self, mark: &ExportKey, (fid, inode): (Fid, &Inode)) -> Result<bool, TargetError> {
+        for (parent, name) in self.names_of(fid, inode)? {
+            let Some((link, path)) = self.link_path(parent, &name)?.filter(|(link, _)| *link == mark.0)
+            else {
+                continue;
+            };
+            let text = self.key_text(link, &path, inode.kind).map(String::from_utf8);
+            let Some(Ok(text)) = text.filter(|text| text.as_ref().is_ok_and(|text| text.len() <= KEY_MAX))
+            else {
+                continue;
+            };
+            if self.table.get::<Stored>(&key::stored(link, &text))?.is_none() {
+                return Ok(true);
+            }
+        }
+        Ok(false)
     }
 
     /// The key under which an object that left its key is wanted, unchanged, where nothing is yet.

@@ -2,7 +2,9 @@
 
 use lustre_model::fault::Fault;
 use lustre_model::fid::Fid;
-use lustre_model::hsm::{ImportEntry, LinkEvent, LinkId, LinkState, LinkStatus, RefusalReason};
+use lustre_model::hsm::{
+    HsmOutcome, HsmVerb, ImportEntry, LinkEvent, LinkId, LinkState, LinkStatus, RefusalReason,
+};
 use lustre_model::metadata::{Answer, ByteRange, Reply, Request};
 
 use super::{ALL, World, link};
@@ -233,4 +235,61 @@ fn owners_that_were_not_asked_for_are_asked_for_when_the_link_comes_again() {
     assert!(verbs.iter().all(|verb| verb.starts_with("identify")), "{verbs:?}");
     let f = find(&mut world, "f");
     assert_eq!(world.cluster.attr(0, f).uid, 7);
+}
+
+/// A link that is replaced may come with its own number.
+#[test]
+fn a_link_that_comes_again_under_its_number_takes_up_its_files_too() {
+    let mut world = World::new(&ALL);
+    world.import(&[("f", 100), ("g", 50)]).unwrap();
+    world.drain();
+    let own = world.write(world.root, "own", 7);
+    world.drain();
+    let changed = world.write(world.root, "changed", 3);
+    world.drain();
+    remove(&mut world, 1);
+    world.write(world.root, "changed", 5);
+    world.cluster.remove(0, world.root, "g").unwrap();
+    add(&mut world, 1, "in/", &ALL);
+    world.cluster.restart(0);
+    assert_eq!((status(&mut world).released, status(&mut world).refused_total), (Some(1), 0));
+    assert!(read(&mut world, "f").is_ok());
+    world.drain();
+    for fid in [own, changed] {
+        assert_eq!(world.hsm(fid), "(0x00000009) exists archived, archive_id:1");
+    }
+    assert!(world.bucket["in/changed"].starts_with("put-"));
+}
+
+/// A listing takes its time: what it found first may be replaced by an export before it is told.
+#[test]
+fn nothing_is_exported_while_a_listing_may_still_tell_of_what_was_there_before() {
+    let mut world = World::new(&ALL);
+    let fid = world.write(world.root, "f", 70);
+    world.drain();
+    let before = world.bucket["in/f"].clone();
+    remove(&mut world, 1);
+    world.write(world.root, "f", 6);
+    let mut link = link(&ALL);
+    link.id = LinkId(2);
+    world.cluster.admin(Request::PutLink { link }).unwrap();
+    let mut listing = None;
+    for _ in 0..10 {
+        for action in world.receive(8) {
+            match action.verb {
+                HsmVerb::List => listing = Some(action.cookie),
+                _ => world.perform(&action),
+            }
+        }
+        world.cluster.now.uptime_ms += 1000;
+        world.cluster.input(Input::Tick);
+    }
+    let listing = listing.expect("the bucket is listed");
+    assert_eq!(world.bucket["in/f"], before, "the export waits");
+    assert_eq!(import(&mut world, 2, &[("f", 70, &before)]), []);
+    world.end(listing, HsmOutcome::Done);
+    world.drain();
+    assert_ne!(world.bucket["in/f"], before);
+    assert_eq!(world.cluster.attr(0, fid).size, 6);
+    assert_eq!(world.hsm(fid), "(0x00000009) exists archived, archive_id:1");
 }

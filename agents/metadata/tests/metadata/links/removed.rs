@@ -72,3 +72,56 @@ fn a_file_that_was_changed_behind_its_export_is_not_replaced_by_what_it_was() {
     let view = look(&mut world, fid);
     assert_eq!((view.present, view.entry.attr.size), (None, 20));
 }
+
+#[test]
+fn a_file_that_is_open_for_writing_is_brought_in_before_it_is_written() {
+    let mut world = World::new(&ALL);
+    let fid = world.write(world.root, "f", 70);
+    world.drain();
+    let (_, open) = world.cluster.open_file(0, fid, OpenMode::Write);
+    replace_targets(&mut world);
+    // The client's connection went with the target, and its leases with that.
+    world.cluster.reconnect(0);
+    let token =
+        world.cluster.start(0, Request::Lease { fid, kind: lustre_model::metadata::LeaseKind::Write });
+    let Some(Ok(Reply::Opened { view, .. })) = world.cluster.answer(token) else { panic!() };
+    assert_eq!(view.present, Some(vec![ByteRange { start: 70, end: u64::MAX }]));
+    let range = ByteRange { start: 0, end: u64::MAX };
+    let reading = world.cluster.start(0, Request::Hydrate { fid, range });
+    for action in world.receive(4) {
+        world.perform(&action);
+    }
+    assert!(
+        matches!(world.cluster.answer(reading), Some(Ok(Reply::Opened { view, .. })) if view.present.is_none())
+    );
+    world.cluster.ask(0, crate::cluster::close(fid, open, None)).unwrap();
+    assert_eq!(world.drain(), Vec::<String>::new(), "it was not written");
+}
+
+#[test]
+fn the_last_copy_of_a_moved_file_stays_until_there_is_another() {
+    let mut world = World::new(&ALL);
+    let fid = world.write(world.root, "f", 10);
+    world.drain();
+    world.write(world.root, "f", 20);
+    replace_targets(&mut world);
+    let rename = Request::Rename {
+        from: (world.root, b"f".to_vec()),
+        to: (world.root, b"g".to_vec()),
+        mode: RenameMode::Replace,
+    };
+    world.cluster.ask(0, rename).unwrap();
+    for _ in 0..5 {
+        for action in world.receive(4) {
+            match &action.verb {
+                // Its bytes are gone: the mover cannot read them.
+                HsmVerb::Archive { .. } => world.fail(action.cookie, HsmFailure::Other, false),
+                verb => panic!("{verb:?}"),
+            }
+        }
+        world.cluster.now.uptime_ms += 2000;
+        world.cluster.input(Input::Tick);
+    }
+    assert!(world.bucket.contains_key("in/f"), "{:?}", world.bucket);
+    assert_eq!(world.cluster.attr(0, fid).size, 20);
+}
