@@ -40,7 +40,10 @@ impl Status {
             }
             Err(_) => 1,
         };
-        self.drift.len() + self.clusters.iter().map(of_cluster).sum::<usize>()
+        // A process that fails belongs to an object that drifted, or to one that never came to be.
+        let processes = self.hosts.iter().filter_map(|host| host.processes.as_ref().ok()).flatten();
+        let failing = processes.filter(|one| matches!(one.state, ProcessState::Failing { .. })).count();
+        self.drift.len().max(failing) + self.clusters.iter().map(of_cluster).sum::<usize>()
     }
 }
 

@@ -55,7 +55,10 @@ impl HostDisk {
         let root =
             rustix::fs::open(path, OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty()).map_err(at(""))?;
         rustix::fs::flock(&root, FlockOperation::NonBlockingLockExclusive).map_err(at(""))?;
-        probe(&root).map_err(at(PROBE))?;
+        probe(&root).map_err(|error| match error {
+            Errno::FBIG => too_small_files(),
+            error => at(PROBE)(error),
+        })?;
         make_folder(&root, "objects").map_err(at("objects"))?;
         let objects =
             rustix::fs::openat(&root, "objects", FOLDER_FLAGS, Mode::empty()).map_err(at("objects"))?;
@@ -100,6 +103,12 @@ impl HostDisk {
     fn named(&self, name: FileName) -> impl FnOnce(Errno) -> io::Error + '_ {
         move |error| named(&self.path, &name.path(), error)
     }
+}
+
+/// Why files of the store do not fit on a file system, and what to do.
+fn too_small_files() -> io::Error {
+    let reason = "its file system refuses files of terabytes; an ext4 needs blocks of 4 KiB for them (`mkfs.ext4 -b 4096`)";
+    io::Error::new(io::ErrorKind::FileTooLarge, reason)
 }
 
 /// Tries what the store cannot do without: files of terabytes, and holes in them.
