@@ -97,6 +97,17 @@ pub struct ViewFlags {
     pub no_color: bool,
 }
 
+/// How to print, and where to leave JSON besides.
+#[derive(Debug, Clone, Args)]
+pub struct VoiceFlags {
+    /// How to print.
+    #[command(flatten)]
+    pub view: ViewFlags,
+    /// Print words, and write into FILE what -json prints; only its owner may read it.
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    pub json_into: Option<PathBuf>,
+}
+
 /// What shapes a plan.
 #[derive(Debug, Args)]
 pub struct PlanningFlags {
@@ -165,7 +176,7 @@ pub struct InitFlags {
 pub struct ValidateFlags {
     /// How to print.
     #[command(flatten)]
-    pub view: ViewFlags,
+    pub voice: VoiceFlags,
     /// Values of variables.
     #[command(flatten)]
     pub variables: VariableFlags,
@@ -216,7 +227,7 @@ pub struct FmtResultFlags {
 pub struct PlanFlags {
     /// How to print.
     #[command(flatten)]
-    pub view: ViewFlags,
+    pub voice: VoiceFlags,
     /// What shapes the plan.
     #[command(flatten)]
     pub planning: PlanningFlags,
@@ -238,7 +249,7 @@ pub struct ApplyFlags {
     pub plan_file: Option<PathBuf>,
     /// How to print.
     #[command(flatten)]
-    pub view: ViewFlags,
+    pub voice: VoiceFlags,
     /// What shapes the plan.
     #[command(flatten)]
     pub planning: PlanningFlags,
@@ -255,7 +266,7 @@ pub struct ApplyFlags {
 pub struct DestroyFlags {
     /// How to print.
     #[command(flatten)]
-    pub view: ViewFlags,
+    pub voice: VoiceFlags,
     /// What shapes the plan.
     #[command(flatten)]
     pub planning: PlanningFlags,

@@ -17,10 +17,9 @@ use serde_json::json;
 use super::plan::{Planner, allowances};
 use super::recorded::{self, Recorded};
 use super::{interrupt, show, spec};
-use crate::cli::{ApplyFlags, DestroyFlags, PlanningFlags, ViewFlags};
+use crate::cli::{ApplyFlags, DestroyFlags, PlanningFlags};
 use crate::exit::{Failure, Success};
-use crate::terminal::Terminal;
-use crate::view::stream::Stream;
+use crate::view::voice::Voice;
 use crate::view::{apply as view, styled, values};
 use crate::wiring;
 
@@ -30,15 +29,14 @@ const YES: &str = "yes";
 /// How to go about it.
 struct Manner<'a> {
     planning: &'a PlanningFlags,
-    view: &'a ViewFlags,
+    voice: &'a Voice,
     ask: bool,
-    terminal: Terminal,
 }
 
 /// Carries out a saved plan, or makes one and asks.
-pub fn run(flags: &ApplyFlags, terminal: Terminal) -> Result<Success, Failure> {
-    let manner = Manner { planning: &flags.planning, view: &flags.view, ask: !flags.auto_approve, terminal };
-    manner.begin()?;
+pub fn run(flags: &ApplyFlags, voice: &Voice) -> Result<Success, Failure> {
+    let manner = Manner { planning: &flags.planning, voice, ask: !flags.auto_approve };
+    manner.begin();
     match &flags.plan_file {
         Some(path) => manner.saved(path),
         None if flags.destroy => manner.fresh(Mode::Destroy),
@@ -47,9 +45,9 @@ pub fn run(flags: &ApplyFlags, terminal: Terminal) -> Result<Success, Failure> {
 }
 
 /// Removes everything that the state knows.
-pub fn destroy(flags: &DestroyFlags, terminal: Terminal) -> Result<Success, Failure> {
-    let manner = Manner { planning: &flags.planning, view: &flags.view, ask: !flags.auto_approve, terminal };
-    manner.begin()?;
+pub fn destroy(flags: &DestroyFlags, voice: &Voice) -> Result<Success, Failure> {
+    let manner = Manner { planning: &flags.planning, voice, ask: !flags.auto_approve };
+    manner.begin();
     manner.fresh(Mode::Destroy)
 }
 
@@ -61,18 +59,17 @@ fn verb(mode: Mode) -> &'static str {
 }
 
 impl Manner<'_> {
-    fn begin(&self) -> Result<(), Failure> {
-        if self.view.json {
-            Stream(self.terminal).version();
+    fn begin(&self) {
+        if let Some(stream) = &self.voice.stream {
+            stream.version();
         }
-        Ok(())
     }
 
     fn fresh(&self, mode: Mode) -> Result<Success, Failure> {
-        if self.view.json && self.ask {
+        if !self.voice.has_words() && self.ask {
             return Err(Failure::JsonCannotAsk);
         }
-        let planner = Planner::new(self.planning, self.view, self.terminal)?;
+        let planner = Planner::new(self.planning, self.voice)?;
         let recorded = recorded::lock(planner.state_path()?, verb(mode), self.planning.lock.lock_timeout)?;
         let plan = planner.plan(&recorded, mode)?;
         if !plan.has_changes() {
@@ -121,10 +118,10 @@ impl Manner<'_> {
             Mode::Destroy => "\nDo you really want to destroy all of this?\n  There is no undo.",
         };
         let question = format!("{question}\n  Only 'yes' will be accepted to approve.\n\n  Enter a value: ");
-        match self.terminal.ask(&question)? {
+        match self.voice.terminal.ask(&question)? {
             None => Err(Failure::NobodyToAsk),
             Some(answer) if answer == YES => {
-                self.terminal.tell("");
+                self.voice.terminal.tell("");
                 Ok(())
             }
             Some(_) => Err(Failure::Cancelled { verb: verb(mode) }),
@@ -162,10 +159,10 @@ impl Manner<'_> {
             perform: Arc::new(Hosts::new(&plan, Arc::clone(&journal), binary, allowed)),
             plan,
             journal,
-            watch: view::watcher(self.terminal, self.view.json),
+            watch: view::watcher(self.voice),
             allowances,
             parallelism: self.planning.parallelism,
-            stop: interrupt::listen(self.terminal)?,
+            stop: interrupt::listen(self.voice.terminal)?,
         };
         carry_out(apply).await.map_err(Failure::Apply)
     }
@@ -192,13 +189,14 @@ impl Manner<'_> {
         };
         let text = format!("{word} Resources: {counts}.");
         self.show_warnings(&report.warnings);
-        if self.view.json {
+        if let Some(stream) = &self.voice.stream {
             let changes = json!({
                 "add": added, "change": changed, "remove": destroyed, "import": 0, "operation": verb(mode),
             });
-            Stream(self.terminal).line("info", &text, "change_summary", json!({ "changes": changes }));
-        } else {
-            self.terminal.say(&format!("\n{text}"));
+            stream.line("info", &text, "change_summary", json!({ "changes": changes }));
+        }
+        if self.voice.has_words() {
+            self.voice.terminal.say(&format!("\n{text}"));
         }
         if report.is_complete() {
             self.show_outputs(outputs);
@@ -213,22 +211,25 @@ impl Manner<'_> {
     fn show_warnings(&self, warnings: &[Diagnostic]) {
         let sources = Sources::default();
         for warning in warnings {
-            if self.view.json {
-                Stream(self.terminal).diagnostic(warning, &sources);
-            } else {
-                self.terminal.tell(&format!("Warning: {}: {}", warning.summary, warning.detail));
+            if let Some(stream) = &self.voice.stream {
+                stream.diagnostic(warning, &sources);
+            }
+            if self.voice.has_words() {
+                self.voice.terminal.tell(&format!("Warning: {}: {}", warning.summary, warning.detail));
             }
         }
     }
 
     fn show_outputs(&self, outputs: &BTreeMap<String, Output>) {
-        if self.view.json {
+        if let Some(stream) = &self.voice.stream {
             let message = format!("Outputs: {}", outputs.len());
             let shown = json!({ "outputs": values::outputs_shown_json(outputs) });
-            Stream(self.terminal).line("info", &message, "outputs", shown);
-        } else if !outputs.is_empty() {
-            let drawn = styled::draw(&values::outputs(outputs), self.terminal.out_colour());
-            self.terminal.say(&format!("\nOutputs:\n\n{}", drawn.trim_end()));
+            stream.line("info", &message, "outputs", shown);
+        }
+        if self.voice.has_words() && !outputs.is_empty() {
+            let terminal = self.voice.terminal;
+            let drawn = styled::draw(&values::outputs(outputs), terminal.out_colour());
+            terminal.say(&format!("\nOutputs:\n\n{}", drawn.trim_end()));
         }
     }
 }

@@ -18,7 +18,7 @@ pub fn show(terminal: Terminal, plan: &Plan) {
 }
 
 /// Prints a plan as lines of the stream.
-pub fn stream(stream: Stream, plan: &Plan) {
+pub fn stream(stream: &Stream, plan: &Plan) {
     for change in plan.changes().iter().filter(|change| change.action != Action::NoOp) {
         let word = action(change.action);
         let mut json =

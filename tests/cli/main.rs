@@ -12,6 +12,7 @@ mod fmt;
 mod folder;
 mod gates;
 mod json;
+mod json_into;
 mod library;
 mod locks;
 mod looks;
