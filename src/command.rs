@@ -20,6 +20,7 @@ mod fmt;
 mod force_unlock;
 pub mod fs;
 mod graph;
+mod import;
 mod init;
 mod interrupt;
 mod output;
@@ -75,6 +76,8 @@ fn json_into(command: &Command) -> Option<&std::path::Path> {
         &flags.voice
     } else if let Command::Apply(flags) = command {
         &flags.voice
+    } else if let Command::Refresh(flags) = command {
+        &flags.voice
     } else if let Command::Destroy(flags) = command {
         &flags.voice
     } else {
@@ -99,7 +102,9 @@ fn shape(command: &Command) -> (Shape, bool) {
         Command::Fmt(flags) => (Shape::Words, flags.no_color),
         Command::Plan(flags) => (stream(flags.voice.view.json), flags.voice.view.no_color),
         Command::Apply(flags) => (stream(flags.voice.view.json), flags.voice.view.no_color),
+        Command::Refresh(flags) => (stream(flags.voice.view.json), flags.voice.view.no_color),
         Command::Destroy(flags) => (stream(flags.voice.view.json), flags.voice.view.no_color),
+        Command::Import(flags) => (Shape::Words, flags.no_color),
         Command::Show(flags) => (Shape::Words, flags.view.no_color),
         Command::Output(flags) => (Shape::Words, flags.view.no_color),
         Command::State(StateCommand::Show { view, .. }) => (Shape::Words, view.no_color),
@@ -131,7 +136,9 @@ fn dispatch(command: Command, voice: &Voice) -> Result<Success, Failure> {
         Command::Fmt(flags) => fmt::run(&flags, terminal),
         Command::Plan(flags) => plan::run(&flags, voice),
         Command::Apply(flags) => apply::run(&flags, voice),
+        Command::Refresh(flags) => apply::refresh(&flags, voice),
         Command::Destroy(flags) => apply::destroy(&flags, voice),
+        Command::Import(flags) => import::run(&flags, terminal),
         Command::Show(flags) => show::run(&flags, terminal),
         Command::Output(flags) => output::run(&flags, terminal),
         Command::State(command) => state::run(&command, terminal),

@@ -1,4 +1,4 @@
-//! `lustre apply` and `lustre destroy`: a plan, a yes, and its steps.
+//! `lustre apply`, `lustre destroy` and `lustre refresh`: a plan, a yes, and its steps.
 //!
 //! Invariant: gates are looked at before anybody is asked and before the first step.
 
@@ -17,7 +17,7 @@ use serde_json::json;
 use super::plan::{Planner, allowances};
 use super::recorded::{self, Recorded};
 use super::{interrupt, show, spec};
-use crate::cli::{ApplyFlags, DestroyFlags, PlanningFlags};
+use crate::cli::{ApplyFlags, DestroyFlags, PlanningFlags, RefreshFlags};
 use crate::exit::{Failure, Success};
 use crate::view::voice::Voice;
 use crate::view::{apply as view, styled, values};
@@ -38,7 +38,9 @@ pub fn run(flags: &ApplyFlags, voice: &Voice) -> Result<Success, Failure> {
     let manner = Manner { planning: &flags.planning, voice, ask: !flags.auto_approve };
     manner.begin();
     match &flags.plan_file {
+        Some(_) if flags.refresh.refresh_only => Err(Failure::Sealed { flag: "-refresh-only" }),
         Some(path) => manner.saved(path),
+        None if flags.refresh.refresh_only => manner.fresh(Mode::RefreshOnly),
         None if flags.destroy => manner.fresh(Mode::Destroy),
         None => manner.fresh(Mode::Normal),
     }
@@ -51,10 +53,34 @@ pub fn destroy(flags: &DestroyFlags, voice: &Voice) -> Result<Success, Failure> 
     manner.fresh(Mode::Destroy)
 }
 
+/// Records outputs as they are by what is there, without asking; says what to type instead.
+pub fn refresh(flags: &RefreshFlags, voice: &Voice) -> Result<Success, Failure> {
+    let planning = &flags.planning;
+    for (given, flag) in [
+        (!planning.refresh, "-refresh=false"),
+        (!planning.target.is_empty(), "-target"),
+        (!planning.exclude.is_empty(), "-exclude"),
+        (!planning.replace.is_empty(), "-replace"),
+        (!planning.allow_data_loss.is_empty(), "-allow-data-loss"),
+    ] {
+        if given {
+            let cause = format!("{flag} has no meaning where nothing but what is there is looked at");
+            return Err(Failure::Said { cause, hint: Some("leave it out".to_owned()) });
+        }
+    }
+    let manner = Manner { planning, voice, ask: false };
+    manner.begin();
+    voice
+        .terminal
+        .tell("Note: `lustre refresh` is deprecated; it is `lustre apply -refresh-only -auto-approve`.");
+    manner.fresh(Mode::RefreshOnly)
+}
+
 fn verb(mode: Mode) -> &'static str {
     match mode {
         Mode::Normal => "apply",
         Mode::Destroy => "destroy",
+        Mode::RefreshOnly => "refresh",
     }
 }
 
@@ -114,6 +140,9 @@ impl Manner<'_> {
         let question = match mode {
             Mode::Normal => {
                 "\nDo you want to perform these actions?\n  They will be carried out as shown above."
+            }
+            Mode::RefreshOnly => {
+                "\nDo you want to record these outputs?\n  No host and no object is touched."
             }
             Mode::Destroy => "\nDo you really want to destroy all of this?\n  There is no undo.",
         };
@@ -180,10 +209,13 @@ impl Manner<'_> {
         let counts = match mode {
             Mode::Normal => format!("{added} added, {changed} changed, {destroyed} destroyed"),
             Mode::Destroy => format!("{destroyed} destroyed"),
+            Mode::RefreshOnly => "none touched".to_owned(),
         };
         let word = match (mode, report.is_complete()) {
             (Mode::Normal, true) => "Apply complete!",
             (Mode::Destroy, true) => "Destroy complete!",
+            (Mode::RefreshOnly, true) => "Refresh complete!",
+            (Mode::RefreshOnly, false) => "Refresh incomplete.",
             (Mode::Normal, false) => "Apply incomplete.",
             (Mode::Destroy, false) => "Destroy incomplete.",
         };

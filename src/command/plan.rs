@@ -24,7 +24,11 @@ const PLAN_MODE: u32 = 0o600;
 
 /// Makes a plan, shows it, and saves it when asked to.
 pub fn run(flags: &PlanFlags, voice: &Voice) -> Result<Success, Failure> {
-    let mode = if flags.destroy { Mode::Destroy } else { Mode::Normal };
+    let mode = match (flags.destroy, flags.refresh.refresh_only) {
+        (true, _) => Mode::Destroy,
+        (false, true) => Mode::RefreshOnly,
+        (false, false) => Mode::Normal,
+    };
     if let Some(stream) = &voice.stream {
         stream.version();
     }
@@ -40,7 +44,7 @@ pub fn run(flags: &PlanFlags, voice: &Voice) -> Result<Success, Failure> {
                 .say(&format!("\nSaved as {path}. To carry out exactly this:\n    lustre apply {path}"));
         }
     }
-    let changes = flags.detailed_exitcode && plan.has_changes();
+    let changes = flags.detailed_exitcode && plan.finds_differences();
     Ok(if changes { Success::Changes } else { Success::Done })
 }
 

@@ -30,9 +30,14 @@ pub fn stream(stream: &Stream, plan: &Plan) {
         let message = format!("{}: Plan to {word}", change.address);
         stream.line("info", &message, "planned_change", json!({ "change": json }));
     }
+    for (address, cause) in &plan.parts().drift {
+        let json = json!({ "resource": resource(address), "action": "update", "cause": cause });
+        let message = format!("{address}: Not as recorded: {cause}");
+        stream.line("warn", &message, "resource_drift", json!({ "change": json }));
+    }
     let counts = text::counts(plan);
     let operation = match plan.parts().mode {
-        Mode::Normal => "plan",
+        Mode::Normal | Mode::RefreshOnly => "plan",
         Mode::Destroy => "destroy",
     };
     let message =
