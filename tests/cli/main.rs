@@ -20,6 +20,7 @@ mod looks;
 mod modules;
 mod outputs;
 mod partial;
+mod pipeline;
 mod refresh;
 mod repositories;
 mod saved_plans;
