@@ -164,11 +164,9 @@ impl<'a> Walk<'a> {
                     }
                     GraphBlock::Inputs => self.scope.validate(module),
                     GraphBlock::Output(name) if node.place > 0 => self.scope.check_output(module, name),
+                    GraphBlock::Local(name) => self.scope.check_local(module, name),
                     GraphBlock::Check(check) => self.scope.check(module, check),
-                    GraphBlock::Output(_)
-                    | GraphBlock::Variable(_)
-                    | GraphBlock::Local(_)
-                    | GraphBlock::Whole => {}
+                    GraphBlock::Output(_) | GraphBlock::Variable(_) | GraphBlock::Whole => {}
                 }
             }
         }
