@@ -26,7 +26,7 @@ pub fn refresh(
     spec: SealedSpec,
 ) -> (Option<Plan>, Diagnostics) {
     let Decided { mut found, reads, world, outputs: wanted, .. } = decided;
-    let parts = |world: &World, outputs| PlanParts {
+    let parts = |changes, outputs| PlanParts {
         version: PLAN_VERSION,
         tool_version: options.tool_version.clone(),
         mode: options.mode,
@@ -39,16 +39,16 @@ pub fn refresh(
         reads: Vec::new(),
         adopted: Vec::new(),
         forgotten: Vec::new(),
-        changes: unchanged(world),
+        changes,
         steps: Vec::new(),
         outputs,
         gates: Vec::new(),
         allowances: Vec::new(),
     };
     // Expressions name objects where the spec has them now.
-    let scratch = PlanParts { reads, ..parts(&world, Vec::new()) };
+    let scratch = PlanParts { reads, ..parts(unchanged(&world, is_there), Vec::new()) };
     let sealed = now((scratch, &world), (program, recorded), &wanted, &mut found)
-        .and_then(|values| Plan::seal(parts(recorded, outputs(&values, recorded))));
+        .and_then(|values| Plan::seal(parts(unchanged(recorded, |_| true), outputs(&values, recorded))));
     match sealed {
         Ok(plan) => (Some(plan), found),
         Err(error) => {
@@ -83,14 +83,18 @@ fn now(
     Ok(values)
 }
 
-/// Returns every recorded object that can be used as one that stays as it is.
-fn unchanged(world: &World) -> Vec<Change> {
-    let is_there = |object: &Object| match object.status {
+/// Tells whether an object can be named by expressions: what is half made or half gone cannot.
+fn is_there(object: &Object) -> bool {
+    match object.status {
         Status::Present | Status::Updating | Status::Tainted { .. } | Status::Drifted { .. } => true,
         Status::Creating | Status::Deleting => false,
-    };
-    let there = world.objects.iter().filter(|(_, object)| is_there(object));
-    let change = there.map(|(address, object)| Change {
+    }
+}
+
+/// Returns recorded objects as ones that stay as they are.
+fn unchanged(world: &World, wanted: impl Fn(&Object) -> bool) -> Vec<Change> {
+    let objects = world.objects.iter().filter(|(_, object)| wanted(object));
+    let change = objects.map(|(address, object)| Change {
         address: address.clone(),
         previous_address: None,
         kind: object.kind,
