@@ -53,8 +53,12 @@ pub enum Command {
     Plan(PlanFlags),
     /// Carry out a plan: a saved one, or a new one after asking.
     Apply(ApplyFlags),
+    /// Deprecated, as in Terraform: `apply -refresh-only -auto-approve`, without a look at what changes.
+    Refresh(RefreshFlags),
     /// Remove everything that the state knows.
     Destroy(DestroyFlags),
+    /// Record an object that is there already, and touch nothing else.
+    Import(ImportFlags),
     /// Show the state, or a saved plan.
     Show(ShowFlags),
     /// Show the outputs of the last apply.
@@ -95,6 +99,17 @@ pub struct ViewFlags {
     /// Print without colour; NO_COLOR does the same.
     #[arg(long)]
     pub no_color: bool,
+}
+
+/// How to print, and where to leave JSON besides.
+#[derive(Debug, Clone, Args)]
+pub struct VoiceFlags {
+    /// How to print.
+    #[command(flatten)]
+    pub view: ViewFlags,
+    /// Print words, and write into FILE what -json prints; only its owner may read it.
+    #[arg(long, value_name = "FILE", conflicts_with = "json")]
+    pub json_into: Option<PathBuf>,
 }
 
 /// What shapes a plan.
@@ -165,7 +180,7 @@ pub struct InitFlags {
 pub struct ValidateFlags {
     /// How to print.
     #[command(flatten)]
-    pub view: ViewFlags,
+    pub voice: VoiceFlags,
     /// Values of variables.
     #[command(flatten)]
     pub variables: VariableFlags,
@@ -216,7 +231,7 @@ pub struct FmtResultFlags {
 pub struct PlanFlags {
     /// How to print.
     #[command(flatten)]
-    pub view: ViewFlags,
+    pub voice: VoiceFlags,
     /// What shapes the plan.
     #[command(flatten)]
     pub planning: PlanningFlags,
@@ -229,6 +244,9 @@ pub struct PlanFlags {
     /// Plan the removal of everything.
     #[arg(long)]
     pub destroy: bool,
+    /// Change nothing on hosts.
+    #[command(flatten)]
+    pub refresh: RefreshOnlyFlags,
 }
 
 /// Flags of `apply`.
@@ -238,7 +256,7 @@ pub struct ApplyFlags {
     pub plan_file: Option<PathBuf>,
     /// How to print.
     #[command(flatten)]
-    pub view: ViewFlags,
+    pub voice: VoiceFlags,
     /// What shapes the plan.
     #[command(flatten)]
     pub planning: PlanningFlags,
@@ -248,6 +266,32 @@ pub struct ApplyFlags {
     /// Remove everything.
     #[arg(long, conflicts_with = "plan_file")]
     pub destroy: bool,
+    /// Change nothing on hosts.
+    #[command(flatten)]
+    pub refresh: RefreshOnlyFlags,
+}
+
+/// Whether only what is there is looked at.
+#[derive(Debug, Args)]
+pub struct RefreshOnlyFlags {
+    /// Touch no host and no object: ask hosts and show what is not as recorded, and record outputs anew.
+    ///
+    /// Recorded are the outputs of the spec alone, with what is applied now and what `data` reads now. What hosts report is
+    /// shown and never recorded: the state goes on saying what was applied, and apply repairs towards it. With
+    /// -detailed-exitcode, 2 says that something is not as recorded, be it a host's report or an output.
+    #[arg(long, conflicts_with_all = ["destroy", "target", "exclude", "replace", "allow_data_loss", "refresh"])]
+    pub refresh_only: bool,
+}
+
+/// Flags of `refresh`.
+#[derive(Debug, Args)]
+pub struct RefreshFlags {
+    /// How to print.
+    #[command(flatten)]
+    pub voice: VoiceFlags,
+    /// What shapes the plan.
+    #[command(flatten)]
+    pub planning: PlanningFlags,
 }
 
 /// Flags of `destroy`.
@@ -255,13 +299,39 @@ pub struct ApplyFlags {
 pub struct DestroyFlags {
     /// How to print.
     #[command(flatten)]
-    pub view: ViewFlags,
+    pub voice: VoiceFlags,
     /// What shapes the plan.
     #[command(flatten)]
     pub planning: PlanningFlags,
     /// Do not ask.
     #[arg(long)]
     pub auto_approve: bool,
+}
+
+/// Flags of `import`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Works for a `value`. Any other kind is refused with the reason, as an `import` block of it is.\n\
+                  What the spec asks for beyond what is recorded so, the next plan shows."
+)]
+pub struct ImportFlags {
+    /// Where it is recorded; the spec has a block for it.
+    pub address: String,
+    /// What it is known by: of a value, the text that it remembers so far.
+    pub id: String,
+    /// Ask for values of variables that have none; `-input=false` fails instead.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true,
+          default_missing_value = "true", action = ArgAction::Set)]
+    pub input: bool,
+    /// Print without colour; NO_COLOR does the same.
+    #[arg(long)]
+    pub no_color: bool,
+    /// Values of variables.
+    #[command(flatten)]
+    pub variables: VariableFlags,
+    /// How long to wait for the lock of the state.
+    #[command(flatten)]
+    pub lock: LockFlags,
 }
 
 /// Flags of `show`.
@@ -389,6 +459,10 @@ mod tests {
             "lustre output -raw",
             "lustre apply -destroy saved.plan",
             "lustre fmt -list=perhaps",
+            "lustre plan -refresh-only -destroy",
+            "lustre plan -refresh-only -refresh=false",
+            "lustre apply -refresh-only -replace=a.b",
+            "lustre apply -refresh-only -target=a.b",
         ] {
             assert!(parse(line).is_err(), "{line}");
         }

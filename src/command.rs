@@ -9,8 +9,7 @@ use crate::cli::state::StateCommand;
 use crate::cli::{Cli, Command};
 use crate::exit::{Failure, Success};
 use crate::terminal::Terminal;
-use crate::view;
-use crate::view::stream::Stream;
+use crate::view::voice::Voice;
 
 mod apply;
 mod completion;
@@ -21,6 +20,7 @@ mod fmt;
 mod force_unlock;
 pub mod fs;
 mod graph;
+mod import;
 mod init;
 mod interrupt;
 mod output;
@@ -45,26 +45,45 @@ enum Shape {
     Words,
     /// As lines of an event stream.
     Stream,
-    /// The command showed them itself.
-    Own,
 }
 
 /// Carries out a command and shows its failure.
 pub fn run(cli: Cli) -> ExitCode {
     let (shape, no_color) = shape(&cli.command);
-    let terminal = Terminal::new(no_color);
-    let done = enter(cli.chdir.as_deref()).and_then(|()| dispatch(cli.command, terminal));
+    let mut voice = Voice::new(Terminal::new(no_color), !matches!(shape, Shape::Words));
+    let done = enter(cli.chdir.as_deref())
+        .and_then(|()| {
+            json_into(&cli.command).map_or(Ok(voice.clone()), |path| voice.clone().into_file(path))
+        })
+        .and_then(|chosen| {
+            voice = chosen;
+            dispatch(cli.command, &voice)
+        });
     match done {
         Ok(success) => success.code(),
         Err(failure) => {
-            match shape {
-                Shape::Words => view::failure::show(terminal, &failure),
-                Shape::Stream => view::failure::stream(Stream(terminal), &failure),
-                Shape::Own => {}
-            }
+            voice.fail(&failure);
             failure.code()
         }
     }
+}
+
+/// Returns the file in which the command leaves JSON besides its words.
+fn json_into(command: &Command) -> Option<&std::path::Path> {
+    let voice = if let Command::Validate(flags) = command {
+        &flags.voice
+    } else if let Command::Plan(flags) = command {
+        &flags.voice
+    } else if let Command::Apply(flags) = command {
+        &flags.voice
+    } else if let Command::Refresh(flags) = command {
+        &flags.voice
+    } else if let Command::Destroy(flags) = command {
+        &flags.voice
+    } else {
+        return None;
+    };
+    voice.json_into.as_deref()
 }
 
 fn enter(folder: Option<&std::path::Path>) -> Result<(), Failure> {
@@ -79,13 +98,13 @@ fn shape(command: &Command) -> (Shape, bool) {
     let stream = |json| if json { Shape::Stream } else { Shape::Words };
     match command {
         Command::Init(flags) => (Shape::Words, flags.no_color),
-        Command::Validate(flags) => {
-            (if flags.view.json { Shape::Own } else { Shape::Words }, flags.view.no_color)
-        }
+        Command::Validate(flags) => (stream(flags.voice.view.json), flags.voice.view.no_color),
         Command::Fmt(flags) => (Shape::Words, flags.no_color),
-        Command::Plan(flags) => (stream(flags.view.json), flags.view.no_color),
-        Command::Apply(flags) => (stream(flags.view.json), flags.view.no_color),
-        Command::Destroy(flags) => (stream(flags.view.json), flags.view.no_color),
+        Command::Plan(flags) => (stream(flags.voice.view.json), flags.voice.view.no_color),
+        Command::Apply(flags) => (stream(flags.voice.view.json), flags.voice.view.no_color),
+        Command::Refresh(flags) => (stream(flags.voice.view.json), flags.voice.view.no_color),
+        Command::Destroy(flags) => (stream(flags.voice.view.json), flags.voice.view.no_color),
+        Command::Import(flags) => (Shape::Words, flags.no_color),
         Command::Show(flags) => (Shape::Words, flags.view.no_color),
         Command::Output(flags) => (Shape::Words, flags.view.no_color),
         Command::State(StateCommand::Show { view, .. }) => (Shape::Words, view.no_color),
@@ -109,14 +128,17 @@ pub fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
     Ok(tokio::runtime::Builder::new_multi_thread().enable_all().build()?)
 }
 
-fn dispatch(command: Command, terminal: Terminal) -> Result<Success, Failure> {
+fn dispatch(command: Command, voice: &Voice) -> Result<Success, Failure> {
+    let terminal = voice.terminal;
     match command {
         Command::Init(flags) => init::run(&flags, terminal),
-        Command::Validate(flags) => validate::run(&flags, terminal),
+        Command::Validate(flags) => validate::run(&flags, voice),
         Command::Fmt(flags) => fmt::run(&flags, terminal),
-        Command::Plan(flags) => plan::run(&flags, terminal),
-        Command::Apply(flags) => apply::run(&flags, terminal),
-        Command::Destroy(flags) => apply::destroy(&flags, terminal),
+        Command::Plan(flags) => plan::run(&flags, voice),
+        Command::Apply(flags) => apply::run(&flags, voice),
+        Command::Refresh(flags) => apply::refresh(&flags, voice),
+        Command::Destroy(flags) => apply::destroy(&flags, voice),
+        Command::Import(flags) => import::run(&flags, terminal),
         Command::Show(flags) => show::run(&flags, terminal),
         Command::Output(flags) => output::run(&flags, terminal),
         Command::State(command) => state::run(&command, terminal),

@@ -16,3 +16,4 @@ pub mod status;
 pub mod stream;
 pub mod styled;
 pub mod values;
+pub mod voice;

@@ -50,7 +50,9 @@ pub fn options(mode: Mode) -> Options {
         replace: Vec::new(),
         target: Vec::new(),
         exclude: Vec::new(),
+        imports: Vec::new(),
         allowances: Vec::new(),
+        drift: BTreeMap::new(),
         tool_version: env!("CARGO_PKG_VERSION").to_owned(),
     }
 }
@@ -85,7 +87,7 @@ pub fn dependencies(
 pub fn plan(
     spec: &Spec,
     recorded: &Recorded,
-    options: Options,
+    mut options: Options,
     observing: Option<usize>,
 ) -> Result<(Plan, Diagnostics), Failure> {
     let binary = agent_binary()?;
@@ -93,7 +95,7 @@ pub fn plan(
         diagnostics.sort();
         Failure::Diagnosed { diagnostics, sources: Box::new(spec.program.sources().clone()) }
     };
-    if options.mode == Mode::Normal && spec.files.is_empty() {
+    if options.mode != Mode::Destroy && spec.files.is_empty() {
         let mut found = Diagnostics::default();
         found.push(no_spec()?);
         return Err(diagnosed(found));
@@ -106,8 +108,15 @@ pub fn plan(
     let world = match &observer {
         Some(observer) if !recorded.world.objects.is_empty() => {
             let drift = runtime()?.block_on(observer.drift());
-            told.extend(drift.iter().map(|one| drifted(one, &recorded.world, &spec.program)));
-            Arc::new(as_observed(&recorded.world, &drift))
+            let refreshes = options.mode == Mode::RefreshOnly;
+            options.drift = drift;
+            if refreshes {
+                // The plan itself shows it.
+                Arc::clone(&recorded.world)
+            } else {
+                told.extend(options.drift.iter().map(|one| drifted(one, &recorded.world, &spec.program)));
+                Arc::new(as_observed(&recorded.world, &options.drift))
+            }
         }
         Some(_) | None => Arc::clone(&recorded.world),
     };

@@ -1,4 +1,4 @@
-//! `lustre apply` and `lustre destroy`: a plan, a yes, and its steps.
+//! `lustre apply`, `lustre destroy` and `lustre refresh`: a plan, a yes, and its steps.
 //!
 //! Invariant: gates are looked at before anybody is asked and before the first step.
 
@@ -17,10 +17,9 @@ use serde_json::json;
 use super::plan::{Planner, allowances};
 use super::recorded::{self, Recorded};
 use super::{interrupt, show, spec};
-use crate::cli::{ApplyFlags, DestroyFlags, PlanningFlags, ViewFlags};
+use crate::cli::{ApplyFlags, DestroyFlags, PlanningFlags, RefreshFlags};
 use crate::exit::{Failure, Success};
-use crate::terminal::Terminal;
-use crate::view::stream::Stream;
+use crate::view::voice::Voice;
 use crate::view::{apply as view, styled, values};
 use crate::wiring;
 
@@ -30,49 +29,73 @@ const YES: &str = "yes";
 /// How to go about it.
 struct Manner<'a> {
     planning: &'a PlanningFlags,
-    view: &'a ViewFlags,
+    voice: &'a Voice,
     ask: bool,
-    terminal: Terminal,
 }
 
 /// Carries out a saved plan, or makes one and asks.
-pub fn run(flags: &ApplyFlags, terminal: Terminal) -> Result<Success, Failure> {
-    let manner = Manner { planning: &flags.planning, view: &flags.view, ask: !flags.auto_approve, terminal };
-    manner.begin()?;
+pub fn run(flags: &ApplyFlags, voice: &Voice) -> Result<Success, Failure> {
+    let manner = Manner { planning: &flags.planning, voice, ask: !flags.auto_approve };
+    manner.begin();
     match &flags.plan_file {
+        Some(_) if flags.refresh.refresh_only => Err(Failure::Sealed { flag: "-refresh-only" }),
         Some(path) => manner.saved(path),
+        None if flags.refresh.refresh_only => manner.fresh(Mode::RefreshOnly),
         None if flags.destroy => manner.fresh(Mode::Destroy),
         None => manner.fresh(Mode::Normal),
     }
 }
 
 /// Removes everything that the state knows.
-pub fn destroy(flags: &DestroyFlags, terminal: Terminal) -> Result<Success, Failure> {
-    let manner = Manner { planning: &flags.planning, view: &flags.view, ask: !flags.auto_approve, terminal };
-    manner.begin()?;
+pub fn destroy(flags: &DestroyFlags, voice: &Voice) -> Result<Success, Failure> {
+    let manner = Manner { planning: &flags.planning, voice, ask: !flags.auto_approve };
+    manner.begin();
     manner.fresh(Mode::Destroy)
+}
+
+/// Records outputs as they are by what is there, without asking; says what to type instead.
+pub fn refresh(flags: &RefreshFlags, voice: &Voice) -> Result<Success, Failure> {
+    let planning = &flags.planning;
+    for (given, flag) in [
+        (!planning.refresh, "-refresh=false"),
+        (!planning.target.is_empty(), "-target"),
+        (!planning.exclude.is_empty(), "-exclude"),
+        (!planning.replace.is_empty(), "-replace"),
+        (!planning.allow_data_loss.is_empty(), "-allow-data-loss"),
+    ] {
+        if given {
+            let cause = format!("{flag} has no meaning where nothing but what is there is looked at");
+            return Err(Failure::Said { cause, hint: Some("leave it out".to_owned()) });
+        }
+    }
+    let manner = Manner { planning, voice, ask: false };
+    manner.begin();
+    voice
+        .terminal
+        .tell("Note: `lustre refresh` is deprecated; it is `lustre apply -refresh-only -auto-approve`.");
+    manner.fresh(Mode::RefreshOnly)
 }
 
 fn verb(mode: Mode) -> &'static str {
     match mode {
         Mode::Normal => "apply",
         Mode::Destroy => "destroy",
+        Mode::RefreshOnly => "refresh",
     }
 }
 
 impl Manner<'_> {
-    fn begin(&self) -> Result<(), Failure> {
-        if self.view.json {
-            Stream(self.terminal).version();
+    fn begin(&self) {
+        if let Some(stream) = &self.voice.stream {
+            stream.version();
         }
-        Ok(())
     }
 
     fn fresh(&self, mode: Mode) -> Result<Success, Failure> {
-        if self.view.json && self.ask {
+        if !self.voice.has_words() && self.ask {
             return Err(Failure::JsonCannotAsk);
         }
-        let planner = Planner::new(self.planning, self.view, self.terminal)?;
+        let planner = Planner::new(self.planning, self.voice)?;
         let recorded = recorded::lock(planner.state_path()?, verb(mode), self.planning.lock.lock_timeout)?;
         let plan = planner.plan(&recorded, mode)?;
         if !plan.has_changes() {
@@ -118,13 +141,16 @@ impl Manner<'_> {
             Mode::Normal => {
                 "\nDo you want to perform these actions?\n  They will be carried out as shown above."
             }
+            Mode::RefreshOnly => {
+                "\nDo you want to record these outputs?\n  No host and no object is touched."
+            }
             Mode::Destroy => "\nDo you really want to destroy all of this?\n  There is no undo.",
         };
         let question = format!("{question}\n  Only 'yes' will be accepted to approve.\n\n  Enter a value: ");
-        match self.terminal.ask(&question)? {
+        match self.voice.terminal.ask(&question)? {
             None => Err(Failure::NobodyToAsk),
             Some(answer) if answer == YES => {
-                self.terminal.tell("");
+                self.voice.terminal.tell("");
                 Ok(())
             }
             Some(_) => Err(Failure::Cancelled { verb: verb(mode) }),
@@ -162,10 +188,10 @@ impl Manner<'_> {
             perform: Arc::new(Hosts::new(&plan, Arc::clone(&journal), binary, allowed)),
             plan,
             journal,
-            watch: view::watcher(self.terminal, self.view.json),
+            watch: view::watcher(self.voice),
             allowances,
             parallelism: self.planning.parallelism,
-            stop: interrupt::listen(self.terminal)?,
+            stop: interrupt::listen(self.voice.terminal)?,
         };
         carry_out(apply).await.map_err(Failure::Apply)
     }
@@ -183,22 +209,26 @@ impl Manner<'_> {
         let counts = match mode {
             Mode::Normal => format!("{added} added, {changed} changed, {destroyed} destroyed"),
             Mode::Destroy => format!("{destroyed} destroyed"),
+            Mode::RefreshOnly => "none touched".to_owned(),
         };
         let word = match (mode, report.is_complete()) {
             (Mode::Normal, true) => "Apply complete!",
             (Mode::Destroy, true) => "Destroy complete!",
+            (Mode::RefreshOnly, true) => "Refresh complete!",
+            (Mode::RefreshOnly, false) => "Refresh incomplete.",
             (Mode::Normal, false) => "Apply incomplete.",
             (Mode::Destroy, false) => "Destroy incomplete.",
         };
         let text = format!("{word} Resources: {counts}.");
         self.show_warnings(&report.warnings);
-        if self.view.json {
+        if let Some(stream) = &self.voice.stream {
             let changes = json!({
                 "add": added, "change": changed, "remove": destroyed, "import": 0, "operation": verb(mode),
             });
-            Stream(self.terminal).line("info", &text, "change_summary", json!({ "changes": changes }));
-        } else {
-            self.terminal.say(&format!("\n{text}"));
+            stream.line("info", &text, "change_summary", json!({ "changes": changes }));
+        }
+        if self.voice.has_words() {
+            self.voice.terminal.say(&format!("\n{text}"));
         }
         if report.is_complete() {
             self.show_outputs(outputs);
@@ -213,22 +243,25 @@ impl Manner<'_> {
     fn show_warnings(&self, warnings: &[Diagnostic]) {
         let sources = Sources::default();
         for warning in warnings {
-            if self.view.json {
-                Stream(self.terminal).diagnostic(warning, &sources);
-            } else {
-                self.terminal.tell(&format!("Warning: {}: {}", warning.summary, warning.detail));
+            if let Some(stream) = &self.voice.stream {
+                stream.diagnostic(warning, &sources);
+            }
+            if self.voice.has_words() {
+                self.voice.terminal.tell(&format!("Warning: {}: {}", warning.summary, warning.detail));
             }
         }
     }
 
     fn show_outputs(&self, outputs: &BTreeMap<String, Output>) {
-        if self.view.json {
+        if let Some(stream) = &self.voice.stream {
             let message = format!("Outputs: {}", outputs.len());
             let shown = json!({ "outputs": values::outputs_shown_json(outputs) });
-            Stream(self.terminal).line("info", &message, "outputs", shown);
-        } else if !outputs.is_empty() {
-            let drawn = styled::draw(&values::outputs(outputs), self.terminal.out_colour());
-            self.terminal.say(&format!("\nOutputs:\n\n{}", drawn.trim_end()));
+            stream.line("info", &message, "outputs", shown);
+        }
+        if self.voice.has_words() && !outputs.is_empty() {
+            let terminal = self.voice.terminal;
+            let drawn = styled::draw(&values::outputs(outputs), terminal.out_colour());
+            terminal.say(&format!("\nOutputs:\n\n{}", drawn.trim_end()));
         }
     }
 }

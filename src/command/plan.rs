@@ -13,10 +13,9 @@ use lustre_plan::Options;
 
 use super::recorded::{self, Recorded};
 use super::spec::{self, Asking, Spec};
-use crate::cli::{PlanFlags, PlanningFlags, ViewFlags};
+use crate::cli::{PlanFlags, PlanningFlags};
 use crate::exit::{Failure, Success};
-use crate::terminal::Terminal;
-use crate::view::stream::Stream;
+use crate::view::voice::Voice;
 use crate::view::{diagnostic, plan as view};
 use crate::wiring;
 
@@ -24,22 +23,28 @@ use crate::wiring;
 const PLAN_MODE: u32 = 0o600;
 
 /// Makes a plan, shows it, and saves it when asked to.
-pub fn run(flags: &PlanFlags, terminal: Terminal) -> Result<Success, Failure> {
-    let mode = if flags.destroy { Mode::Destroy } else { Mode::Normal };
-    if flags.view.json {
-        Stream(terminal).version();
+pub fn run(flags: &PlanFlags, voice: &Voice) -> Result<Success, Failure> {
+    let mode = match (flags.destroy, flags.refresh.refresh_only) {
+        (true, _) => Mode::Destroy,
+        (false, true) => Mode::RefreshOnly,
+        (false, false) => Mode::Normal,
+    };
+    if let Some(stream) = &voice.stream {
+        stream.version();
     }
-    let planner = Planner::new(&flags.planning, &flags.view, terminal)?;
+    let planner = Planner::new(&flags.planning, voice)?;
     let recorded = recorded::lock_if_there(planner.state_path()?, "plan", flags.planning.lock.lock_timeout)?;
     let plan = planner.plan(&recorded, mode)?;
     if let Some(path) = &flags.out {
         save(&plan, path)?;
-        if !flags.view.json {
+        if voice.has_words() {
             let path = path.display();
-            terminal.say(&format!("\nSaved as {path}. To carry out exactly this:\n    lustre apply {path}"));
+            voice
+                .terminal
+                .say(&format!("\nSaved as {path}. To carry out exactly this:\n    lustre apply {path}"));
         }
     }
-    let changes = flags.detailed_exitcode && plan.has_changes();
+    let changes = flags.detailed_exitcode && plan.finds_differences();
     Ok(if changes { Success::Changes } else { Success::Done })
 }
 
@@ -59,16 +64,16 @@ fn save(plan: &Plan, path: &Path) -> Result<(), Failure> {
 pub struct Planner<'a> {
     spec: Spec,
     flags: &'a PlanningFlags,
-    json: bool,
-    terminal: Terminal,
+    voice: &'a Voice,
 }
 
 impl<'a> Planner<'a> {
     /// Reads the spec, asking for what has no value.
-    pub fn new(flags: &'a PlanningFlags, view: &ViewFlags, terminal: Terminal) -> Result<Self, Failure> {
-        let asking = if flags.input && !view.json { Asking::Allowed(terminal) } else { Asking::Refused };
+    pub fn new(flags: &'a PlanningFlags, voice: &'a Voice) -> Result<Self, Failure> {
+        let asks = flags.input && voice.has_words();
+        let asking = if asks { Asking::Allowed(voice.terminal) } else { Asking::Refused };
         let spec = spec::load(&flags.variables, asking)?;
-        Ok(Self { spec, flags, json: view.json, terminal })
+        Ok(Self { spec, flags, voice })
     }
 
     /// Returns where the state is.
@@ -94,16 +99,17 @@ impl<'a> Planner<'a> {
 
     fn show(&self, plan: &Plan, warnings: &Diagnostics) {
         let sources = self.spec.program.sources();
-        if self.json {
-            let stream = Stream(self.terminal);
+        if let Some(stream) = &self.voice.stream {
             warnings.iter().for_each(|found| stream.diagnostic(found, sources));
             view::stream(stream, plan);
-        } else {
+        }
+        if self.voice.has_words() {
+            let terminal = self.voice.terminal;
             if !warnings.is_empty() {
-                let drawn = diagnostic::draw(warnings, sources, self.terminal.err_colour());
-                self.terminal.tell(drawn.trim_end());
+                let drawn = diagnostic::draw(warnings, sources, terminal.err_colour());
+                terminal.tell(drawn.trim_end());
             }
-            view::show(self.terminal, plan);
+            view::show(terminal, plan);
         }
     }
 }

@@ -5,6 +5,7 @@
 use std::path::PathBuf;
 
 use lustre_model::address::Address;
+use lustre_model::journal::JournalError;
 use lustre_plan::render::Styled;
 
 use super::recorded::{self, Recorded};
@@ -65,15 +66,24 @@ fn parse_all(texts: &[String]) -> Result<Vec<Address>, Failure> {
     texts.iter().map(|text| parse(text)).collect()
 }
 
-fn parse(text: &str) -> Result<Address, Failure> {
+/// Reads an address as it was typed.
+pub(super) fn parse(text: &str) -> Result<Address, Failure> {
     text.parse().map_err(|source: lustre_model::address::AddressError| Failure::Said {
         cause: source.to_string(),
         hint: Some("`lustre state list` lists the addresses".to_owned()),
     })
 }
 
+/// Says why nothing was recorded.
+pub(super) fn unrecorded(error: &JournalError) -> Failure {
+    Failure::Said {
+        cause: crate::exit::chain(error),
+        hint: Some("nothing was changed; repair the cause and try again".to_owned()),
+    }
+}
+
 /// Keeps a copy of a state beside it, in the form that `state push` takes, and returns where.
-fn back_up(recorded: &Recorded) -> Result<PathBuf, Failure> {
+pub(super) fn back_up(recorded: &Recorded) -> Result<PathBuf, Failure> {
     let mut name = recorded.path.as_os_str().to_owned();
     name.push(".backup");
     let path = PathBuf::from(name);

@@ -10,38 +10,45 @@ use crate::cli::ValidateFlags;
 use crate::exit::{Failure, Success};
 use crate::terminal::Terminal;
 use crate::view::diagnostic;
-use crate::view::failure::as_diagnostic;
+use crate::view::failure::{self, as_diagnostic};
+use crate::view::voice::Voice;
 use crate::wiring;
 
 /// Version of the JSON, Terraform's.
 const FORMAT_VERSION: &str = "1.0";
 
 /// Checks the spec of the working folder.
-pub fn run(flags: &ValidateFlags, terminal: Terminal) -> Result<Success, Failure> {
+pub fn run(flags: &ValidateFlags, voice: &Voice) -> Result<Success, Failure> {
     let checked = spec::load(&flags.variables, Asking::Refused).map(|spec| (wiring::validate(&spec), spec));
     match checked {
         Ok((found, spec)) => {
-            if flags.view.json {
-                terminal.say(&format!("{:#}", to_json(&found, &spec)));
-            } else {
-                show(&found, &spec, terminal);
+            if let Some(stream) = &voice.stream {
+                stream.write(&format!("{:#}", to_json(&found, &spec)));
+            }
+            if voice.has_words() {
+                show(&found, &spec, voice.terminal);
             }
             if found.has_errors() {
-                return Err(Failure::Diagnosed {
-                    diagnostics: Diagnostics::new(),
-                    sources: spec::sources(&spec),
-                });
+                return Err(shown());
             }
             Ok(Success::Done)
         }
         Err(failure) => {
-            if flags.view.json {
+            if let Some(stream) = &voice.stream {
                 let found = diagnostic::to_json(&as_diagnostic(&failure), &Default::default());
-                terminal.say(&format!("{:#}", outcome(vec![found], (1, 0))));
+                stream.write(&format!("{:#}", outcome(vec![found], (1, 0))));
             }
-            Err(failure)
+            if voice.has_words() {
+                failure::show(voice.terminal, &failure);
+            }
+            Err(shown())
         }
     }
+}
+
+/// A failure that was shown: the JSON of this command is one document, and no line follows it.
+fn shown() -> Failure {
+    Failure::Diagnosed { diagnostics: Diagnostics::new(), sources: Box::default() }
 }
 
 fn show(found: &Diagnostics, spec: &Spec, terminal: Terminal) {

@@ -16,6 +16,7 @@ use serde_json::{Value as Json, json};
 
 use crate::terminal::{Terminal, paint};
 use crate::view::stream::{Stream, resource};
+use crate::view::voice::Voice;
 
 /// How often a spinner moves.
 const TICK: Duration = Duration::from_millis(120);
@@ -27,11 +28,26 @@ const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 const ODD: Style = AnsiColor::Yellow.on_default().bold();
 
-/// Returns the watcher that suits the terminal.
-pub fn watcher(terminal: Terminal, json: bool) -> Arc<dyn Watch> {
-    if json {
-        Arc::new(Lines { stream: Stream(terminal), told: Mutex::default() })
-    } else if terminal.is_live() {
+/// Returns the watcher that suits who is spoken to.
+pub fn watcher(voice: &Voice) -> Arc<dyn Watch> {
+    let words = voice.has_words().then(|| words_of(voice.terminal));
+    let lines = voice.stream.clone().map(|stream| Lines { stream, told: Mutex::default() });
+    Arc::new(Everybody(
+        words.into_iter().chain(lines.map(|lines| Arc::new(lines) as Arc<dyn Watch>)).collect(),
+    ))
+}
+
+/// Everybody who watches.
+struct Everybody(Vec<Arc<dyn Watch>>);
+
+impl Watch for Everybody {
+    fn see(&self, event: &Event) {
+        self.0.iter().for_each(|one| one.see(event));
+    }
+}
+
+fn words_of(terminal: Terminal) -> Arc<dyn Watch> {
+    if terminal.is_live() {
         Arc::new(Bars {
             terminal,
             bars: MultiProgress::with_draw_target(ProgressDrawTarget::stderr()),

@@ -37,7 +37,7 @@ pub fn show(terminal: Terminal, failure: &Failure) {
 }
 
 /// Shows a failure as lines of the event stream.
-pub fn stream(stream: Stream, failure: &Failure) {
+pub fn stream(stream: &Stream, failure: &Failure) {
     if let Failure::Diagnosed { diagnostics, sources } = failure {
         diagnostics.iter().for_each(|found| stream.diagnostic(found, sources));
     } else if failure.gates().is_empty() {

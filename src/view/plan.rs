@@ -18,7 +18,7 @@ pub fn show(terminal: Terminal, plan: &Plan) {
 }
 
 /// Prints a plan as lines of the stream.
-pub fn stream(stream: Stream, plan: &Plan) {
+pub fn stream(stream: &Stream, plan: &Plan) {
     for change in plan.changes().iter().filter(|change| change.action != Action::NoOp) {
         let word = action(change.action);
         let mut json =
@@ -30,9 +30,14 @@ pub fn stream(stream: Stream, plan: &Plan) {
         let message = format!("{}: Plan to {word}", change.address);
         stream.line("info", &message, "planned_change", json!({ "change": json }));
     }
+    for (address, cause) in &plan.parts().drift {
+        let json = json!({ "resource": resource(address), "action": "update", "cause": cause });
+        let message = format!("{address}: Not as recorded: {cause}");
+        stream.line("warn", &message, "resource_drift", json!({ "change": json }));
+    }
     let counts = text::counts(plan);
     let operation = match plan.parts().mode {
-        Mode::Normal => "plan",
+        Mode::Normal | Mode::RefreshOnly => "plan",
         Mode::Destroy => "destroy",
     };
     let message =

@@ -66,7 +66,7 @@ fn attribute(attribute: &AttributeOutline) -> Json {
 }
 
 /// Returns a type as cty's JSON has it: `"string"`, `["list","string"]`.
-fn type_json(kind: &Type) -> Json {
+pub fn type_json(kind: &Type) -> Json {
     match kind {
         Type::Any => json!("dynamic"),
         Type::Bool => json!("bool"),

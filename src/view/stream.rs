@@ -2,6 +2,11 @@
 //!
 //! Invariant: every line is one whole JSON object with `@level`, `@message`, `@module`, `@timestamp` and `type`.
 
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use fs_err::os::unix::fs::OpenOptionsExt as _;
 use lustre_model::address::{Address, Key};
 use lustre_model::diagnostic::{Diagnostic, Severity, Sources};
 use serde_json::{Value as Json, json};
@@ -13,13 +18,51 @@ use crate::view::diagnostic;
 /// Version of the stream's format, Terraform's.
 const UI_VERSION: &str = "1.2";
 
+/// Only its owner reads a stream that is left in a file: outputs are in it.
+const FILE_MODE: u32 = 0o600;
+
 /// Writes the stream.
-#[derive(Debug, Clone, Copy)]
-pub struct Stream(pub Terminal);
+#[derive(Debug, Clone)]
+pub struct Stream(Sink);
+
+#[derive(Debug, Clone)]
+enum Sink {
+    Terminal(Terminal),
+    File(Arc<Mutex<Left>>),
+}
+
+/// A file that is written until it cannot be.
+#[derive(Debug)]
+struct Left {
+    file: Option<fs_err::File>,
+    path: PathBuf,
+    terminal: Terminal,
+}
 
 impl Stream {
+    /// A stream to standard output.
+    pub fn new(terminal: Terminal) -> Self {
+        Self(Sink::Terminal(terminal))
+    }
+
+    /// A stream into a file, which is made or emptied now. That it cannot be written later is told on the terminal, once.
+    pub fn into_file(path: &Path, terminal: Terminal) -> std::io::Result<Self> {
+        let mut options = fs_err::OpenOptions::new();
+        let file = options.write(true).create(true).truncate(true).mode(FILE_MODE).open(path)?;
+        let left = Left { file: Some(file), path: path.to_owned(), terminal };
+        Ok(Self(Sink::File(Arc::new(Mutex::new(left)))))
+    }
+
+    /// Writes a text that is JSON, and ends the line.
+    pub fn write(&self, text: &str) {
+        match &self.0 {
+            Sink::Terminal(terminal) => terminal.say(text),
+            Sink::File(left) => left.lock().unwrap_or_else(PoisonError::into_inner).write(text),
+        }
+    }
+
     /// Says who writes. First in every stream.
-    pub fn version(self) {
+    pub fn version(&self) {
         let version = env!("CARGO_PKG_VERSION");
         self.line(
             "info",
@@ -30,7 +73,7 @@ impl Stream {
     }
 
     /// Writes one line; the fields of `more` stand beside the common ones.
-    pub fn line(self, level: &str, message: &str, kind: &str, more: Json) {
+    pub fn line(&self, level: &str, message: &str, kind: &str, more: Json) {
         let mut line = json!({
             "@level": level,
             "@message": message,
@@ -41,11 +84,11 @@ impl Stream {
         if let (Json::Object(line), Json::Object(more)) = (&mut line, more) {
             line.extend(more);
         }
-        self.0.say(&line.to_string());
+        self.write(&line.to_string());
     }
 
     /// Writes a diagnostic.
-    pub fn diagnostic(self, found: &Diagnostic, sources: &Sources) {
+    pub fn diagnostic(&self, found: &Diagnostic, sources: &Sources) {
         let (level, word) = match found.severity {
             Severity::Error => ("error", "Error"),
             Severity::Warning => ("warn", "Warning"),
@@ -57,6 +100,18 @@ impl Stream {
             "diagnostic",
             json!({ "diagnostic": diagnostic::to_json(found, sources) }),
         );
+    }
+}
+
+impl Left {
+    fn write(&mut self, text: &str) {
+        let Some(file) = &mut self.file else { return };
+        if let Err(error) = writeln!(file, "{text}") {
+            self.file = None;
+            let path = self.path.display();
+            self.terminal
+                .tell(&format!("Warning: the event stream in {path} is cut off, the work goes on: {error}"));
+        }
     }
 }
 

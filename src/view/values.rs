@@ -12,6 +12,8 @@ use lustre_plan::render::literal::{self, Mark};
 use lustre_plan::render::{Style, Styled};
 use serde_json::{Map, Value as Json, json};
 
+use crate::view::schema::type_json;
+
 /// Version of the JSON of a state, Terraform's.
 const FORMAT_VERSION: &str = "1.0";
 
@@ -71,7 +73,7 @@ pub fn output(output: &Output) -> Styled {
 pub fn outputs_json(outputs: &BTreeMap<String, Output>) -> Json {
     let one = |(name, output): (&String, &Output)| {
         let value = output.value.to_plain().unwrap_or(Json::Null);
-        let kind = output.value.type_of().to_string();
+        let kind = type_json(&output.value.type_of());
         (name.clone(), json!({ "sensitive": output.sensitive, "type": kind, "value": value }))
     };
     Json::Object(outputs.iter().map(one).collect())
@@ -80,7 +82,7 @@ pub fn outputs_json(outputs: &BTreeMap<String, Output>) -> Json {
 /// Returns outputs for the event stream; sensitive ones without their values.
 pub fn outputs_shown_json(outputs: &BTreeMap<String, Output>) -> Json {
     let one = |(name, output): (&String, &Output)| {
-        let kind = output.value.type_of().to_string();
+        let kind = type_json(&output.value.type_of());
         let mut json = json!({ "sensitive": output.sensitive, "type": kind });
         if !output.sensitive {
             json["value"] = plain(&output.value);
@@ -94,7 +96,7 @@ pub fn outputs_shown_json(outputs: &BTreeMap<String, Output>) -> Json {
 pub fn world_json(world: &World) -> Json {
     let outputs = world.outputs.iter().map(|(name, output)| {
         let value = if output.sensitive { Json::Null } else { plain(&output.value) };
-        let kind = output.value.type_of().to_string();
+        let kind = type_json(&output.value.type_of());
         (name.clone(), json!({ "sensitive": output.sensitive, "type": kind, "value": value }))
     });
     let outputs: Map<String, Json> = outputs.collect();

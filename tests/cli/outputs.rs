@@ -46,6 +46,12 @@ fn outputs_are_shown_in_every_shape() {
     assert_eq!(all["flag"], json!({ "sensitive": false, "type": "bool", "value": true }));
     assert_eq!(all["text"]["value"], json!("two\nlines"));
     assert_eq!(all["object"]["value"]["numbers"], json!([1, 2.5]));
+    // As Terraform writes types in JSON, wherever outputs are.
+    let kind = json!(["object", { "name": "string", "nothing": "dynamic", "numbers": ["tuple", ["number", "number"]] }]);
+    assert_eq!(all["object"]["type"], kind);
+    assert_eq!(folder.must("show -json").json()["values"]["outputs"]["object"]["type"], kind);
+    let told = folder.must("apply -auto-approve -json").lines();
+    assert_eq!(told.last().expect("outputs come last")["outputs"]["object"]["type"], kind);
     assert_eq!(all["secret"]["sensitive"], json!(true));
     let absent = folder.run("output absent");
     assert_eq!(absent.code, Some(1));

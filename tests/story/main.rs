@@ -10,6 +10,7 @@ mod full_disk;
 mod growth;
 mod lab;
 mod link;
+mod refresh;
 mod relink;
 mod two_mounts;
 mod workloads;

@@ -12,8 +12,8 @@ use std::time::{Duration, Instant};
 use lustre_model::address::Address;
 use lustre_model::diagnostic::Diagnostic;
 use lustre_model::journal::{Event as Record, Journal, JournalError, Outcome, Resolve, ResolveError};
-use lustre_model::plan::{Allowance, Extent, Gate, Mode, Operation, Plan, Step, StepId};
-use lustre_model::recorded::{Lineage, World};
+use lustre_model::plan::{Allowance, Extent, Gate, Mode, Operation, OutputChange, Plan, Step, StepId};
+use lustre_model::recorded::{Lineage, Output, World};
 use lustre_model::resource::Attributes;
 use thiserror::Error;
 use tokio::task::JoinSet;
@@ -352,11 +352,14 @@ impl Walk {
         if !self.report.is_complete() {
             return Ok(self.report);
         }
-        let world = self.apply.journal.world();
-        let parts = self.apply.plan.parts();
+        let apply = Arc::clone(&self.apply);
+        let world = apply.journal.world();
+        let parts = apply.plan.parts();
         let outputs = match (parts.extent, parts.mode) {
             (Extent::Part, _) => world.outputs.clone(),
             (Extent::Whole, Mode::Destroy) => BTreeMap::new(),
+            // What the plan showed is what is recorded.
+            (Extent::Whole, Mode::RefreshOnly) => planned_outputs(&apply.plan),
             (Extent::Whole, Mode::Normal) => {
                 self.apply.resolve.outputs(&world).map_err(|source| ApplyError::Outputs { source })?
             }
@@ -370,6 +373,12 @@ impl Walk {
         }
         Ok(self.report)
     }
+}
+
+/// Returns the outputs as a plan has them.
+fn planned_outputs(plan: &Plan) -> BTreeMap<String, Output> {
+    let after = |change: &OutputChange| Some((change.name.clone(), change.after.clone()?));
+    plan.parts().outputs.iter().filter_map(after).collect()
 }
 
 fn see(apply: &Apply, step: &Step, begun: Instant, what: What) {

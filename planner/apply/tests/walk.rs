@@ -197,6 +197,7 @@ fn parts(steps: Vec<Step>, world: &World) -> PlanParts {
         version: PLAN_VERSION,
         tool_version: "0".to_owned(),
         mode: Mode::Normal,
+        drift: BTreeMap::new(),
         extent: lustre_model::plan::Extent::Whole,
         lineage: world.lineage.clone(),
         serial: world.serial,

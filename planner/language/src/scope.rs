@@ -180,6 +180,12 @@ impl<'a> Scope<'a> {
         let _settled = self.settle(module, Name::Output(name.to_owned()));
     }
 
+    /// Evaluates a local of an instance of a module although nothing may use it, so that what is wrong with it is told.
+    pub fn check_local(&self, module: ModuleInstance, name: &str) {
+        // What failed was reported.
+        let _settled = self.settle(module, Name::Local(name.to_owned()));
+    }
+
     /// Evaluates a `check` of an instance of a module. Whatever is wrong with it is a warning.
     pub fn check(&self, module: ModuleInstance, assertions: &Assertions) {
         let mut context = self.context(module);

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use lustre_language::{Input, Program, Scope, World as Outside, nearest};
+use lustre_language::{Imported, Input, Program, Scope, World as Outside, nearest};
 use lustre_model::address::{Address, Key};
 use lustre_model::diagnostic::{Diagnostic, Diagnostics, Span};
 use lustre_model::journal::Event;
@@ -25,6 +25,7 @@ use crate::diff::deletion;
 use crate::outside::Noting;
 use crate::overlap::report_overlaps;
 use crate::places::report_places;
+use crate::refresh::refresh;
 use crate::schema::prevents_destroy;
 use crate::select::select;
 use crate::steps::{Circle, steps};
@@ -55,8 +56,12 @@ pub struct Options {
     pub target: Vec<Pattern>,
     /// What is not planned, nor what needs it.
     pub exclude: Vec<Pattern>,
+    /// What is taken over besides what `import` blocks name.
+    pub imports: Vec<Imported>,
     /// What may lose bytes.
     pub allowances: Vec<Allowance>,
+    /// What hosts report not to be as recorded, and why; shown beside what is planned.
+    pub drift: BTreeMap<Address, String>,
     /// The version of lustre, for the plan.
     pub tool_version: String,
 }
@@ -73,7 +78,7 @@ pub fn plan(
 ) -> (Option<Plan>, Diagnostics) {
     let noting = Noting::new(outside);
     let mut walk = Walk::new(text, recorded, options, (&noting, found));
-    if options.mode == Mode::Normal {
+    if options.mode != Mode::Destroy {
         walk.blocks();
     }
     let mut decided = walk.decided();
@@ -81,6 +86,20 @@ pub fn plan(
     if decided.found.has_errors() {
         return (None, decided.found);
     }
+    if options.mode == Mode::RefreshOnly {
+        let spec = sealed(text.files, noting, (variables, std::mem::take(&mut decided.data)));
+        return refresh(decided, (text.program, recorded), options, spec);
+    }
+    towards((decided, variables), (text, recorded), options, noting)
+}
+
+/// Makes a plan from what was decided: everything that leads to the spec, or to nothing.
+fn towards(
+    (mut decided, variables): (Decided, BTreeMap<String, Value>),
+    (text, recorded): (SpecText<'_>, &World),
+    options: &Options,
+    noting: Noting<'_>,
+) -> (Option<Plan>, Diagnostics) {
     let deletions = deletions(&decided.world, &decided.changes, (text.program, options.mode));
     decided.changes.extend(deletions);
     decided.changes.extend(decided.forgotten.iter().map(|(address, object)| {
@@ -119,6 +138,7 @@ pub fn plan(
         lineage: recorded.lineage.clone(),
         serial: recorded.serial,
         spec,
+        drift: options.drift.clone(),
         moves: decided.moves,
         reads: decided.reads,
         adopted: decided.adopted,
@@ -195,7 +215,7 @@ fn deletions(
     let deletion = gone.map(|(address, object)| {
         let reason = match mode {
             Mode::Destroy => ActionReason::DeleteByRequest,
-            Mode::Normal => delete_reason(address, changes, program),
+            Mode::Normal | Mode::RefreshOnly => delete_reason(address, changes, program),
         };
         (address.clone(), deletion(address, object, reason))
     });
@@ -324,7 +344,8 @@ fn report_claims(
     }
 }
 
-fn outputs(wanted: &BTreeMap<String, Output>, recorded: &World) -> Vec<OutputChange> {
+/// Compares outputs with those that are recorded; those that stay are among the result.
+pub(crate) fn outputs(wanted: &BTreeMap<String, Output>, recorded: &World) -> Vec<OutputChange> {
     let names: BTreeSet<&String> = wanted.keys().chain(recorded.outputs.keys()).collect();
     let change = |name: &String| {
         let (before, after) = (recorded.outputs.get(name).cloned(), wanted.get(name).cloned());

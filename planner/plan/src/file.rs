@@ -1,7 +1,7 @@
 //! The plan file: a sealed plan as bytes, and back, refusing what was altered.
 //!
 //! ```text
-//! {"format":"lustre plan","version":2,"length":812,"sha256":"…"}\n
+//! {"format":"lustre plan","version":3,"length":812,"sha256":"…"}\n
 //! { …the plan, `length` bytes of JSON… }\n
 //! ```
 //! Holds sensitive values in clear, as the state does: whoever writes it lets only its owner read it. The JSON for other

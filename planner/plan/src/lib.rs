@@ -5,6 +5,7 @@
 //! Program ──order──▶ per block of each module: expand, evaluate (language) ─ decode (spec) ─ lower ─ diff ──▶ changes
 //! changes ──steps──▶ Plan ──file──▶ bytes     Plan ──render──▶ text, JSON     Plan + what was applied ──resolve──▶ values
 //! ```
+//! `refresh` makes the plan that touches no object.
 //! Replacements that create first are set aside by `depose`; `import` blocks are `adopt`ed; `data` is read, or left for later.
 //! Values that are recorded and stay as they are known while planning; others are known after apply.
 //! Not here: HCL, hosts, state files. Nothing is read, no clock, no randomness.
@@ -26,6 +27,7 @@ mod outside;
 mod overlap;
 mod places;
 mod publish;
+mod refresh;
 mod relocation;
 pub mod render;
 mod resolve;

@@ -90,6 +90,18 @@ impl Resolver {
         self
     }
 
+    /// Returns the outputs that are known by what is recorded in `world`; others are left out, whatever the reason.
+    pub fn known_outputs(&self, world: &World) -> BTreeMap<String, Output> {
+        let telling = Telling::new(&self.plan, self.began);
+        let now = Now::new(self, world);
+        let scope = Scope::new(&self.program, &telling, &self.inputs).with_applied(&now);
+        let known = |output: &lustre_language::Output| {
+            let value = scope.output(output).filter(Value::is_wholly_known)?;
+            Some((output.name.clone(), Output { value, sensitive: output.sensitive }))
+        };
+        self.program.outputs().filter_map(known).collect()
+    }
+
     /// Returns what data has; read now when it was not before.
     fn data(&self, address: &Address, now: &Now<'_>) -> Option<Attributes> {
         let kept = || self.read.lock().unwrap_or_else(PoisonError::into_inner);

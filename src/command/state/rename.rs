@@ -5,10 +5,10 @@
 use std::collections::BTreeMap;
 
 use lustre_model::address::Address;
-use lustre_model::journal::{Event, Journal as _, JournalError};
+use lustre_model::journal::{Event, Journal as _};
 use lustre_model::recorded::World;
 
-use super::{back_up, parse, parse_all};
+use super::{back_up, parse, parse_all, unrecorded};
 use crate::cli::state::{MvFlags, RmFlags};
 use crate::command::recorded::{self, Recorded};
 use crate::command::spec;
@@ -125,17 +125,10 @@ fn finish(
     }
     let backup = back_up(&recorded)?;
     let journal = recorded.open(operation)?;
-    journal.append(&events).map_err(unrecorded)?;
+    journal.append(&events).map_err(|error| unrecorded(&error))?;
     if let Some(journal) = std::sync::Arc::into_inner(journal) {
         journal.close()?;
     }
     terminal.tell(&format!("The state as it was is in {}.", backup.display()));
     Ok(Success::Done)
-}
-
-fn unrecorded(error: JournalError) -> Failure {
-    Failure::Said {
-        cause: crate::exit::chain(&error),
-        hint: Some("nothing was changed; repair the cause and try again".to_owned()),
-    }
 }

@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use crate::address::Address;
 use crate::diagnostic::Diagnostic;
-use crate::plan::{Move, Operation, Plan, Step};
+use crate::plan::{Adoption, Move, Operation, Plan, Step};
 use crate::recorded::{DeploymentAuthority, IllegalEvent, Output, Secret, World};
 use crate::resource::{Attributes, Kind};
 
@@ -150,6 +150,25 @@ pub trait Journal: Send + Sync {
     }
 }
 
+impl Adoption {
+    /// Returns the events that record the object as it was found.
+    pub fn events(&self) -> [Event; 2] {
+        let intent = Event::Intent {
+            address: self.address.clone(),
+            kind: self.kind,
+            operation: Operation::Create,
+            attributes: self.attributes.clone(),
+            dependencies: BTreeSet::new(),
+        };
+        let outcome = Outcome::Present {
+            attributes: self.attributes.clone(),
+            private: BTreeMap::new(),
+            dependencies: BTreeSet::new(),
+        };
+        [intent, Event::Result { address: self.address.clone(), outcome }]
+    }
+}
+
 impl Plan {
     /// Returns the events that come before the first step: moves, what is taken over, what is forgotten.
     pub fn preparation(&self) -> Vec<Event> {
@@ -159,19 +178,7 @@ impl Plan {
             events.push(Event::MovedAll { moves: parts.moves.clone() });
         }
         for adopted in &parts.adopted {
-            events.push(Event::Intent {
-                address: adopted.address.clone(),
-                kind: adopted.kind,
-                operation: Operation::Create,
-                attributes: adopted.attributes.clone(),
-                dependencies: BTreeSet::new(),
-            });
-            let outcome = Outcome::Present {
-                attributes: adopted.attributes.clone(),
-                private: BTreeMap::new(),
-                dependencies: BTreeSet::new(),
-            };
-            events.push(Event::Result { address: adopted.address.clone(), outcome });
+            events.extend(adopted.events());
         }
         let forgotten = parts.forgotten.iter().cloned();
         events.extend(forgotten.map(|address| Event::Forgotten { address }));

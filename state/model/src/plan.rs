@@ -17,7 +17,7 @@ use crate::resource::{Attributes, Kind};
 use crate::value::Value;
 
 /// The version of the plan that this code writes and reads.
-pub const PLAN_VERSION: u32 = 2;
+pub const PLAN_VERSION: u32 = 3;
 
 /// What happens to an object, as a person sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -246,7 +246,7 @@ pub struct SealedSpec {
     pub config_hash: String,
 }
 
-/// Whether a plan builds towards the spec or takes everything down.
+/// Whether a plan builds towards the spec, takes everything down, or touches nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
@@ -254,6 +254,8 @@ pub enum Mode {
     Normal,
     /// Everything recorded is deleted.
     Destroy,
+    /// No object is touched: what hosts report is shown, and outputs are recorded as they are by what is applied now.
+    RefreshOnly,
 }
 
 /// How much of a spec a plan is about.
@@ -314,6 +316,8 @@ pub struct PlanParts {
     pub serial: u64,
     /// The spec it was made from.
     pub spec: SealedSpec,
+    /// What hosts reported not to be as recorded when it was made, by its address in the state; never recorded.
+    pub drift: BTreeMap<Address, String>,
     /// Changes of addresses, made before the first step.
     pub moves: Vec<Move>,
     /// Data that is read when the plan is carried out.
@@ -354,10 +358,13 @@ pub enum PlanError {
         /// Where.
         step: usize,
     },
+    /// It touches no object by its mode, and has steps or changes what is recorded of objects.
+    #[error("the plan is one that only refreshes, and yet it would act")]
+    RefreshActs,
 }
 
 impl Plan {
-    /// Seals the parts; refuses another version and steps that wait for themselves or for later ones.
+    /// Seals the parts; refuses another version, steps that wait for themselves or for later ones, and a refresh that acts.
     pub fn seal(parts: PlanParts) -> Result<Self, PlanError> {
         if parts.version != PLAN_VERSION {
             return Err(PlanError::Version { found: parts.version });
@@ -368,6 +375,10 @@ impl Plan {
             if !in_order {
                 return Err(PlanError::Order { step: place });
             }
+        }
+        let acts = !parts.steps.is_empty() || records_objects(&parts);
+        if parts.mode == Mode::RefreshOnly && acts {
+            return Err(PlanError::RefreshActs);
         }
         Ok(Self(parts))
     }
@@ -395,8 +406,12 @@ impl Plan {
     /// Tells whether carrying the plan out changes anything at all.
     pub fn has_changes(&self) -> bool {
         let outputs = self.0.outputs.iter().any(|output| output.action != Action::NoOp);
-        let recorded = self.0.moves.is_empty() && self.0.adopted.is_empty() && self.0.forgotten.is_empty();
-        outputs || !self.0.steps.is_empty() || !recorded
+        outputs || !self.0.steps.is_empty() || records_objects(&self.0)
+    }
+
+    /// Tells whether anything is not as it should be: there is something to do, or, of a refresh, something drifted.
+    pub fn finds_differences(&self) -> bool {
+        self.has_changes() || self.0.mode == Mode::RefreshOnly && !self.0.drift.is_empty()
     }
 
     /// Returns the addresses whose bytes would go, allowed or not.
@@ -414,6 +429,11 @@ impl Plan {
         };
         self.0.gates.iter().filter(closed).collect()
     }
+}
+
+/// Tells whether what is recorded of objects changes before the first step.
+fn records_objects(parts: &PlanParts) -> bool {
+    !(parts.moves.is_empty() && parts.adopted.is_empty() && parts.forgotten.is_empty())
 }
 
 impl TryFrom<PlanParts> for Plan {

@@ -128,7 +128,8 @@ impl<'a> Walk<'a> {
         self.relocation = relocate((&graph, self.program), &mut self.world, &mut self.found);
         self.moves.append(&mut self.relocation.moves);
         self.allotted = Allotted::new(&self.world);
-        self.imports = self.scope.imports().into_iter().map(|it| (it.address.clone(), it)).collect();
+        let imports = self.scope.imports().into_iter().chain(self.options.imports.iter().cloned());
+        self.imports = imports.map(|it| (it.address.clone(), it)).collect();
         let edges: Vec<Edge> = (0..graph.nodes().len())
             .flat_map(|from| graph.edges(from).iter().map(move |edge| (from, edge)))
             .map(|(from, edge)| Edge { from, to: edge.to, span: edge.span })
@@ -163,11 +164,9 @@ impl<'a> Walk<'a> {
                     }
                     GraphBlock::Inputs => self.scope.validate(module),
                     GraphBlock::Output(name) if node.place > 0 => self.scope.check_output(module, name),
+                    GraphBlock::Local(name) => self.scope.check_local(module, name),
                     GraphBlock::Check(check) => self.scope.check(module, check),
-                    GraphBlock::Output(_)
-                    | GraphBlock::Variable(_)
-                    | GraphBlock::Local(_)
-                    | GraphBlock::Whole => {}
+                    GraphBlock::Output(_) | GraphBlock::Variable(_) | GraphBlock::Whole => {}
                 }
             }
         }
@@ -201,7 +200,7 @@ impl<'a> Walk<'a> {
             self.check_statements();
         }
         let mut outputs = BTreeMap::new();
-        if self.options.mode == Mode::Normal {
+        if self.options.mode != Mode::Destroy {
             for output in self.program.outputs() {
                 if let Some(value) = self.scope.output(output) {
                     outputs.insert(output.name.clone(), Output { value, sensitive: output.sensitive });

@@ -36,7 +36,7 @@ pub fn plan(plan: &Plan) -> Json {
         "config_hash": parts.spec.config_hash,
         "variables": variables,
         "resource_changes": plan.changes().iter().map(resource_change).collect::<Vec<_>>(),
-        "resource_drift": [],
+        "resource_drift": drift(plan),
         "output_changes": outputs,
         "data_loss": plan.data_loss().map(Address::to_string).collect::<Vec<_>>(),
         "gates": gates,
@@ -44,6 +44,31 @@ pub fn plan(plan: &Plan) -> Json {
         "applyable": plan.has_changes(),
         "complete": true,
     })
+}
+
+/// Shows what hosts report not to be as recorded. What it is instead is in `cause`; `before` and `after` are as recorded.
+fn drift(plan: &Plan) -> Json {
+    let of = |address: &Address| {
+        let recorded =
+            |change: &&Change| change.previous_address.as_ref().unwrap_or(&change.address) == address;
+        plan.changes().iter().find(recorded)
+    };
+    let shown = plan.parts().drift.iter().filter_map(|(address, cause)| {
+        let change = of(address)?.clone();
+        let (action, after) = (Action::Update, change.before.clone());
+        let drifted = Change { address: address.clone(), previous_address: None, action, after, ..change };
+        let mut shown = resource_change(&Change {
+            reason: None,
+            impact: Impact::Live,
+            replace_paths: Vec::new(),
+            deposed: None,
+            imported: None,
+            ..drifted
+        });
+        shown["cause"] = json!(cause);
+        Some(shown)
+    });
+    shown.collect()
 }
 
 /// The JSON of a plan that could not be made.

@@ -20,9 +20,13 @@ use super::{Style, Styled};
 /// Shows a plan.
 pub fn plan(plan: &Plan) -> Styled {
     let mut out = Styled::default();
+    if plan.parts().mode == Mode::RefreshOnly {
+        refresh(&mut out, plan);
+        return out;
+    }
     if !plan.has_changes() {
         let nothing = match plan.parts().mode {
-            Mode::Normal => "No changes. Everything is as the spec says.\n",
+            Mode::Normal | Mode::RefreshOnly => "No changes. Everything is as the spec says.\n",
             Mode::Destroy => "No changes. Nothing is recorded, so there is nothing to destroy.\n",
         };
         out.push(Style::Heading, nothing);
@@ -45,6 +49,39 @@ pub fn plan(plan: &Plan) -> Styled {
     outputs(&mut out, &plan.parts().outputs);
     gates(&mut out, &plan.closed_gates(&[]));
     out
+}
+
+/// Shows what a plan found out that touches no object.
+fn refresh(out: &mut Styled, plan: &Plan) {
+    let parts = plan.parts();
+    if !plan.finds_differences() {
+        let host = plan.changes().iter().any(|change| change.kind == Kind::Host);
+        let nothing = if host {
+            "No differences. Hosts report everything as recorded, and the outputs are as recorded.\n"
+        } else {
+            "No differences. No host is recorded, so nothing outside of the state can differ, and the outputs are as recorded.\n"
+        };
+        out.push(Style::Heading, nothing);
+        return;
+    }
+    if !parts.drift.is_empty() {
+        out.push(Style::Heading, "Hosts report that these are not as recorded:\n\n");
+    }
+    for (address, cause) in &parts.drift {
+        let before = plan.changes().iter().find(|change| change.address == *address);
+        let host = before.and_then(|change| change.before.as_ref()?.get("host")?.as_str());
+        let place = host.map(|host| format!(" on {host}")).unwrap_or_default();
+        out.push(Style::Change, "  ~ ");
+        out.push(Style::Plain, format!("{address}{place}: {cause}\n"));
+    }
+    if !parts.drift.is_empty() {
+        let kept = "\nThe state goes on saying what was applied: `lustre apply` repairs towards it.\n";
+        out.push(Style::Plain, kept);
+    }
+    outputs(out, &parts.outputs);
+    if plan.has_changes() {
+        out.push(Style::Plain, "\nOnly these outputs would be recorded; no host and no object is touched.\n");
+    }
 }
 
 /// Counts of a plan.

@@ -117,6 +117,21 @@ fn a_cluster_of_another_state_is_read_while_planning_and_sealed_without_its_secr
 }
 
 #[test]
+fn a_refresh_reads_data_anew_and_records_outputs_alone() {
+    let world = carry_out(&plan(USER, &nothing()).expect("a plan"), &nothing());
+    let mut states = states();
+    let moved = applied(&LAB.replace("10.0.0.7", "10.0.0.8"), &nothing());
+    states.0.insert("../lab/lustre.state".to_owned(), moved);
+    let refresh = lustre_plan::Options { mode: lustre_model::plan::Mode::RefreshOnly, ..options() };
+    let (plan, told) = plan_within(USER, &[], (&world, &states), &refresh);
+    let plan = plan.unwrap_or_else(|| panic!("{told}"));
+    let after = plan.parts().outputs[0].after.clone().expect("it stays");
+    let shown = after.value.to_plain().expect("known").to_string();
+    assert!(shown.contains("10.0.0.8"), "{shown}");
+    assert!(plan.has_changes() && plan.steps().is_empty(), "{told}");
+}
+
+#[test]
 fn data_that_depends_on_what_is_applied_is_read_then() {
     let text = USER
         .replace("\"scratch\"", "value.name.output")

@@ -20,7 +20,9 @@ pub fn options() -> Options {
         replace: Vec::new(),
         target: Vec::new(),
         exclude: Vec::new(),
+        imports: Vec::new(),
         allowances: Vec::new(),
+        drift: BTreeMap::new(),
         tool_version: "0.1.0".into(),
     }
 }
@@ -176,7 +178,7 @@ pub fn carry_out(plan: &Plan, world: &World) -> World {
     }
     let outputs = match plan.parts().mode {
         Mode::Normal => resolver.outputs(&world).expect("outputs resolve"),
-        Mode::Destroy => BTreeMap::new(),
+        Mode::Destroy | Mode::RefreshOnly => BTreeMap::new(),
     };
     world.apply(&Event::Outputs { outputs }).expect("outputs fit");
     world

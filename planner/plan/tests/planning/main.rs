@@ -22,6 +22,8 @@ mod mistakes;
 #[cfg(test)]
 mod modules;
 #[cfg(test)]
+mod refresh;
+#[cfg(test)]
 mod relocation;
 #[cfg(test)]
 mod sealed;

@@ -26,8 +26,8 @@ fn altered_plans_are_refused() {
     for length in 0..bytes.len() {
         assert!(decode(&bytes[..length]).is_err(), "cut at {length}");
     }
-    let newer = String::from_utf8(bytes).expect("text").replacen("\"version\":2", "\"version\":3", 1);
-    assert!(matches!(decode(newer.as_bytes()), Err(PlanFileError::Version { found: 3 })));
+    let newer = String::from_utf8(bytes).expect("text").replacen("\"version\":3", "\"version\":4", 1);
+    assert!(matches!(decode(newer.as_bytes()), Err(PlanFileError::Version { found: 4 })));
     assert!(matches!(decode(b"PK\x03\x04 something else\n"), Err(PlanFileError::Foreign)));
 }
 
