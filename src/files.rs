@@ -64,14 +64,20 @@ fn names(folder: &Path, wanted: impl Fn(&str) -> bool) -> io::Result<Vec<String>
 /// Reads a text; one that is too large or not UTF-8 is an error that names it.
 pub fn text(path: &Path) -> io::Result<String> {
     let file = fs::File::open(path)?;
-    let mut text = String::new();
+    let mut bytes = Vec::new();
     let mut limited = io::Read::take(file, TEXT_MAX + 1);
-    io::Read::read_to_string(&mut limited, &mut text)
-        .map_err(|source| io::Error::new(source.kind(), format!("{}: {source}", path.display())))?;
-    if text.len() as u64 > TEXT_MAX {
+    io::Read::read_to_end(&mut limited, &mut bytes)?;
+    if bytes.len() as u64 > TEXT_MAX {
         return Err(io::Error::other(format!("{} is larger than {TEXT_MAX} bytes", path.display())));
     }
-    Ok(text)
+    String::from_utf8(bytes).map_err(|error| {
+        let good = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
+        let last = good.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
+        let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
+        let column = String::from_utf8_lossy(last).chars().count() + 1;
+        let said = format!("{}:{line}:{column} is not UTF-8; save the file in that encoding", path.display());
+        io::Error::new(io::ErrorKind::InvalidData, said)
+    })
 }
 
 /// The real files around a spec.

@@ -30,7 +30,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("repository", &["model", "s3"]),
     ("mount", &["model", "wire", "fuse"]),
     ("agent", &["model", "wire", "metadata", "object", "repository"]),
+    ("inputs", &["model", "language", "plan", "store"]),
 ];
+
+/// The manifest of the fuzzers: a workspace of its own, so that nothing else needs libfuzzer.
+const FUZZERS: &str = "fuzz/Cargo.toml";
 
 /// Crates that hold no sockets and read no files, clock or randomness of their own.
 const PURE: &[&str] =
@@ -80,7 +84,8 @@ fn code(text: &str) -> &str {
 }
 
 fn is_test(path: &Path) -> bool {
-    path.components().any(|part| part.as_os_str() == "tests" || part.as_os_str() == "benches")
+    path.components()
+        .any(|part| ["tests", "benches", "fuzz"].iter().any(|folder| part.as_os_str() == *folder))
         || path.file_stem().is_some_and(|stem| stem == "tests")
 }
 
@@ -142,7 +147,7 @@ fn names_of_files_have_a_subject() {
 fn crates_use_only_what_the_house_allows() {
     let allowed: BTreeMap<&str, &[&str]> = ALLOWED.iter().copied().collect();
     let mut findings = Vec::new();
-    for path in tracked("Cargo.toml") {
+    for path in tracked("Cargo.toml").into_iter().filter(|path| path != Path::new(FUZZERS)) {
         let text = read(&path);
         let name = text.lines().find_map(|line| line.strip_prefix("name = \"")).unwrap_or("");
         let Some(name) = name.trim_end_matches('"').strip_prefix("lustre-") else { continue };
@@ -206,7 +211,7 @@ fn every_dependency_has_a_reason() {
     check("dependencies without a reason", &unexplained);
     let elsewhere: Vec<String> = tracked("Cargo.toml")
         .iter()
-        .filter(|path| path.components().count() > 1)
+        .filter(|path| path.components().count() > 1 && *path != Path::new(FUZZERS))
         .flat_map(|path| {
             let text = read(path);
             let deps = text.split("dependencies]").skip(1).map(|part| part.split("\n[").next().unwrap_or(""));
@@ -217,6 +222,16 @@ fn every_dependency_has_a_reason() {
         })
         .collect();
     check("versions outside the workspace's manifest", &elsewhere);
+}
+
+#[test]
+fn fuzzers_use_libfuzzer_and_what_is_replayed_and_nothing_else() {
+    let text = read(Path::new(FUZZERS));
+    let dependencies = text.split("[dependencies]").nth(1).unwrap_or("").split("\n[").next().unwrap_or("");
+    let names = dependencies.lines().filter_map(|line| line.split_once(" = ")).map(|(name, _)| name);
+    assert_eq!(names.collect::<Vec<_>>(), ["lustre-inputs", "libfuzzer-sys"]);
+    let lock = read(Path::new("Cargo.lock"));
+    assert!(!lock.contains("libfuzzer"), "the workspace needs no libfuzzer");
 }
 
 #[test]

@@ -33,3 +33,17 @@ fn every_wrong_spec_is_told_what_is_wrong_where_and_what_to_do() {
     }
     assert!(different.is_empty(), "{}", different.join("\n"));
 }
+
+#[test]
+fn bytes_that_are_not_utf_8_are_told_with_their_place() {
+    let module = "module \"m\" {\n  source = \"./m\"\n}\n";
+    for (file, spec) in [("main.hcl", ""), ("m/main.hcl", module), ("lustre.vars.hcl", "")] {
+        let folder = Folder::with(spec);
+        fs_err::create_dir_all(folder.path("m")).expect("a folder is made");
+        fs_err::write(folder.path(file), b"# \xc3\xa4\nlocals {\n  a = \"\xc3\xa4\xff\"\n}\n")
+            .expect("it is written");
+        let said = folder.run("validate");
+        assert_eq!(said.code, Some(1), "{file}: {}", said.all());
+        assert!(said.stderr.contains(&format!("{file}:3:9 is not UTF")), "{file}: {}", said.all());
+    }
+}

@@ -17,10 +17,12 @@ use crate::syntax::{Expr, ExprKind, Part, Step};
 use crate::world::World;
 
 mod access;
+mod budget;
 mod call;
 mod operator;
 mod repeat;
 
+use self::budget::{Budget, KEPT_BYTES_MAX, whole_bytes};
 pub(crate) use self::operator::equal;
 
 /// Longest text that an expression may yield, in bytes.
@@ -59,6 +61,7 @@ pub(crate) struct Context<'a> {
     /// Above zero nothing is reported.
     quiet: usize,
     steps: usize,
+    budget: Budget,
     /// How many templates are being rendered within each other.
     templates: usize,
     /// The calls in which templates are being rendered, outermost first.
@@ -79,6 +82,7 @@ impl<'a> Context<'a> {
             bound: Vec::new(),
             quiet: 0,
             steps: 0,
+            budget: Budget::default(),
             templates: 0,
             template_path: Vec::new(),
             draws: HashMap::new(),
@@ -158,10 +162,13 @@ impl<'a> Context<'a> {
     /// Evaluates an expression and refuses results beyond all measure.
     pub(crate) fn evaluate(&mut self, expression: &Expr) -> Outcome {
         let value = self.expression(expression)?;
-        if measure(&value, DEPTH_MAX, &mut PARTS_MAX.clone()) {
+        let detail = if !measure(&value, DEPTH_MAX, &mut PARTS_MAX.clone()) {
+            format!("A value has at most {PARTS_MAX} parts, nested at most {DEPTH_MAX} deep.")
+        } else if self.scope.is_some_and(|scope| scope.keep(whole_bytes(&value)) > KEPT_BYTES_MAX) {
+            format!("All values of a spec together have at most {} MiB.", KEPT_BYTES_MAX >> 20)
+        } else {
             return Ok(value);
-        }
-        let detail = format!("A value has at most {PARTS_MAX} parts, nested at most {DEPTH_MAX} deep.");
+        };
         Err(self.refuse(Diagnostic::error("E0401", "value is too large").detail(detail).at(expression.span)))
     }
 
@@ -323,7 +330,10 @@ impl<'a> Context<'a> {
         }
         let mut text = Text::default();
         self.render(parts, &mut text, whole)?;
-        Ok(text.into_value())
+        let value = text.into_value();
+        let made = self.budget.make(&value, whole.span);
+        made.map_err(|diagnostic| self.refuse(diagnostic))?;
+        Ok(value)
     }
 
     fn render(&mut self, parts: &[Part], text: &mut Text, whole: &Expr) -> Result<(), Failed> {

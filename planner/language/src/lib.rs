@@ -85,7 +85,7 @@ pub use crate::program::{
     NOT_SPEC, Output, Program, Remote, Removed, Resource, Settings, Variable,
 };
 pub use crate::scope::{Applied, Expansion, Imported, Instance, ModuleInstance, Scope};
-pub use crate::style::format;
+pub use crate::style::{format, say_the_same};
 pub use crate::suggest::{did_you_mean, nearest};
 pub use crate::syntax::Expr;
 pub use crate::world::{Applying, EmptyWorld, Entry, EntryKind, Moment, World, WorldError};

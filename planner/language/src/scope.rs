@@ -8,7 +8,7 @@
 //! locals and outputs of modules are evaluated when they are first needed, and once. What is wrong is collected here.
 //! Invariant: whatever depends on something that failed fails silently, so that each mistake is told once.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
@@ -64,6 +64,8 @@ pub struct Scope<'a> {
     by_path: RefCell<HashMap<Vec<ModuleStep>, ModuleInstance>>,
     files: RefCell<BTreeMap<String, String>>,
     diagnostics: RefCell<Diagnostics>,
+    /// Bytes of all values that came of it.
+    kept: Cell<usize>,
 }
 
 impl<'a> Scope<'a> {
@@ -81,6 +83,7 @@ impl<'a> Scope<'a> {
             by_path: RefCell::new(HashMap::from([(Vec::new(), ModuleInstance::ROOT)])),
             files: RefCell::default(),
             diagnostics: RefCell::new(diagnostics),
+            kept: Cell::new(0),
         };
         scope.validate(ModuleInstance::ROOT);
         scope
@@ -270,6 +273,12 @@ impl<'a> Scope<'a> {
 
     fn context(&self, module: ModuleInstance) -> Context<'_> {
         Context::new(self.world, Some(self)).at(module)
+    }
+
+    /// Counts a value; returns what all have.
+    pub(crate) fn keep(&self, bytes: usize) -> usize {
+        self.kept.set(self.kept.get().saturating_add(bytes));
+        self.kept.get()
     }
 
     fn collect(&self, context: Context<'_>) {

@@ -16,17 +16,18 @@
 //! Not here: values, names, the wish to break or join lines.
 //! Invariant: the result parses to what the text parses to, has the same comments, and is its own canonical form.
 
-use hcl_edit::parser::parse_body;
 use lustre_model::diagnostic::{Diagnostic, Diagnostics, SourceId, Sources, Span};
 
 use crate::syntax;
 
 mod layout;
+mod meaning;
 mod rewrite;
 mod spacing;
 mod token;
 
 use self::layout::lay_out;
+pub use self::meaning::say_the_same;
 use self::rewrite::rewrite;
 use self::token::{Token, tokens};
 
@@ -43,7 +44,7 @@ pub fn format(sources: &Sources, id: SourceId) -> Result<String, Diagnostics> {
     if text.len() > TEXT_BYTES_MAX {
         return Err(mistakes(sources, id));
     }
-    if parse_body(text).is_err() {
+    if !syntax::is_body(text) {
         return Err(mistakes(sources, id));
     }
     let read = tokens(text);

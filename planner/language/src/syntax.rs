@@ -13,7 +13,7 @@ mod parse;
 mod template;
 mod unclosed;
 
-pub(crate) use self::parse::{parse, parse_expression, parse_template};
+pub(crate) use self::parse::{is_body, parse, parse_expression, parse_template};
 
 /// An expression.
 #[derive(Debug, Clone, PartialEq)]

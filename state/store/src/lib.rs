@@ -23,4 +23,5 @@ pub use disk::{Disk, DiskFile, Folder};
 pub use error::{Damage, LockError, StoreError};
 pub use local::{LocalJournal, Recovered, Recovery, journal_path, open, read};
 pub use lock::{Holder, Lock, holder, lock, newest_token};
+pub use record::frame;
 pub use snapshot::{Snapshot, decode, encode, save};

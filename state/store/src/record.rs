@@ -46,7 +46,7 @@ pub struct Commit {
     pub events: Vec<Event>,
 }
 
-/// Frames a payload.
+/// Makes a record of a journal from its payload.
 pub fn frame(payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap_or(u32::MAX).to_le_bytes();
     let mut record = Vec::with_capacity(payload.len() + FRAME);

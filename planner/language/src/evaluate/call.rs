@@ -53,6 +53,8 @@ impl Context<'_> {
         if !function.accepts(arguments.len()) {
             return Err(self.bad_call(call));
         }
+        let read = self.budget.read(&arguments, whole.span);
+        read.map_err(|diagnostic| self.refuse(diagnostic))?;
         let converted = self.converted(function, call, &arguments)?;
         let value = self.run(function, call, &converted, whole)?;
         self.bounded(value, whole)
@@ -219,6 +221,8 @@ impl Context<'_> {
                 self.refuse(Diagnostic::error("E0506", "result of a function is too large").at(whole.span))
             );
         }
+        let made = self.budget.make(&value, whole.span);
+        made.map_err(|diagnostic| self.refuse(diagnostic))?;
         Ok(value)
     }
 
@@ -260,9 +264,12 @@ impl Context<'_> {
             let diagnostic = Diagnostic::error("E0510", "a template is given a value without a name");
             return Err(self.report(diagnostic.detail(detail), whole));
         }
+        let read = self.budget.read_template(text, whole.span);
+        read.map_err(|diagnostic| self.refuse(diagnostic))?;
         let mut inner = Context::new(self.world, None);
         inner.templates = self.templates + 1;
         inner.quiet = self.quiet;
+        (inner.steps, inner.budget) = (self.steps, self.budget);
         inner.instance = self.instance;
         inner.template_path = self.template_path.clone();
         inner.template_path.push(whole.span);
@@ -297,6 +304,7 @@ impl Context<'_> {
                 value = inner.template(&parts, whole);
             }
         }
+        (self.steps, self.budget) = (inner.steps, inner.budget);
         self.adopt(inner.diagnostics, &sources, whole);
         value
     }

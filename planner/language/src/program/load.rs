@@ -10,7 +10,7 @@ use lustre_model::diagnostic::{Diagnostic, Diagnostics, Sources, Span};
 use thiserror::Error;
 
 use crate::graph::PLACES_MAX;
-use crate::program::call::Callee;
+use crate::program::call::{Callee, ModuleCall};
 use crate::program::source::{self, Remote, Source};
 use crate::program::{Module, ModuleId, Program};
 use crate::syntax;
@@ -181,9 +181,16 @@ impl Loader<'_> {
             let below = callees.map(|callee| places.get(callee.module.0).copied().unwrap_or(0));
             places.push(below.fold(1, usize::saturating_add));
         }
-        if places.last().is_some_and(|all| *all > PLACES_MAX) {
+        // Of the root's calls, the first of those that lead to the most is told.
+        let Some((root, all)) = self.program.modules.last().zip(places.last()) else { return };
+        if *all > PLACES_MAX {
+            let below =
+                |call: &&ModuleCall| call.callee.as_ref().and_then(|callee| places.get(callee.module.0));
+            let largest = root.calls.values().rev().max_by_key(below);
             let detail = format!("Through all levels, at most {PLACES_MAX} calls lead to modules.");
-            self.found.push(Diagnostic::error("E0227", "too many calls of modules").detail(detail));
+            let diagnostic = Diagnostic::error("E0227", "too many calls of modules").detail(detail);
+            let place = largest.map(|call| call.span);
+            self.found.push(place.into_iter().fold(diagnostic, Diagnostic::at));
         }
     }
 

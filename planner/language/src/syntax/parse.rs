@@ -57,6 +57,11 @@ pub(crate) fn parse(sources: &Sources, id: SourceId, diagnostics: &mut Diagnosti
     body
 }
 
+/// Returns whether a text without byte order mark is a body, with numbers of any size in it.
+pub(crate) fn is_body(text: &str) -> bool {
+    with_numbers(text, hcl_edit::parser::parse_body).is_ok()
+}
+
 /// Parses one expression.
 pub(crate) fn parse_expression(
     sources: &Sources,

@@ -214,7 +214,7 @@ fn calls_that_double_on_each_level_are_refused() {
         }
     }
     text += "-- m20/main.hcl --\nvalue \"v\" {}\n";
-    refused(&text, &["E0227 too many calls of modules"]);
+    refused(&text, &["1:1: E0227 too many calls of modules"]);
 }
 
 #[test]
