@@ -15,4 +15,5 @@ pub mod schema;
 pub mod status;
 pub mod stream;
 pub mod styled;
+pub mod test;
 pub mod values;

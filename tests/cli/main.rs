@@ -21,5 +21,6 @@ mod partial;
 mod repositories;
 mod saved_plans;
 mod state_changes;
+mod test_command;
 mod values;
 mod variables;
