@@ -11,7 +11,7 @@ use clap::{ArgAction, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 pub use tools::{
     CompletionFlags, ConsoleFlags, DocsFlags, ExplainFlags, GraphFlags, GraphFormat, ManFlags, SchemaFlags,
-    UnlockFlags,
+    TestFlags, UnlockFlags,
 };
 pub use variable::{Variable, VariableFlags};
 
@@ -76,6 +76,8 @@ pub enum Command {
     Schema(SchemaFlags),
     /// Show how targets, processes, links and mounts are now; exit code 1 where something is not as the state says.
     Status(StatusFlags),
+    /// Run the tests, *.test.hcl: plan and apply for real, check, and destroy what was applied.
+    Test(TestFlags),
     /// What lfs does, on a mounted file system.
     Fs(crate::command::fs::FsArgs),
     /// Say what a diagnostic's code means and what to do.

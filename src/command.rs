@@ -31,6 +31,7 @@ mod show;
 mod spec;
 mod state;
 mod status;
+pub mod test;
 mod validate;
 mod version;
 
@@ -110,6 +111,7 @@ fn shape(command: &Command) -> (Shape, bool) {
         Command::State(StateCommand::Show { view, .. }) => (Shape::Words, view.no_color),
         Command::Schema(flags) => (Shape::Words, flags.view.no_color),
         Command::Status(flags) => (Shape::Words, flags.view.no_color),
+        Command::Test(flags) => (stream(flags.view.json), flags.view.no_color),
         Command::State(_)
         | Command::ForceUnlock(_)
         | Command::Graph(_)
@@ -151,6 +153,7 @@ fn dispatch(command: Command, voice: &Voice) -> Result<Success, Failure> {
         Command::Completion(flags) => completion::run(&flags, terminal),
         Command::Man(flags) => completion::man(&flags, terminal),
         Command::Status(flags) => status::run(&flags, terminal),
+        Command::Test(flags) => test::run(&flags, terminal),
         Command::Fs(args) => Ok(fs::run(args, terminal).map(|()| Success::Done)?),
         Command::Version(flags) => version::run(&flags, terminal),
     }

@@ -23,6 +23,9 @@ const VARS: &str = "lustre.vars.hcl";
 /// The end of names of further files of values.
 const AUTO_VARS: &str = ".auto.vars.hcl";
 
+/// The end of names of test files.
+const TEST: &str = ".test.hcl";
+
 /// Largest text that is read.
 pub const TEXT_MAX: u64 = 64 << 20;
 
@@ -34,6 +37,14 @@ pub type Text = (String, String);
 
 fn is_spec(name: &str) -> bool {
     name.ends_with(".hcl") && !NOT_SPEC.iter().any(|end| name.ends_with(end))
+}
+
+/// Reads the test files of a folder, by path from the spec's.
+pub fn tests(folder: &str) -> io::Result<Vec<Text>> {
+    let here = if folder.is_empty() { Path::new(".") } else { Path::new(folder) };
+    let found = named(here, |name| name.ends_with(TEST))?;
+    let path = |name: String| if folder.is_empty() { name } else { format!("{folder}/{name}") };
+    Ok(found.into_iter().map(|(name, text)| (path(name), text)).collect())
 }
 
 /// Reads the files of values that need not be named: `lustre.vars.hcl`, then `*.auto.vars.hcl`.

@@ -15,5 +15,6 @@ pub mod schema;
 pub mod status;
 pub mod stream;
 pub mod styled;
+pub mod test;
 pub mod values;
 pub mod voice;

@@ -69,6 +69,16 @@ pub fn evaluate(spec: &Spec, recorded: &World, text: &str) -> Result<Value, Diag
     value.ok_or(found)
 }
 
+/// Asks for something with the values that a plan made now would give, and returns what is wrong with the spec beside.
+pub fn within<R>(
+    spec: &Spec,
+    recorded: &World,
+    (options, ask): (&Options, impl FnOnce(&Scope<'_>) -> R),
+) -> (R, Diagnostics) {
+    let text = SpecText { program: &spec.program, files: &spec.files, inputs: &spec.inputs };
+    lustre_plan::within((text, recorded), options, &spec.folder, ask)
+}
+
 /// Returns what each object of the spec needs directly, and everything that is wrong with the spec.
 pub fn dependencies(
     spec: &Spec,

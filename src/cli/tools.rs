@@ -1,5 +1,5 @@
 //! The grammar of commands beside the road from spec to cluster: graph, console, schema, explain, docs, completion, man,
-//! force-unlock.
+//! test, force-unlock.
 
 use std::path::PathBuf;
 
@@ -87,4 +87,29 @@ pub struct CompletionFlags {
 pub struct ManFlags {
     /// Where the pages go.
     pub folder: PathBuf,
+}
+
+/// Flags of `test`.
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Test files are *.test.hcl beside the spec and in tests/. Runs go in order; a run applies unless it says\n\
+                  `command = plan`, for real and on real hosts, with a state of its own. What was applied is destroyed at\n\
+                  the end of its file; what could not be is named. Exit codes: 0 all passed, 1 otherwise."
+)]
+pub struct TestFlags {
+    /// Only this test file, as `tests/a.test.hcl`; may be given again.
+    #[arg(long, value_name = "FILE")]
+    pub filter: Vec<String>,
+    /// The folder of test files besides the spec's own, instead of tests.
+    #[arg(long, value_name = "DIR")]
+    pub test_directory: Option<String>,
+    /// Print the plan of each run that plans, and the state after each that applies.
+    #[arg(long)]
+    pub verbose: bool,
+    /// How to print.
+    #[command(flatten)]
+    pub view: ViewFlags,
+    /// Values of variables.
+    #[command(flatten)]
+    pub variables: VariableFlags,
 }

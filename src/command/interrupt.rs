@@ -15,6 +15,26 @@ pub fn listen(terminal: Terminal) -> std::io::Result<Stop> {
     Ok(heard)
 }
 
+/// Begins to listen and says nothing, for what goes on between applies; must be called inside a runtime that lives on.
+pub fn quietly() -> std::io::Result<Stop> {
+    let (stopper, heard) = stop();
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::spawn(async move {
+        loop {
+            let more = tokio::select! {
+                more = interrupt.recv() => more,
+                more = terminate.recv() => more,
+            };
+            if more.is_none() {
+                return;
+            }
+            stopper.ask();
+        }
+    });
+    Ok(heard)
+}
+
 async fn pass_on((mut interrupt, mut terminate): (Signal, Signal), stopper: Stopper, terminal: Terminal) {
     loop {
         let more = tokio::select! {

@@ -3,8 +3,7 @@
 use std::path::Path;
 
 use lustre_model::plan::Plan;
-use lustre_model::recorded::World;
-use lustre_plan::render::{Style, Styled, json};
+use lustre_plan::render::json;
 
 use super::{recorded, spec};
 use crate::cli::ShowFlags;
@@ -28,7 +27,7 @@ pub fn run(flags: &ShowFlags, terminal: Terminal) -> Result<Success, Failure> {
             if flags.view.json {
                 terminal.say(&format!("{:#}", values::world_json(&recorded.world)));
             } else {
-                terminal.say_raw(&styled::draw(&whole(&recorded.world), terminal.out_colour()));
+                terminal.say_raw(&styled::draw(&values::world(&recorded.world), terminal.out_colour()));
             }
         }
     }
@@ -40,22 +39,4 @@ pub fn read_plan(path: &Path) -> Result<Plan, Failure> {
     let bytes = fs_err::read(path)?;
     lustre_plan::file::decode(&bytes)
         .map_err(|source| Failure::PlanFile { path: path.display().to_string(), source })
-}
-
-fn whole(world: &World) -> Styled {
-    let mut out = Styled::default();
-    if world.objects.is_empty() {
-        out.push(Style::Plain, "The state records nothing.\n");
-    }
-    for (place, (address, object)) in world.objects.iter().enumerate() {
-        if place > 0 {
-            out.push(Style::Plain, "\n");
-        }
-        values::object(&mut out, address, object);
-    }
-    if !world.outputs.is_empty() {
-        out.push(Style::Heading, "\nOutputs:\n\n");
-        out.pieces.extend(values::outputs(&world.outputs).pieces);
-    }
-    out
 }

@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use lustre_language::{Given, Input, Origin, Program, Scope};
+use lustre_language::{FolderError, Given, Input, Origin, Program, Scope};
 use lustre_model::diagnostic::{Diagnostic, Diagnostics, Sources};
 use lustre_model::plan::SealedSpec;
 use lustre_plan::KINDS;
@@ -72,7 +72,37 @@ pub fn load(flags: &VariableFlags, asking: Asking) -> Result<Spec, Failure> {
     Ok(spec)
 }
 
+/// Reads a folder as a spec of its own, without values for its variables; or says why it cannot be read.
+pub fn load_folder(folder: &str) -> Result<Result<Spec, FolderError>, Failure> {
+    let root = std::env::current_dir()?.join(folder);
+    if !root.is_dir() {
+        return Ok(Err(FolderError::NotFound(folder.to_owned())));
+    }
+    let folders = SpecFolders::new(root.clone());
+    let (mut program, mut diagnostics) = match Program::read(&folders, &KINDS) {
+        Ok(read) => read,
+        Err(error) => return Ok(Err(error)),
+    };
+    diagnostics.extend(init::verify(&root, &mut program)?);
+    let files = folders.into_texts();
+    if files.is_empty() {
+        return Ok(Err(FolderError::Empty(folder.to_owned())));
+    }
+    Ok(Ok(Spec { files, program, inputs: Vec::new(), diagnostics, folder: Folder::new(root) }))
+}
+
 impl Spec {
+    /// Returns the same spec with other values for its variables, and without what was found wrong before.
+    pub fn with_inputs(&self, inputs: Vec<Input>) -> Self {
+        Self {
+            files: self.files.clone(),
+            program: self.program.clone(),
+            inputs,
+            diagnostics: Diagnostics::new(),
+            folder: self.folder.clone(),
+        }
+    }
+
     fn take_environment(&mut self) {
         for variable in self.program.variables() {
             let name = format!("{ENVIRONMENT}{}", variable.name);

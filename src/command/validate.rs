@@ -1,11 +1,12 @@
-//! `lustre validate`: the spec against itself, offline.
+//! `lustre validate`: the spec against itself, offline, and the test files beside it.
 //!
 //! Variables without a value count as unknown, so that a module can be checked before anybody chose values.
 
-use lustre_model::diagnostic::{Diagnostics, Severity};
+use lustre_model::diagnostic::{Diagnostics, Severity, Sources};
 use serde_json::{Value as Json, json};
 
-use super::spec::{self, Asking, Spec};
+use super::spec::{self, Asking};
+use super::test;
 use crate::cli::ValidateFlags;
 use crate::exit::{Failure, Success};
 use crate::terminal::Terminal;
@@ -19,16 +20,19 @@ const FORMAT_VERSION: &str = "1.0";
 
 /// Checks the spec of the working folder.
 pub fn run(flags: &ValidateFlags, voice: &Voice) -> Result<Success, Failure> {
-    let checked = spec::load(&flags.variables, Asking::Refused).map(|spec| (wiring::validate(&spec), spec));
+    let checked = spec::load(&flags.variables, Asking::Refused)
+        .and_then(|spec| Ok((wiring::validate(&spec), test::mistakes(&flags.variables)?, spec)));
     match checked {
-        Ok((found, spec)) => {
+        Ok((found, tests, spec)) => {
+            let mut all = vec![(found, spec.program.sources().clone())];
+            all.extend(tests);
             if let Some(stream) = &voice.stream {
-                stream.write(&format!("{:#}", to_json(&found, &spec)));
+                stream.write(&format!("{:#}", to_json(&all)));
             }
             if voice.has_words() {
-                show(&found, &spec, voice.terminal);
+                show(&all, voice.terminal);
             }
-            if found.has_errors() {
+            if all.iter().any(|(found, _)| found.has_errors()) {
                 return Err(shown());
             }
             Ok(Success::Done)
@@ -51,20 +55,25 @@ fn shown() -> Failure {
     Failure::Diagnosed { diagnostics: Diagnostics::new(), sources: Box::default() }
 }
 
-fn show(found: &Diagnostics, spec: &Spec, terminal: Terminal) {
-    if !found.is_empty() {
-        let drawn = diagnostic::draw(found, spec.program.sources(), terminal.err_colour());
+/// What is wrong, with the texts that it points into.
+type Found = [(Diagnostics, Sources)];
+
+fn show(all: &Found, terminal: Terminal) {
+    for (found, sources) in all.iter().filter(|(found, _)| !found.is_empty()) {
+        let drawn = diagnostic::draw(found, sources, terminal.err_colour());
         terminal.tell(drawn.trim_end());
     }
-    if !found.has_errors() {
+    if !all.iter().any(|(found, _)| found.has_errors()) {
         terminal.say("Success! The spec is valid.");
     }
 }
 
-fn to_json(found: &Diagnostics, spec: &Spec) -> Json {
-    let errors = found.iter().filter(|one| one.severity == Severity::Error).count();
-    let shown = found.iter().map(|one| diagnostic::to_json(one, spec.program.sources())).collect();
-    outcome(shown, (errors, found.len() - errors))
+fn to_json(all: &Found) -> Json {
+    let found = || all.iter().flat_map(|(found, sources)| found.iter().map(move |one| (one, sources)));
+    let errors = found().filter(|(one, _)| one.severity == Severity::Error).count();
+    let shown: Vec<Json> = found().map(|(one, sources)| diagnostic::to_json(one, sources)).collect();
+    let warnings = shown.len() - errors;
+    outcome(shown, (errors, warnings))
 }
 
 fn outcome(diagnostics: Vec<Json>, (errors, warnings): (usize, usize)) -> Json {

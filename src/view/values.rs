@@ -69,6 +69,25 @@ pub fn output(output: &Output) -> Styled {
     out
 }
 
+/// Returns all that a state records.
+pub fn world(world: &World) -> Styled {
+    let mut out = Styled::default();
+    if world.objects.is_empty() {
+        out.push(Style::Plain, "The state records nothing.\n");
+    }
+    for (place, (address, recorded)) in world.objects.iter().enumerate() {
+        if place > 0 {
+            out.push(Style::Plain, "\n");
+        }
+        object(&mut out, address, recorded);
+    }
+    if !world.outputs.is_empty() {
+        out.push(Style::Heading, "\nOutputs:\n\n");
+        out.pieces.extend(outputs(&world.outputs).pieces);
+    }
+    out
+}
+
 /// Returns outputs as Terraform's `output -json` has them; sensitive ones in clear, as there.
 pub fn outputs_json(outputs: &BTreeMap<String, Output>) -> Json {
     let one = |(name, output): (&String, &Output)| {

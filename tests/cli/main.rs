@@ -25,5 +25,6 @@ mod refresh;
 mod repositories;
 mod saved_plans;
 mod state_changes;
+mod test_command;
 mod values;
 mod variables;

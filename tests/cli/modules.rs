@@ -58,3 +58,17 @@ fn a_module_that_leaves_the_folders_by_a_symbolic_link_is_refused() {
     let words: Vec<&str> = said.stderr.split_whitespace().filter(|word| *word != "│").collect();
     assert!(words.join(" ").contains("outside of the spec's folders"), "{}", said.all());
 }
+
+#[test]
+fn the_tests_of_our_modules_pass() {
+    let modules = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("modules");
+    for name in ["scratch-ml", "s3-linked-cluster"] {
+        let said = Folder::new().run(&format!("-chdir={} test", modules.join(name).display()));
+        assert_eq!(said.code, Some(0), "{name}: {}", said.all());
+        assert!(
+            said.stdout.contains("... pass") && said.stdout.contains("Success!"),
+            "{name}: {}",
+            said.all()
+        );
+    }
+}

@@ -153,6 +153,8 @@ fn planned(files: &Texts, world: &World) -> Option<Plan> {
         exclude: Vec::new(),
         allowances: vec![Allowance("*".to_owned())],
         tool_version: "0.1.0".to_owned(),
+        imports: Vec::new(),
+        drift: BTreeMap::new(),
     };
     let text = SpecText { program: &program, files: &spec, inputs: &inputs };
     let (plan, found) = plan(text, world, &options, files, found);

@@ -81,11 +81,12 @@ pub use crate::graph::{Block as GraphBlock, Edge, Graph, Node, Reach};
 pub use crate::input::{Given, Input, Origin};
 pub use crate::lock::{LOCK_FILE, Lock, Locked};
 pub use crate::program::{
-    Assertions, Endpoint, FolderError, Folders, INSTALLED, Import, Local, Module, ModuleCall, Moved,
-    NOT_SPEC, Output, Program, Remote, Removed, Resource, Settings, Variable,
+    Assertions, Endpoint, Expected, FolderError, Folders, INSTALLED, Import, Local, Module, ModuleCall,
+    Moved, NOT_SPEC, Output, Program, Remote, Removed, Resource, Settings, TestCommand, TestFile, TestRun,
+    Variable,
 };
 pub use crate::scope::{Applied, Expansion, Imported, Instance, ModuleInstance, Scope};
 pub use crate::style::{format, say_the_same};
 pub use crate::suggest::{did_you_mean, nearest};
-pub use crate::syntax::Expr;
+pub use crate::syntax::{AttributeSyntax, Expr};
 pub use crate::world::{Applying, EmptyWorld, Entry, EntryKind, Moment, World, WorldError};

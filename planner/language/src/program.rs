@@ -31,6 +31,7 @@ mod ephemeral;
 mod load;
 mod relocate;
 mod source;
+mod test_file;
 mod version;
 
 pub use self::call::ModuleCall;
@@ -39,6 +40,7 @@ pub(crate) use self::data::Named;
 pub use self::load::{FolderError, Folders, NOT_SPEC};
 pub use self::relocate::{Endpoint, Import, Moved, Removed};
 pub use self::source::{INSTALLED, Remote};
+pub use self::test_file::{Expected, TestCommand, TestFile, TestRun};
 
 /// The names that blocks may have at the root, besides the kinds of resources.
 pub(crate) const ROOT_BLOCKS: [&str; 10] =

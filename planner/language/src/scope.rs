@@ -31,6 +31,7 @@ mod instance;
 mod known;
 mod resolve;
 mod settle;
+mod test_run;
 
 use self::frame::{Frame, Name};
 pub use self::import::Imported;

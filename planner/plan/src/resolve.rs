@@ -149,6 +149,34 @@ impl Resolver {
         }
     }
 
+    /// Evaluates with the program and the values that the plan was made from, so that places lie in that program's texts.
+    #[must_use]
+    pub fn as_loaded(mut self, program: Program, inputs: Vec<Input>) -> Self {
+        (self.program, self.inputs) = (program, inputs);
+        self
+    }
+
+    /// Asks for something with all values as they were applied in sight. What was found wrong before the question is dropped.
+    pub fn within<R>(&self, world: &World, ask: impl FnOnce(&Scope<'_>) -> R) -> R {
+        let telling = Telling::new(&self.plan, self.began);
+        let now = Now::new(self, world);
+        let scope = Scope::new(&self.program, &telling, &self.inputs).with_applied(&now);
+        scope.take_diagnostics();
+        ask(&scope)
+    }
+
+    /// Evaluates the blocks `check` of all modules; what is wrong is left in the scope.
+    pub fn check_all(&self, scope: &Scope<'_>) {
+        let mut modules = vec![(ModuleInstance::ROOT, self.program.root())];
+        while let Some((instance, module)) = modules.pop() {
+            module.assertions().for_each(|check| scope.check(instance, check));
+            for call in module.calls() {
+                let Some(callee) = self.program.callee(call) else { continue };
+                modules.extend(scope.callees(instance, &call.name, None).into_iter().map(|it| (it, callee)));
+            }
+        }
+    }
+
     fn expansions(&self) -> MutexGuard<'_, HashMap<Address, Expansion>> {
         // What is inside is whole after every insertion, whoever panicked.
         self.expansions.lock().unwrap_or_else(PoisonError::into_inner)
@@ -378,21 +406,12 @@ impl Resolve for Resolver {
     }
 
     fn warnings(&self, world: &World) -> Vec<Diagnostic> {
-        let telling = Telling::new(&self.plan, self.began);
-        let now = Now::new(self, world);
-        let scope = Scope::new(&self.program, &telling, &self.inputs).with_applied(&now);
-        scope.take_diagnostics();
-        let mut modules = vec![(ModuleInstance::ROOT, self.program.root())];
-        while let Some((instance, module)) = modules.pop() {
-            module.assertions().for_each(|check| scope.check(instance, check));
-            for call in module.calls() {
-                let Some(callee) = self.program.callee(call) else { continue };
-                modules.extend(scope.callees(instance, &call.name, None).into_iter().map(|it| (it, callee)));
-            }
-        }
+        let found = self.within(world, |scope| {
+            self.check_all(scope);
+            scope.take_diagnostics().into_iter()
+        });
         // The texts that places are in are not at hand for whoever carries a plan out.
         let placeless = |found: Diagnostic| Diagnostic { span: None, related: Vec::new(), ..found };
-        let found = scope.take_diagnostics().into_iter();
         found.filter(|it| it.severity == Severity::Warning).map(placeless).collect()
     }
 

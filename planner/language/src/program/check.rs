@@ -149,7 +149,7 @@ impl Module {
         self.check_bound(expression, &[], place, diagnostics);
     }
 
-    fn check_bound(
+    pub(super) fn check_bound(
         &self,
         expression: &Expr,
         bound: &[&str],

@@ -314,7 +314,7 @@ fn ignored_name(expression: &Expr) -> Option<String> {
     value.as_str().map(str::to_owned)
 }
 
-fn check(block: &BlockSyntax, diagnostics: &mut Diagnostics) -> Option<Check> {
+pub(super) fn check(block: &BlockSyntax, diagnostics: &mut Diagnostics) -> Option<Check> {
     labels(block, 0, diagnostics);
     known_arguments(&block.body, &["condition", "error_message"], &block.kind, diagnostics);
     for inner in &block.body.blocks {
