@@ -65,6 +65,10 @@ fn the_tests_of_our_modules_pass() {
     for name in ["scratch-ml", "s3-linked-cluster"] {
         let said = Folder::new().run(&format!("-chdir={} test", modules.join(name).display()));
         assert_eq!(said.code, Some(0), "{name}: {}", said.all());
-        assert!(said.stdout.contains("... pass") && said.stdout.contains("Success!"), "{name}: {}", said.all());
+        assert!(
+            said.stdout.contains("... pass") && said.stdout.contains("Success!"),
+            "{name}: {}",
+            said.all()
+        );
     }
 }
