@@ -2,13 +2,14 @@
 //!
 //! Invariant: a run passes only when nothing of it failed but what it expected, and all of that did.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
 use lustre_apply::interrupt::{Stop, Urgency};
 use lustre_language::{Input, Scope, TestCommand, TestFile, TestRun};
-use lustre_model::diagnostic::{Diagnostic, Diagnostics, Severity};
+use lustre_model::address::Key;
+use lustre_model::diagnostic::{Diagnostic, Diagnostics, Severity, Span};
 use lustre_model::pattern::Pattern;
 use lustre_model::plan::{Mode, Plan};
 use lustre_model::recorded::World;
@@ -61,7 +62,7 @@ pub fn run(suite: &Suite, view: View, terminal: Terminal) -> Result<bool, Failur
             benches: BTreeMap::new(),
             outputs: Vec::new(),
         };
-        all.extend(session.file()?);
+        all.extend(session.file());
     }
     view.summary(&all);
     Ok(all.iter().all(|status| *status == Status::Pass))
@@ -98,7 +99,7 @@ struct Left {
 }
 
 impl Session<'_> {
-    fn file(&mut self) -> Result<Vec<Status>, Failure> {
+    fn file(&mut self) -> Vec<Status> {
         let file = &self.suite.files()[self.place];
         self.view.starting(&file.name);
         let mut all = Vec::new();
@@ -116,11 +117,19 @@ impl Session<'_> {
         benches.sort_by_key(|(_, bench)| std::cmp::Reverse(bench.last));
         let mut clean = true;
         for (name, bench) in benches {
-            if let (Some(subject), Some(left)) = (self.suite.subjects.get(&name), self.undone(&name, bench)?)
-            {
-                clean = false;
-                self.view.left(&file.name, &left.addresses);
-                self.view.found(&collected([left.diagnostic()]), &subject.sources);
+            let Some(subject) = self.suite.subjects.get(&name) else { continue };
+            match self.undone(subject, bench) {
+                Ok(None) => {}
+                Ok(Some(left)) => {
+                    clean = false;
+                    self.view.left(&file.name, &left.addresses);
+                    self.view.found(&collected([left.diagnostic()]), &subject.sources);
+                }
+                // The others are undone all the same.
+                Err(failure) => {
+                    clean = false;
+                    self.view.found(&diagnosed(&failure), &subject.sources);
+                }
             }
         }
         let worst = all.iter().copied().max().unwrap_or(Status::Pass);
@@ -130,11 +139,10 @@ impl Session<'_> {
             // What stays behind is a failure of the file, although all its runs passed.
             all.push(Status::Error);
         }
-        Ok(all)
+        all
     }
 
-    fn undone(&self, name: &Name, bench: Bench) -> Result<Option<undo::Left>, Failure> {
-        let Some(subject) = self.suite.subjects.get(name) else { return Ok(None) };
+    fn undone(&self, subject: &Subject, bench: Bench) -> Result<Option<undo::Left>, Failure> {
         let spec = subject.spec.with_inputs(bench.inputs.clone());
         bench.undo(&spec, (PARALLELISM, self.terminal))
     }
@@ -286,11 +294,11 @@ fn options(run: &TestRun) -> Options {
 }
 
 /// Returns a failure as diagnostics.
-fn diagnosed(failure: &Failure) -> Diagnostics {
-    match failure {
-        Failure::Diagnosed { diagnostics, .. } => diagnostics.clone(),
-        other => collected([as_diagnostic(other)]),
+pub fn diagnosed(failure: &Failure) -> Diagnostics {
+    if let Failure::Diagnosed { diagnostics, .. } = failure {
+        return diagnostics.clone();
     }
+    collected([as_diagnostic(failure)])
 }
 
 /// Tells whether a diagnostic is one of a condition that a spec states.
@@ -316,7 +324,7 @@ fn settled(trial: &Trial<'_>, found: Diagnostics) -> Diagnostics {
 }
 
 /// What happened of each expectation, with its text and place.
-type Happened = Vec<(Vec<Diagnostic>, String, lustre_model::diagnostic::Span)>;
+type Happened = Vec<(Vec<Diagnostic>, String, Span)>;
 
 fn divided(trial: &Trial<'_>, found: Diagnostics) -> (Diagnostics, Happened) {
     let program = &trial.spec.program;
@@ -328,9 +336,9 @@ fn divided(trial: &Trial<'_>, found: Diagnostics) -> (Diagnostics, Happened) {
     }
     let mut left = Diagnostics::new();
     for one in found {
-        let fits = |(spans, key): &(std::collections::BTreeSet<_>, _)| {
+        let fits = |(spans, key): &(BTreeSet<Span>, Option<Key>)| {
             let instance = one.instance.as_ref().and_then(|address| address.key.clone());
-            one.span.is_some_and(|span| spans.contains(&span)) && (*key == None || *key == instance)
+            one.span.is_some_and(|span| spans.contains(&span)) && (key.is_none() || *key == instance)
         };
         let fitting: Vec<usize> = (0..places.len()).filter(|at| fits(&places[*at])).collect();
         if !is_condition(&one) || fitting.is_empty() {

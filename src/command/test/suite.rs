@@ -66,9 +66,10 @@ pub fn load(flags: &TestFlags) -> Result<(Suite, Mistakes), Failure> {
         if !texts.iter().any(|(name, _)| name == plain) {
             let summary = format!("there is no test file {wanted}");
             let known: Vec<&str> = texts.iter().map(|(name, _)| name.as_str()).collect();
-            let hint = match known.is_empty() {
-                true => "Test files are called *.test.hcl and lie beside the spec or in tests/.".to_owned(),
-                false => format!("There are {}.", known.join(", ")),
+            let hint = if known.is_empty() {
+                "Test files are called *.test.hcl and lie beside the spec or in tests/.".to_owned()
+            } else {
+                format!("There are {}.", known.join(", "))
             };
             missing.push(Diagnostic::error("E0981", summary).hint(hint));
         }

@@ -21,13 +21,12 @@ use lustre_model::recorded::World;
 use lustre_model::value::Value;
 use lustre_plan::Resolver;
 
-use super::collected;
+use super::session::diagnosed;
 use crate::command::recorded::{self, Recorded};
 use crate::command::spec::Spec;
 use crate::command::{interrupt, runtime};
 use crate::exit::{Failure, chain};
 use crate::terminal::Terminal;
-use crate::view::failure::as_diagnostic;
 use crate::wiring;
 
 /// The state's name in its folder.
@@ -163,10 +162,7 @@ impl Bench {
                 }
                 Err(failure) => {
                     left.addresses = recorded::read(self.state())?.world.objects.keys().cloned().collect();
-                    let found = match &failure {
-                        Failure::Diagnosed { diagnostics, .. } => diagnostics.clone(),
-                        other => collected([as_diagnostic(other)]),
-                    };
+                    let found = diagnosed(&failure);
                     left.causes =
                         found.iter().map(|one| format!("{}: {}", one.summary, one.detail)).collect();
                 }

@@ -338,10 +338,7 @@ impl Reading<'_> {
 
     /// Reads one of some words; none when it is another, which is told.
     fn word<'w>(&mut self, value: &Expr, name: &str, words: &[&'w str]) -> Option<&'w str> {
-        let text = match &value.kind {
-            ExprKind::Variable(text) => Some(text.as_str()),
-            _ => None,
-        };
+        let text = if let ExprKind::Variable(text) = &value.kind { Some(text.as_str()) } else { None };
         let known = words.iter().find(|word| Some(**word) == text);
         if known.is_none() {
             let summary = format!("`{name}` is one of {}", words.join(", "));
