@@ -332,7 +332,7 @@ impl<'a> Context<'a> {
         self.render(parts, &mut text, whole)?;
         let value = text.into_value();
         let made = self.budget.make(&value, whole.span);
-        made.map_err(|diagnostic| self.refuse(diagnostic))?;
+        made.map_err(|diagnostic| self.refuse(*diagnostic))?;
         Ok(value)
     }
 

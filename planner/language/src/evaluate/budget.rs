@@ -30,35 +30,34 @@ pub(crate) struct Budget {
 
 impl Budget {
     /// Charges for a result of a call, or a text.
-    pub(crate) fn make(&mut self, value: &Value, at: Span) -> Result<(), Diagnostic> {
+    pub(crate) fn make(&mut self, value: &Value, at: Span) -> Result<(), Box<Diagnostic>> {
         self.made = self.made.saturating_add(bytes(value));
         if self.made <= MADE_BYTES_MAX {
             return Ok(());
         }
         let detail = format!("One expression makes texts and lists of at most {} MiB.", MADE_BYTES_MAX >> 20);
-        Err(Diagnostic::error("E0506", "results of functions and texts are too large together")
-            .detail(detail)
-            .at(at))
+        let summary = "results of functions and texts are too large together";
+        Err(Box::new(Diagnostic::error("E0506", summary).detail(detail).at(at)))
     }
 
     /// Charges for the arguments of a call.
-    pub(crate) fn read(&mut self, arguments: &[Value], at: Span) -> Result<(), Diagnostic> {
+    pub(crate) fn read(&mut self, arguments: &[Value], at: Span) -> Result<(), Box<Diagnostic>> {
         let costs = arguments.iter().map(|value| PART_BYTES + bytes(value));
         self.spend(costs.fold(0, usize::saturating_add), at)
     }
 
     /// Charges for a text that is read as a template.
-    pub(crate) fn read_template(&mut self, text: &str, at: Span) -> Result<(), Diagnostic> {
+    pub(crate) fn read_template(&mut self, text: &str, at: Span) -> Result<(), Box<Diagnostic>> {
         self.spend(text.len().saturating_mul(TEMPLATE_BYTE), at)
     }
 
-    fn spend(&mut self, cost: usize, at: Span) -> Result<(), Diagnostic> {
+    fn spend(&mut self, cost: usize, at: Span) -> Result<(), Box<Diagnostic>> {
         self.read = self.read.saturating_add(cost);
         if self.read <= READ_BYTES_MAX {
             return Ok(());
         }
         let detail = "Functions are called too often on lists and texts that are too long.";
-        Err(Diagnostic::error("E0432", "too many steps").detail(detail).at(at))
+        Err(Box::new(Diagnostic::error("E0432", "too many steps").detail(detail).at(at)))
     }
 }
 

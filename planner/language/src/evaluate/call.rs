@@ -54,7 +54,7 @@ impl Context<'_> {
             return Err(self.bad_call(call));
         }
         let read = self.budget.read(&arguments, whole.span);
-        read.map_err(|diagnostic| self.refuse(diagnostic))?;
+        read.map_err(|diagnostic| self.refuse(*diagnostic))?;
         let converted = self.converted(function, call, &arguments)?;
         let value = self.run(function, call, &converted, whole)?;
         self.bounded(value, whole)
@@ -222,7 +222,7 @@ impl Context<'_> {
             );
         }
         let made = self.budget.make(&value, whole.span);
-        made.map_err(|diagnostic| self.refuse(diagnostic))?;
+        made.map_err(|diagnostic| self.refuse(*diagnostic))?;
         Ok(value)
     }
 
@@ -265,7 +265,7 @@ impl Context<'_> {
             return Err(self.report(diagnostic.detail(detail), whole));
         }
         let read = self.budget.read_template(text, whole.span);
-        read.map_err(|diagnostic| self.refuse(diagnostic))?;
+        read.map_err(|diagnostic| self.refuse(*diagnostic))?;
         let mut inner = Context::new(self.world, None);
         inner.templates = self.templates + 1;
         inner.quiet = self.quiet;
