@@ -102,7 +102,12 @@ impl View {
             let more = json!({
                 "@testfile": file, "test_file": { "path": file, "progress": "complete", "status": word(status) },
             });
-            Stream::new(self.terminal).line("info", &format!("{file}... {}", told(status)), "test_file", more);
+            Stream::new(self.terminal).line(
+                "info",
+                &format!("{file}... {}", told(status)),
+                "test_file",
+                more,
+            );
         } else {
             self.terminal.say(&format!("{file}... {}", self.painted(status)));
         }
@@ -119,7 +124,12 @@ impl View {
                     "elapsed": u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX),
                 },
             });
-            Stream::new(self.terminal).line("info", &format!("  {run:?}... {}", told(status)), "test_run", more);
+            Stream::new(self.terminal).line(
+                "info",
+                &format!("  {run:?}... {}", told(status)),
+                "test_run",
+                more,
+            );
         } else {
             self.terminal.say(&format!("  run {run:?}... {}", self.painted(status)));
         }
@@ -147,7 +157,12 @@ impl View {
             }
             (true, Shown::Plan(plan)) => {
                 let more = json!({ "@testfile": file, "@testrun": run, "test_plan": json::plan(plan) });
-                Stream::new(self.terminal).line("info", "-verbose flag enabled, printing plan", "test_plan", more);
+                Stream::new(self.terminal).line(
+                    "info",
+                    "-verbose flag enabled, printing plan",
+                    "test_plan",
+                    more,
+                );
             }
             (true, Shown::State(world)) => {
                 let state = values::world_json(world);

@@ -276,9 +276,10 @@ fn nothing_is_exported_while_a_listing_may_still_tell_of_what_was_there_before()
     let mut listing = None;
     for _ in 0..10 {
         for action in world.receive(8) {
-            match action.verb {
-                HsmVerb::List => listing = Some(action.cookie),
-                _ => world.perform(&action),
+            if matches!(action.verb, HsmVerb::List) {
+                listing = Some(action.cookie);
+            } else {
+                world.perform(&action);
             }
         }
         world.cluster.now.uptime_ms += 1000;

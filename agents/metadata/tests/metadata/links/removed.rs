@@ -113,11 +113,9 @@ fn the_last_copy_of_a_moved_file_stays_until_there_is_another() {
     world.cluster.ask(0, rename).unwrap();
     for _ in 0..5 {
         for action in world.receive(4) {
-            match &action.verb {
-                // Its bytes are gone: the mover cannot read them.
-                HsmVerb::Archive { .. } => world.fail(action.cookie, HsmFailure::Other, false),
-                verb => panic!("{verb:?}"),
-            }
+            // Its bytes are gone: the mover cannot read them.
+            assert!(matches!(action.verb, HsmVerb::Archive { .. }), "{action:?}");
+            world.fail(action.cookie, HsmFailure::Other, false);
         }
         world.cluster.now.uptime_ms += 2000;
         world.cluster.input(Input::Tick);
