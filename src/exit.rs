@@ -156,6 +156,11 @@ impl Success {
 }
 
 impl Failure {
+    /// The failure of a command that has shown what is wrong; nothing more is said of it.
+    pub fn shown() -> Self {
+        Self::Diagnosed { diagnostics: Diagnostics::new(), sources: Box::default() }
+    }
+
     /// Returns the gates that stopped the command; none when something else did.
     pub fn gates(&self) -> &[Gate] {
         if let Self::Gated { gates } | Self::Apply(ApplyError::Gated { gates }) = self { gates } else { &[] }

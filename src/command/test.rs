@@ -25,15 +25,10 @@ pub fn run(flags: &TestFlags, terminal: Terminal) -> Result<Success, Failure> {
     let wrong = mistakes.iter().any(|(found, _)| found.has_errors());
     mistakes.iter().for_each(|(found, sources)| view.found(found, sources));
     if wrong {
-        return Err(told());
+        return Err(Failure::shown());
     }
     let passed = session::run(&suite, view, terminal)?;
-    if passed { Ok(Success::Done) } else { Err(told()) }
-}
-
-/// The failure of a command that showed what is wrong.
-fn told() -> Failure {
-    Failure::Diagnosed { diagnostics: Default::default(), sources: Default::default() }
+    if passed { Ok(Success::Done) } else { Err(Failure::shown()) }
 }
 
 fn collected(found: impl IntoIterator<Item = Diagnostic>) -> Diagnostics {

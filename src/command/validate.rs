@@ -33,7 +33,7 @@ pub fn run(flags: &ValidateFlags, voice: &Voice) -> Result<Success, Failure> {
                 show(&all, voice.terminal);
             }
             if all.iter().any(|(found, _)| found.has_errors()) {
-                return Err(shown());
+                return Err(Failure::shown());
             }
             Ok(Success::Done)
         }
@@ -45,14 +45,10 @@ pub fn run(flags: &ValidateFlags, voice: &Voice) -> Result<Success, Failure> {
             if voice.has_words() {
                 failure::show(voice.terminal, &failure);
             }
-            Err(shown())
+            // The JSON of this command is one document, and no line follows it.
+            Err(Failure::shown())
         }
     }
-}
-
-/// A failure that was shown: the JSON of this command is one document, and no line follows it.
-fn shown() -> Failure {
-    Failure::Diagnosed { diagnostics: Diagnostics::new(), sources: Box::default() }
 }
 
 /// What is wrong, with the texts that it points into.
