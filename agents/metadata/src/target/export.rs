@@ -422,20 +422,23 @@ impl Target {
         }
     }
 
-    /// What `lfs hsm_state` prints behind the path.
-    pub(super) fn hsm_state(&self, fid: Fid, inode: &Inode) -> Result<String, TargetError> {
-        let mut stored = None;
+    /// Keys under which the repository holds a file, in whatever version.
+    pub(super) fn held_as(&self, fid: Fid, inode: &Inode) -> Result<Vec<(ExportKey, Stored)>, TargetError> {
+        let mut held = Vec::new();
         for (parent, name) in self.names_of(fid, inode)? {
             let Some((link, path)) = self.link_path(parent, &name)? else { continue };
             let Some(record) = self.links.all.get(&link) else { continue };
             let text = [record.link.repository.prefix.as_bytes(), &path].concat();
-            let text = String::from_utf8_lossy(&text).into_owned();
-            stored = self
-                .table
-                .get::<Stored>(&key::stored(link, &text))?
-                .filter(|stored| stored.fid == fid)
-                .or(stored);
+            let Ok(text) = String::from_utf8(text) else { continue };
+            let stored = self.table.get::<Stored>(&key::stored(link, &text))?;
+            held.extend(stored.filter(|stored| stored.fid == fid).map(|stored| ((link, text), stored)));
         }
+        Ok(held)
+    }
+
+    /// What `lfs hsm_state` prints behind the path.
+    pub(super) fn hsm_state(&self, fid: Fid, inode: &Inode) -> Result<String, TargetError> {
+        let stored = self.held_as(fid, inode)?.pop().map(|(_, stored)| stored);
         let released = inode.absent().is_some();
         let archived = released || stored.is_some();
         let dirty = stored.is_some_and(|stored| stored.data_version != inode.data_version);

@@ -12,12 +12,10 @@ use lustre_model::fid::Fid;
 use lustre_model::layout::{Layout, OstIndex, Stripe};
 use lustre_model::metadata::TargetState;
 
-use super::export::Stored;
 use super::lease::Claim;
 use super::{Caller, Target};
 use crate::failure::{Step, TargetError};
 use crate::inode::{Absent, File, Inode};
-use crate::key;
 
 impl Target {
     /// Makes a file whole that lost objects, where that is possible.
@@ -41,6 +39,9 @@ impl Target {
         }
         self.claim(caller, fid, Claim::Change)?;
         let mut inode = self.load(fid)?;
+        if let Some(origin) = origin.as_ref().filter(|_| inode.absent().is_none()) {
+            self.count_released(origin.link, 1)?;
+        }
         self.replace_objects(fid, &mut inode)?;
         if let Some(file) = inode.file_mut().filter(|_| origin.is_some()) {
             file.absent = origin;
@@ -80,12 +81,13 @@ impl Target {
 
     /// Where the repository has all bytes of a file as they are.
     fn origin(&self, fid: Fid, inode: &Inode) -> Result<Option<Absent>, TargetError> {
+        let mut held = self.held_as(fid, inode)?.into_iter();
+        let found = held.find(|(_, stored)| stored.data_version == inode.data_version);
         if let Some(absent) = inode.absent() {
             let whole = Absent { present: Vec::new(), ..absent.clone() };
-            let same = self.stored(fid, inode)?.is_some_and(|(_, stored)| stored.etag == absent.etag);
+            let same = found.is_some_and(|(_, stored)| stored.etag == absent.etag);
             return Ok(same.then_some(whole));
         }
-        let found = self.stored(fid, inode)?;
         Ok(found.map(|((link, key), stored)| Absent {
             link,
             key,
@@ -94,25 +96,5 @@ impl Target {
             limit: inode.size,
             present: Vec::new(),
         }))
-    }
-
-    /// The key under which the repository has the content of a file as it is.
-    fn stored(
-        &self,
-        fid: Fid,
-        inode: &Inode,
-    ) -> Result<Option<(super::export::ExportKey, Stored)>, TargetError> {
-        for (parent, name) in self.names_of(fid, inode)? {
-            let Some((link, path)) = self.link_path(parent, &name)? else { continue };
-            let Some(record) = self.links.all.get(&link) else { continue };
-            let whole = [record.link.repository.prefix.as_bytes(), &path].concat();
-            let Ok(whole) = String::from_utf8(whole) else { continue };
-            let stored = self.table.get::<Stored>(&key::stored(link, &whole))?;
-            let same = |stored: &Stored| stored.fid == fid && stored.data_version == inode.data_version;
-            if let Some(stored) = stored.filter(same) {
-                return Ok(Some(((link, whole), stored)));
-            }
-        }
-        Ok(None)
     }
 }

@@ -110,21 +110,7 @@ impl Target {
     /// Whether a file that left its key is still to be put under a new one where nothing is yet: until then the old object is
     /// the only copy that the repository has of it. Where something is, files may have changed places.
     fn awaits_object(&self, mark: &ExportKey, (fid, inode): (Fid, &Inode)) -> Result<bool, TargetError> {
-        for (parent, name) in self.names_of(fid, inode)? {
-            let Some((link, path)) = self.link_path(parent, &name)?.filter(|(link, _)| *link == mark.0)
-            else {
-                continue;
-            };
-            let text = self.key_text(link, &path, inode.kind).map(String::from_utf8);
-            let Some(Ok(text)) = text.filter(|text| text.as_ref().is_ok_and(|text| text.len() <= KEY_MAX))
-            else {
-                continue;
-            };
-            if self.table.get::<Stored>(&key::stored(link, &text))?.is_none() {
-                return Ok(true);
-            }
-        }
-        Ok(false)
+        Ok(!self.new_keys(mark, (fid, inode))?.is_empty())
     }
 
     /// The key under which an object that left its key is wanted, unchanged, where nothing is yet.
@@ -136,19 +122,26 @@ impl Target {
         if stored.data_version != inode.data_version {
             return Ok(None);
         }
-        for (parent, name) in self.names_of(stored.fid, inode)? {
+        let keys = self.new_keys(mark, (stored.fid, inode))?;
+        Ok(keys.into_iter().find(|text| !self.links.exports.busy.contains(&(mark.0, text.clone()))))
+    }
+
+    /// Keys of the mark's link that a file can be exported to, and that have no object yet.
+    fn new_keys(&self, mark: &ExportKey, (fid, inode): (Fid, &Inode)) -> Result<Vec<String>, TargetError> {
+        let mut keys = Vec::new();
+        for (parent, name) in self.names_of(fid, inode)? {
             let Some((link, path)) = self.link_path(parent, &name)?.filter(|(link, _)| *link == mark.0)
             else {
                 continue;
             };
             let text = self.key_text(link, &path, inode.kind).map(String::from_utf8);
             let Some(Ok(text)) = text else { continue };
-            let free = self.table.get::<Stored>(&key::stored(link, &text))?.is_none();
-            if free && text.len() <= KEY_MAX && !self.links.exports.busy.contains(&(link, text.clone())) {
-                return Ok(Some(text));
+            let is_free = self.table.get::<Stored>(&key::stored(link, &text))?.is_none();
+            if is_free && text.len() <= KEY_MAX {
+                keys.push(text);
             }
         }
-        Ok(None)
+        Ok(keys)
     }
 
     fn decide_there(

@@ -35,6 +35,7 @@ fn an_exported_file_whose_objects_are_gone_is_read_from_the_repository() {
         (Some(vec![ByteRange { start: 5_000_000, end: u64::MAX }]), 5_000_000)
     );
     assert!(world.hsm(fid).contains("released"), "{}", world.hsm(fid));
+    assert_eq!(world.status().released, Some(1));
     let range = ByteRange { start: 0, end: 5_000_000 };
     let reading = world.cluster.start(1, Request::Hydrate { fid, range });
     let actions = world.receive(4);
@@ -45,6 +46,7 @@ fn an_exported_file_whose_objects_are_gone_is_read_from_the_repository() {
     world.perform(&actions[0]);
     assert!(matches!(world.cluster.answer(reading), Some(Ok(Reply::Opened { .. }))));
     assert_eq!(world.drain(), Vec::<String>::new(), "nothing of it is exported again");
+    assert_eq!(world.status().released, Some(0));
 }
 
 #[test]
