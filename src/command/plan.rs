@@ -33,7 +33,7 @@ pub fn run(flags: &PlanFlags, voice: &Voice) -> Result<Success, Failure> {
         stream.version();
     }
     let planner = Planner::new(&flags.planning, voice)?;
-    let recorded = recorded::lock_if_there(planner.state_path()?, "plan", flags.planning.lock.lock_timeout)?;
+    let recorded = recorded::lock_if_there(planner.place()?, "plan", flags.planning.lock.lock_timeout)?;
     let plan = planner.plan(&recorded, mode)?;
     if let Some(path) = &flags.out {
         save(&plan, path)?;
@@ -77,8 +77,8 @@ impl<'a> Planner<'a> {
     }
 
     /// Returns where the state is.
-    pub fn state_path(&self) -> Result<std::path::PathBuf, Failure> {
-        self.spec.state_path()
+    pub fn place(&self) -> Result<lustre_store::Place, Failure> {
+        self.spec.place()
     }
 
     /// Makes a plan and shows it, with the warnings that came up.
