@@ -213,6 +213,7 @@ impl Resolver {
             allotted: &mut Allotted::new(&planned),
             decoded: &decoded,
             found: &mut found,
+            goes: &|_, _| false,
         };
         let targets = match (kind, &spec.storage) {
             (Kind::Cluster, Some(storage)) => lower::targets((&whole, &mut attributes), storage, &mut giving),

@@ -348,11 +348,17 @@ impl<'a> Walk<'a> {
     fn decide(&mut self, decent: Decent, (references, span): (&BTreeSet<Address>, Span)) -> Option<()> {
         let Decent { address, kind, spec, lifecycle, .. } = decent;
         let mut attributes = spec.attributes;
+        let (changes, requests) = (&self.changes, &self.options.replace);
+        let replaced =
+            |host: &Address| changes.get(host).is_some_and(|change| change.action == Action::Replace);
+        let asked = |address: &Address| requests.iter().any(|pattern| pattern.covers(address));
+        let goes = |target: &Address, host: &Address| !asked(&address) && (asked(target) || replaced(host));
         let mut giving = Giving {
             world: &self.world,
             allotted: &mut self.allotted,
             decoded: &self.decoded,
             found: &mut self.found,
+            goes: &goes,
         };
         let targets = match (kind, &spec.storage) {
             (Kind::Cluster, Some(storage)) => {
@@ -447,7 +453,7 @@ impl<'a> Walk<'a> {
         if parents.any(|parent| replaced(&parent)) {
             return Force::Parent;
         }
-        if self.options.replace.iter().any(|pattern| pattern.covers(&desired.address)) {
+        if self.is_asked_for(desired) {
             return Force::Request;
         }
         let triggered = |(address, attribute): &(Address, Option<String>)| {
@@ -456,6 +462,17 @@ impl<'a> Walk<'a> {
                 .any(|instance| self.changes_there(instance, attribute.as_deref()))
         };
         if lifecycle.replace_triggered_by.iter().any(triggered) { Force::Trigger } else { Force::None }
+    }
+
+    /// Tells whether `-replace` names the object. Without its metadata target a cluster is none, so that who names the one
+    /// names the other.
+    fn is_asked_for(&self, desired: &Desired) -> bool {
+        let metadata = (desired.kind == Kind::Cluster)
+            .then(|| desired.attributes.get("fs_name")?.as_str().map(|name| format!("{name}-MDT0000")))
+            .flatten()
+            .map(|id| desired.address.clone().part(lower::TARGET, id));
+        let named = |address: &Address| self.options.replace.iter().any(|pattern| pattern.covers(address));
+        named(&desired.address) || metadata.is_some_and(|metadata| named(&metadata))
     }
 
     fn changes_there(&self, address: &Address, attribute: Option<&str>) -> bool {
