@@ -80,6 +80,14 @@ fail() {
     exit 1
 }
 
+# Says how many milliseconds a command takes that nobody disturbs.
+lasts() {
+    local begun
+    begun=$(date +%s%N)
+    spec "$@" > "$lab/lasts.out" 2>&1 || fail "$*: $(tail -5 "$lab/lasts.out")"
+    echo $((($(date +%s%N) - begun) / 1000000 + 1))
+}
+
 # Starts a command, kills it after a random pause of at most $1 milliseconds.
 kill_within() {
     local limit=$1 pause
@@ -101,22 +109,31 @@ finish() {
     [ "$(cat "$lab/mnt/link/kept")" = kept ] || fail "the link does not work"
 }
 
-ended=0
-round=0
-while [ "$round" -lt "$rounds" ]; do
+begin_life() {
     rm -rf "$lab"
     mkdir -p "$lab/bucket"
     echo kept > "$lab/bucket/kept"
     write_spec $((1 + RANDOM % 3))
+}
+
+ended=0
+round=0
+begin_life
+apply_ms=$(lasts apply -auto-approve)
+write_spec 4
+edit_ms=$(lasts apply -auto-approve)
+destroy_ms=$(lasts destroy -auto-approve '-allow-data-loss=*')
+while [ "$round" -lt "$rounds" ]; do
+    begin_life
     # One life: creation, two edits, and the end, each killed once before it is finished.
-    for _ in 1 2 3; do
+    for limit in "$apply_ms" "$edit_ms" "$edit_ms"; do
         round=$((round + 1))
-        kill_within 900 apply -auto-approve '-allow-data-loss=*'
+        kill_within "$limit" apply -auto-approve '-allow-data-loss=*'
         finish
         write_spec $((1 + RANDOM % 3))
     done
     round=$((round + 1))
-    kill_within 600 destroy -auto-approve '-allow-data-loss=*'
+    kill_within "$destroy_ms" destroy -auto-approve '-allow-data-loss=*'
     spec destroy -auto-approve '-allow-data-loss=*' > "$lab/destroy.out" 2>&1 || fail "destroy: $(tail -5 "$lab/destroy.out")"
     [ -z "$(spec state list)" ] || fail "the state is not empty"
     ! pgrep -f "$lab/agent" > /dev/null || fail "a process is left: $(pgrep -fa "$lab/agent")"
