@@ -55,6 +55,7 @@ fn check(cases: &[(&str, &str)]) {
 
 #[test]
 fn arithmetic_is_exact_and_never_wraps() {
+    let large = "9".repeat(400);
     check(&[
         ("0.1 + 0.2", "0.3"),
         ("18446744073709551615 + 1", "18446744073709551616"),
@@ -67,6 +68,8 @@ fn arithmetic_is_exact_and_never_wraps() {
         ("- 5", "-5"),
         ("-(-2.50)", "2.5"),
         ("1e400 / 1e398", "100"),
+        (&format!("{large} - {large}"), "0"),
+        (&format!("[0, {{ a = \"x${{[-{large}, 1][1]}}\" }}][1].a"), "\"x1\""),
         ("1e400 == 10e399 && 2.5e+400 > 2e400 && -1e400 < 0", "true"),
         ("1e5000", "!E0102 invalid number…"),
         ("5 % 0.3", "0.2"),
