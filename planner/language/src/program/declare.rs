@@ -13,6 +13,7 @@ use crate::program::{
     Assertions, Check, DATA, LifecycleSyntax, Local, Module, Output, ROOT_BLOCKS, Repetition, Resource,
     Variable, duplicate,
 };
+use crate::stray;
 use crate::suggest::did_you_mean;
 use crate::syntax::{AttributeSyntax, BlockSyntax, BodySyntax, Expr, ExprKind};
 use crate::world::EmptyWorld;
@@ -111,8 +112,12 @@ impl Module {
                 unknown_inner(inner, &["validation"], "variable", diagnostics);
             }
         }
+        let constraint = constraint.unwrap_or(Type::Any);
+        if let Some(default) = attribute("default") {
+            stray::report(&default.value, &constraint, &name, diagnostics);
+        }
         let variable = Variable {
-            constraint: constraint.unwrap_or(Type::Any),
+            constraint,
             description: told(&block.body, "description", diagnostics),
             sensitive,
             nullable,
