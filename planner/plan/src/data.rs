@@ -78,7 +78,8 @@ pub fn read(question: &Question, outside: &dyn Outside) -> Result<Answer, Box<Di
         Err(WorldError::Offline) => return Ok(Answer::Later),
         Err(error) => {
             let summary = format!("the state {state:?} cannot be read: {error}");
-            return Err(Box::new(Diagnostic::error("E0840", summary).at(question.spans.0)));
+            let hint = "Say where that deployment keeps its state; a path that is not absolute begins at this folder.";
+            return Err(Box::new(Diagnostic::error("E0854", summary).hint(hint).at(question.spans.0)));
         }
     };
     let clusters = world.objects.iter().filter(|(_, object)| object.kind == Kind::Cluster);

@@ -101,7 +101,13 @@ impl Module {
         for expression in &resource.lifecycle.replace_triggered_by {
             let target = mention::references(expression).next();
             let known = target.and_then(|it| self.named(&it)).filter(|it| !it.is_data());
-            if known.is_none() && !self.incomplete {
+            let inside = |span: Span| {
+                let (whole, source) = (expression.span, expression.span.source);
+                span.source == source && whole.start <= span.start && span.end <= whole.end
+            };
+            // A name that is wrong was told above.
+            let told = || diagnostics.iter().any(|it| it.span.is_some_and(inside));
+            if known.is_none() && !self.incomplete && !told() {
                 let summary = "`replace_triggered_by` names no resource";
                 let detail =
                     "Each element is a resource, an instance or an attribute: `value.x[\"a\"].input`.";

@@ -137,7 +137,14 @@ impl<'a> Walk<'a> {
         let ordered = match order(graph.nodes().len(), &edges, &|node| graph.label(node)) {
             Ok(ordered) => ordered,
             Err(circles) => {
-                self.found.extend(circles);
+                // A block that refers to itself was told of where it does.
+                let own = self.found.iter().filter(|it| it.code == "E0305").filter_map(|it| it.span);
+                let own: BTreeSet<Span> = own.collect();
+                let told = |circle: &Diagnostic| {
+                    let spans = circle.span.into_iter().chain(circle.related.iter().map(|it| it.span));
+                    spans.into_iter().any(|span| own.contains(&span))
+                };
+                self.found.extend(circles.into_iter().filter(|circle| !told(circle)));
                 return;
             }
         };

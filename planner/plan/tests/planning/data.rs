@@ -203,7 +203,7 @@ output "o" {
 "#;
     let told = plan(text, &nothing()).expect_err("refused");
     for line in [
-        "3:11: E0840 the state \"nowhere\" cannot be read: no file is there",
+        "3:11: E0854 the state \"nowhere\" cannot be read: no file is there",
         "9:3: E0801 a `data` block has no attribute `size`",
         "13:11: E0840 the state \"../lab/lustre.state\" records no cluster \"scrach\" | Did you mean \"scratch\"?",
         "15:5: E0243 `prevent_destroy` of data has no meaning",
@@ -272,7 +272,8 @@ fn data_of_a_check_that_cannot_be_read_only_warns() {
     assert_eq!(
         told,
         "7:13: W0610 check `lab` could not read its data | the state \"../lab/lustre.state\" cannot be read: no file \
-         is there. What it asserts about the data is not checked.\n"
+         is there. What it asserts about the data is not checked. Say where that deployment keeps its state; a path that is \
+         not absolute begins at this folder.\n"
     );
     let plan = plan.expect("a plan");
     let world = carry_out(&plan, &nothing());
