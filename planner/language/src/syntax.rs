@@ -8,7 +8,7 @@ use indexmap::IndexMap;
 use lustre_model::diagnostic::Span;
 use lustre_model::value::Value;
 
-mod large;
+mod blank;
 mod lower;
 mod parse;
 mod template;

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use lustre_model::diagnostic::{Diagnostic, Diagnostics, SourceId, Sources, Span};
 
-use super::large::{Shape, large_numbers};
+use super::blank::{Shape, blanked};
 use super::unclosed::unclosed_text;
 use crate::syntax::lower::Lowering;
 use crate::syntax::{BodySyntax, Expr, Part, template};
@@ -64,7 +64,7 @@ pub(crate) fn parse(sources: &Sources, id: SourceId, diagnostics: &mut Diagnosti
 
 /// Returns whether a text without byte order mark is a body, with numbers of any size in it.
 pub(crate) fn is_body(text: &str) -> bool {
-    with_numbers((text, Shape::Code), hcl_edit::parser::parse_body).is_ok()
+    leniently((text, Shape::Code), hcl_edit::parser::parse_body).is_ok()
 }
 
 /// Parses one expression.
@@ -77,7 +77,7 @@ pub(crate) fn parse_expression(
     // White space around an expression means nothing, also behind the end of a heredoc.
     let bare = text.trim();
     let start = text.len() - text.trim_start().len();
-    match with_numbers((bare, Shape::Code), hcl_edit::parser::parse_expr) {
+    match leniently((bare, Shape::Code), hcl_edit::parser::parse_expr) {
         Ok(parsed) => Some(Lowering::new(text, id, start, diagnostics).expression(&parsed)),
         Err(error) => {
             diagnostics.push(syntax_error(&error, bare, id, start));
@@ -93,7 +93,7 @@ pub(crate) fn parse_template(
     diagnostics: &mut Diagnostics,
 ) -> Option<Vec<Part>> {
     let text = sources.get(id).map_or("", |source| &source.text);
-    match with_numbers((text, Shape::Template), hcl_edit::parser::parse_template) {
+    match leniently((text, Shape::Template), hcl_edit::parser::parse_template) {
         Ok(parsed) => {
             let mut lowering = Lowering::new(text, id, 0, diagnostics);
             Some(template::build(&parsed, &mut lowering, template::Shape::Plain))
@@ -111,28 +111,25 @@ fn piece(
     range: Range<usize>,
 ) -> Result<hcl_edit::structure::Body, Box<Diagnostic>> {
     let part = &text[range.clone()];
-    with_numbers((part, Shape::Code), hcl_edit::parser::parse_body)
+    leniently((part, Shape::Code), hcl_edit::parser::parse_body)
         .map_err(|error| Box::new(syntax_error(&error, part, id, range.start)))
 }
 
-/// Parses with numbers of any size: hcl-edit stops within those that do not fit 64 bits of floating point, or at the
-/// attribute that has one. They are blanked out for it, byte for byte; the tree takes numbers from the text and not from
-/// hcl-edit.
-fn with_numbers<T>(
+/// Parses; what hcl-edit refuses, or takes with the wrong place, is blanked out for it, byte for byte: numbers beyond floating
+/// point, which the tree takes from the text and not from hcl-edit, and line ends that mean nothing.
+fn leniently<T>(
     (text, shape): (&str, Shape),
     parse: impl Fn(&str) -> Result<T, hcl_edit::parser::Error>,
 ) -> Result<T, hcl_edit::parser::Error> {
     let result = parse(text);
-    let large = if result.is_err() { large_numbers(text, shape) } else { Vec::new() };
-    if large.is_empty() {
-        return result;
+    let shown = if result.is_err() { blanked(text, shape) } else { None };
+    let Some(shown) = shown else { return result };
+    // Of a text that is wrong all the same, the place is told that was found in it as it is; but for a number.
+    match (parse(&shown), result) {
+        (Ok(parsed), _) => Ok(parsed),
+        (Err(error), Err(first)) if error.location().offset() < first.location().offset() => Err(first),
+        (Err(error), _) => Err(error),
     }
-    let mut shown = text.to_owned();
-    for range in large {
-        let digits = "0".repeat(range.len());
-        shown.replace_range(range, &digits);
-    }
-    parse(&shown)
 }
 
 fn syntax_error(error: &hcl_edit::parser::Error, text: &str, id: SourceId, base: usize) -> Diagnostic {
@@ -166,6 +163,9 @@ fn sentence(message: &str) -> String {
 fn hint(rest: &str, unclosed: bool, message: &str) -> Option<&'static str> {
     if rest.starts_with('\'') {
         return Some("Text is written in double quotes: \"…\".");
+    }
+    if message.contains("redefined object key") {
+        return Some("A key is given once; of two Terraform takes the last. Remove the other.");
     }
     if message.contains("redefined attribute") {
         return Some("An attribute is given once; remove one of the two.");
