@@ -20,7 +20,7 @@ use lustre_model::value::Value;
 use super::{Options, SpecText};
 use crate::adopt::{adoption, recorded};
 use crate::allot::Allotted;
-use crate::data::{self, Answer};
+use crate::data::{self, Answer, Question};
 use crate::depose::single;
 use crate::diff::{Desired, Force, Ignore, change};
 use crate::lower::{self, Giving};
@@ -138,7 +138,14 @@ impl<'a> Walk<'a> {
         let ordered = match order(graph.nodes().len(), &edges, &|node| graph.label(node)) {
             Ok(ordered) => ordered,
             Err(circles) => {
-                self.found.extend(circles);
+                // A block that refers to itself was told of where it does.
+                let own = self.found.iter().filter(|it| it.code == "E0305").filter_map(|it| it.span);
+                let own: BTreeSet<Span> = own.collect();
+                let told = |circle: &Diagnostic| {
+                    let spans = circle.span.into_iter().chain(circle.related.iter().map(|it| it.span));
+                    spans.into_iter().any(|span| own.contains(&span))
+                };
+                self.found.extend(circles.into_iter().filter(|circle| !told(circle)));
                 return;
             }
         };
@@ -244,6 +251,10 @@ impl<'a> Walk<'a> {
             self.found.extend(self.scope.take_diagnostics());
             let evaluation = if complete { Evaluation::Complete } else { Evaluation::Partial };
             let question = data::decode(&instance.address, (&body, evaluation), &mut self.found);
+            if let (Some(check), Some(question)) = (resource.check(), &question) {
+                self.data_of_check((&instance.address, check), question, wait);
+                continue;
+            }
             let answer = question.as_ref().map(|question| match data::read(question, self.outside) {
                 Ok(Answer::Read(attributes)) if !wait => Ok(Some(attributes)),
                 Ok(Answer::Read(_) | Answer::Later) => Ok(None),
@@ -271,6 +282,20 @@ impl<'a> Walk<'a> {
             }
         }
         self.found.extend(self.scope.take_diagnostics());
+    }
+
+    /// Reads the data of a check. Nothing of it is sealed: it is read again whenever the check is evaluated.
+    fn data_of_check(&mut self, (address, check): (&Address, &str), question: &Question, wait: bool) {
+        let attributes = match data::read(question, self.outside) {
+            Ok(Answer::Read(attributes)) if !wait => attributes,
+            Ok(Answer::Read(_) | Answer::Later) => data::unread(question),
+            Err(refused) => {
+                // What it depends on may only come to be with this plan.
+                self.found.extend((!wait).then(|| data::unreadable(check, *refused)));
+                data::unread(question)
+            }
+        };
+        self.scope.set(address, Value::object(attributes));
     }
 
     /// Decides about a resource of an instance of a module; `references` are the blocks and instances behind it.
