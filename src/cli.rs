@@ -240,6 +240,9 @@ pub struct PlanFlags {
     /// Save the plan; `lustre apply FILE` carries out exactly that.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Write the plan, with its warnings, into FILE as a comment for a pull request; only its owner may read it.
+    #[arg(long, value_name = "FILE")]
+    pub markdown_into: Option<PathBuf>,
     /// Exit 2 when there are changes.
     #[arg(long)]
     pub detailed_exitcode: bool,
@@ -341,6 +344,9 @@ pub struct ImportFlags {
 pub struct ShowFlags {
     /// A saved plan; without one, shows the state.
     pub plan_file: Option<PathBuf>,
+    /// Print the plan as a comment for a pull request, at most as long as GitHub takes one.
+    #[arg(long, conflicts_with = "json", requires = "plan_file")]
+    pub markdown: bool,
     /// How to print.
     #[command(flatten)]
     pub view: ViewFlags,

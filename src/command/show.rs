@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use lustre_model::plan::Plan;
-use lustre_plan::render::json;
+use lustre_plan::render::{json, markdown};
 
 use super::{recorded, spec};
 use crate::cli::ShowFlags;
@@ -18,6 +18,8 @@ pub fn run(flags: &ShowFlags, terminal: Terminal) -> Result<Success, Failure> {
             let saved = read_plan(path)?;
             if flags.view.json {
                 terminal.say(&format!("{:#}", json::plan(&saved)));
+            } else if flags.markdown {
+                terminal.say_raw(&markdown::plan(&saved, &[]));
             } else {
                 plan::show(terminal, &saved);
             }

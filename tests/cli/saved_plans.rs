@@ -70,3 +70,27 @@ fn a_saved_plan_is_shown() {
     let json = folder.must("show -json saved.plan").json();
     assert_eq!(json["resource_changes"][0]["address"], "value.a");
 }
+
+#[test]
+fn a_plan_becomes_a_comment_for_a_pull_request() {
+    let folder = Folder::with(&format!(
+        "{SPEC}\ncheck \"small\" {{\n  assert {{\n    condition     = false\n    error_message = \"too </details> large\"\n  }}\n}}\n"
+    ));
+    folder.must("plan -out=saved.plan -markdown-into=comment.md");
+    let shown = folder.must("show -markdown saved.plan").stdout;
+    assert!(
+        shown.starts_with("<!-- lustre plan -->\n### lustre plan: 1 to add, 0 to change, 0 to destroy\n"),
+        "{shown}"
+    );
+    let written = folder.read("comment.md");
+    assert!(written.contains("#### Warnings\n\n```\nmain.hcl:"), "a saved plan has no warnings: {written}");
+    assert!(
+        written.contains("too </details> large") && !shown.contains("too </details>"),
+        "{written}{shown}"
+    );
+    use std::os::unix::fs::MetadataExt as _;
+    let mode = fs_err::metadata(folder.path("comment.md")).expect("it is there").mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let said = folder.run("show -markdown");
+    assert_eq!(said.code, Some(1), "only a plan is a comment: {}", said.all());
+}
