@@ -164,6 +164,7 @@ impl Manner<'_> {
         allowances: Vec<Allowance>,
     ) -> Result<Success, Failure> {
         let mode = plan.parts().mode;
+        let imported = plan.parts().adopted.len();
         let journal = recorded.open(verb(mode))?;
         let binary = wiring::agent_binary()?;
         let report = super::runtime()?.block_on(self.walk(plan, &journal, (allowances, binary)));
@@ -171,7 +172,7 @@ impl Manner<'_> {
         if let Some(journal) = Arc::into_inner(journal) {
             journal.close()?;
         }
-        self.conclude(report?, mode, &outputs)
+        self.conclude(report?, (mode, imported), &outputs)
     }
 
     async fn walk(
@@ -200,13 +201,16 @@ impl Manner<'_> {
     fn conclude(
         &self,
         report: Report,
-        mode: Mode,
+        (mode, imported): (Mode, usize),
         outputs: &BTreeMap<String, Output>,
     ) -> Result<Success, Failure> {
         let count = |operation| report.done.get(&operation).copied().unwrap_or(0);
         let (added, changed) = (count(Operation::Create), count(Operation::Update));
         let destroyed = count(Operation::Delete);
         let counts = match mode {
+            Mode::Normal if imported > 0 => {
+                format!("{imported} imported, {added} added, {changed} changed, {destroyed} destroyed")
+            }
             Mode::Normal => format!("{added} added, {changed} changed, {destroyed} destroyed"),
             Mode::Destroy => format!("{destroyed} destroyed"),
             Mode::RefreshOnly => "none touched".to_owned(),
@@ -223,7 +227,7 @@ impl Manner<'_> {
         self.show_warnings(&report.warnings);
         if let Some(stream) = &self.voice.stream {
             let changes = json!({
-                "add": added, "change": changed, "remove": destroyed, "import": 0, "operation": verb(mode),
+                "add": added, "change": changed, "remove": destroyed, "import": imported, "operation": verb(mode),
             });
             stream.line("info", &text, "change_summary", json!({ "changes": changes }));
         }
