@@ -24,6 +24,7 @@ mod import;
 mod init;
 mod interrupt;
 mod output;
+mod place;
 mod plan;
 mod recorded;
 mod schema;

@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use lustre_apply::ApplyError;
 use lustre_apply::error::StepError;
 use lustre_model::diagnostic::{Diagnostics, Sources};
+use lustre_model::journal::JournalError;
 use lustre_model::plan::{Gate, GateReason};
 use lustre_plan::file::{PlanFileError, StaleError};
 use lustre_store::{LockError, StoreError};
@@ -208,7 +209,18 @@ impl Failure {
             Self::NobodyToAsk => "say -auto-approve, or apply a plan saved with `lustre plan -out=FILE`",
             Self::JsonCannotAsk => "say -auto-approve, or apply a saved plan",
             Self::Stale(_) | Self::Apply(ApplyError::Stale { .. } | ApplyError::Foreign) => "plan again",
+            Self::Apply(ApplyError::Journal { source: JournalError::LockLost }) => {
+                "this process was held up for longer than its lock lasts, and somebody else works on the state now: wait for \
+                 them, then plan again"
+            }
             Self::Apply(ApplyError::Journal { .. }) => "make room or repair the disk, then apply again",
+            Self::Lock(LockError::Held { held }) if held.ends_by_itself() => {
+                return Some(format!(
+                    "wait for it, or say -lock-timeout=5m to wait here. When its process is dead its lock ends by itself; \
+                     `lustre force-unlock {}` ends it now",
+                    held.id
+                ));
+            }
             Self::Lock(LockError::Held { .. } | LockError::HeldByUnnamed) => {
                 "wait for it, or say -lock-timeout=5m to wait here; the lock ends with the process that holds it"
             }

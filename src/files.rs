@@ -265,7 +265,8 @@ impl Outside for Folder {
             return Err(WorldError::Offline);
         }
         let damaged = |error: lustre_store::StoreError| WorldError::Damaged(error.to_string());
-        let read = lustre_store::read(&lustre_store::Folder, &self.root.join(path)).map_err(damaged)?;
+        let (disk, seal) = (lustre_store::Folder, lustre_store::Plain);
+        let read = lustre_store::read(&disk, &self.root.join(path), &seal).map_err(damaged)?;
         match read.recovery {
             lustre_store::Recovery::Absent => Err(WorldError::NotFound),
             lustre_store::Recovery::Clean | lustre_store::Recovery::Replayed { .. } => Ok(read.world),

@@ -125,7 +125,7 @@ pub fn plan(
                 Arc::clone(&recorded.world)
             } else {
                 told.extend(options.drift.iter().map(|one| drifted(one, &recorded.world, &spec.program)));
-                Arc::new(as_observed(&recorded.world, &options.drift))
+                as_observed(&recorded.world, &options.drift)
             }
         }
         Some(_) | None => Arc::clone(&recorded.world),

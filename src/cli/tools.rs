@@ -71,7 +71,7 @@ pub struct DocsFlags {
 #[derive(Debug, Args)]
 pub struct UnlockFlags {
     /// The number of the lock, as the refusal names it.
-    pub id: u64,
+    pub id: String,
 }
 
 /// Flags of `completion`.

@@ -11,7 +11,7 @@ use lustre_model::diagnostic::{Diagnostic, Sources};
 use lustre_model::journal::Journal;
 use lustre_model::plan::{Allowance, Gate, Mode, Operation, Plan};
 use lustre_model::recorded::Output;
-use lustre_store::LocalJournal;
+use lustre_store::{OpenState, Place};
 use serde_json::json;
 
 use super::plan::{Planner, allowances};
@@ -96,7 +96,7 @@ impl Manner<'_> {
             return Err(Failure::JsonCannotAsk);
         }
         let planner = Planner::new(self.planning, self.voice)?;
-        let recorded = recorded::lock(planner.state_path()?, verb(mode), self.planning.lock.lock_timeout)?;
+        let recorded = recorded::lock(planner.place()?, verb(mode), self.planning.lock.lock_timeout)?;
         let plan = planner.plan(&recorded, mode)?;
         if !plan.has_changes() {
             self.show_outputs(&recorded.world.outputs);
@@ -123,9 +123,9 @@ impl Manner<'_> {
                 return Err(Failure::Sealed { flag });
             }
         }
-        let state = spec::sealed_state_path(&plan.parts().spec)?;
+        let place = spec::sealed_place(&plan.parts().spec)?;
         let verb = verb(plan.parts().mode);
-        let recorded = recorded::lock(state, verb, self.planning.lock.lock_timeout)?;
+        let recorded = recorded::lock(place, verb, self.planning.lock.lock_timeout)?;
         lustre_plan::file::check_fresh(&plan, &recorded.world).map_err(Failure::Stale)?;
         let allowances = allowances(&self.planning.allow_data_loss);
         stop_at_gates(&plan, &allowances)?;
@@ -165,20 +165,39 @@ impl Manner<'_> {
     ) -> Result<Success, Failure> {
         let mode = plan.parts().mode;
         let imported = plan.parts().adopted.len();
+        let place = recorded.place.clone();
         let journal = recorded.open(verb(mode))?;
         let binary = wiring::agent_binary()?;
         let report = super::runtime()?.block_on(self.walk(plan, &journal, (allowances, binary)));
         let outputs = journal.world().outputs.clone();
-        if let Some(journal) = Arc::into_inner(journal) {
-            journal.close()?;
+        let closed = journal.close();
+        if closed.is_err() || report.is_err() {
+            self.keep(&journal, &place)?;
         }
-        self.conclude(report?, (mode, imported), &outputs)
+        let report = report?;
+        closed?;
+        self.conclude(report, (mode, imported), &outputs)
+    }
+
+    /// Keeps on this machine what a state elsewhere would not take.
+    fn keep(&self, journal: &OpenState, place: &Place) -> Result<(), Failure> {
+        let Some(world) = journal.unrecorded().filter(|_| !matches!(place, Place::Local { .. })) else {
+            return Ok(());
+        };
+        let path = place.copy_path("errored");
+        lustre_store::save(&path, (&world, journal.token()), recorded::seal().as_ref())?;
+        let path = path.display();
+        self.voice.terminal.tell(&format!(
+            "Not all that was done could be recorded at {place}. It is kept in {path}. When {place} answers again, and \
+             nobody else went on from there, record it with\n    lustre state push {path}"
+        ));
+        Ok(())
     }
 
     async fn walk(
         &self,
         plan: Plan,
-        journal: &Arc<LocalJournal>,
+        journal: &Arc<OpenState>,
         (allowances, binary): (Vec<Allowance>, PathBuf),
     ) -> Result<Report, Failure> {
         let journal: Arc<dyn Journal> = Arc::clone(journal) as Arc<dyn Journal>;

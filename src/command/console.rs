@@ -18,7 +18,7 @@ use crate::wiring;
 /// Reads expressions until the input ends, and prints their values; a pipe that had a wrong one fails in the end.
 pub fn run(flags: &ConsoleFlags, terminal: Terminal) -> Result<Success, Failure> {
     let spec = spec::load(&flags.variables, Asking::Refused)?;
-    let recorded = recorded::read(spec.state_path()?)?;
+    let recorded = recorded::read(spec.place()?)?;
     let prompt = if std::io::stdin().is_terminal() { "> " } else { "" };
     let mut wrong = 0;
     let mut text = String::new();

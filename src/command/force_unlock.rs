@@ -1,28 +1,38 @@
 //! `lustre force-unlock`: for a lock that outlived its holder.
 //!
-//! A state in a folder is locked with `flock(2)`, which ends with the process that holds it: nothing can be left behind, and
-//! taking it from a living process would let two write one state. So this says who holds it.
-//! Invariant: a lock that somebody holds is never taken away.
+//! Whether a lock can outlive its holder, its place knows: one in a folder ends with its process and cannot be taken. Whoever
+//! loses a lock elsewhere is kept from writing by the place.
+//! Invariant: only the lock that was named is taken away.
 
 use crate::cli::UnlockFlags;
-use crate::command::spec;
+use crate::command::{recorded, spec};
 use crate::exit::{Failure, Success};
 use crate::terminal::Terminal;
+use lustre_store::Unlocked;
 
-/// Says that nobody holds the lock, or who does.
+/// Takes the lock from its holder, or says why not.
 pub fn run(flags: &UnlockFlags, terminal: Terminal) -> Result<Success, Failure> {
-    match lustre_store::holder(&spec::state_path()?)? {
-        None => {
+    match recorded::backend(&spec::place()?)?.force_unlock(&flags.id)? {
+        Unlocked::Free => {
             terminal.tell("Nobody holds the lock on the state: it ended with the process that held it.");
             Ok(Success::Done)
         }
-        Some((id, holder)) if id != flags.id => Err(Failure::Said {
-            cause: format!("the lock on the state is number {id}, held by {holder}, not number {}", flags.id),
-            hint: Some("look again whom you would interrupt".to_owned()),
+        Unlocked::Taken(held) => {
+            terminal.tell(&format!("The lock is free. It was held by {held}."));
+            Ok(Success::Done)
+        }
+        Unlocked::Other(held) => Err(other(&held, &flags.id)),
+        Unlocked::EndsWithItsProcess(held) if held.id != flags.id => Err(other(&held, &flags.id)),
+        Unlocked::EndsWithItsProcess(held) => Err(Failure::Said {
+            cause: format!("the lock is held by a running process: {held}"),
+            hint: Some(format!("end that process (kill {}), and its lock ends with it", held.holder.pid)),
         }),
-        Some((_, holder)) => Err(Failure::Said {
-            cause: format!("the lock is held by a running process: {holder}"),
-            hint: Some(format!("end that process (kill {}), and its lock ends with it", holder.pid)),
-        }),
+    }
+}
+
+fn other(held: &lustre_store::Held, id: &str) -> Failure {
+    Failure::Said {
+        cause: format!("the lock on the state is number {}, held by {held}, not number {id}", held.id),
+        hint: Some("look again whom you would interrupt".to_owned()),
     }
 }

@@ -32,7 +32,7 @@ pub fn run(flags: &GraphFlags, terminal: Terminal) -> Result<Success, Failure> {
 
 fn objects() -> Result<Drawing, Failure> {
     let spec = spec::load(&VariableFlags::default(), Asking::Refused)?;
-    let recorded = recorded::read(spec.state_path()?)?;
+    let recorded = recorded::read(spec.place()?)?;
     let (needs, found) = wiring::dependencies(&spec, &recorded.world, wiring::options(Mode::Normal));
     if found.has_errors() {
         return Err(Failure::Diagnosed { diagnostics: found, sources: spec::sources(&spec) });

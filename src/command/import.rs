@@ -24,15 +24,13 @@ pub fn run(flags: &ImportFlags, terminal: Terminal) -> Result<Success, Failure> 
     let address = parse(&flags.address)?;
     let asking = if flags.input { Asking::Allowed(terminal) } else { Asking::Refused };
     let spec = spec::load(&flags.variables, asking)?;
-    let recorded = recorded::lock(spec.state_path()?, "import", flags.lock.lock_timeout)?;
+    let recorded = recorded::lock(spec.place()?, "import", flags.lock.lock_timeout)?;
     let adoption = adoption(&spec, &recorded, (&address, &flags.id), terminal)?;
     let existed = !recorded.world.lineage.0.is_empty();
     let backup = if existed { Some(back_up(&recorded)?) } else { None };
     let journal = recorded.open("import")?;
     journal.append(&adoption.events()).map_err(|error| unrecorded(&error))?;
-    if let Some(journal) = std::sync::Arc::into_inner(journal) {
-        journal.close()?;
-    }
+    journal.close()?;
     terminal.say(&format!(
         "{address}: imported from {:?}. `lustre plan` shows what the spec asks beyond that.",
         flags.id

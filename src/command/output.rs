@@ -11,7 +11,7 @@ use crate::view::{styled, values};
 
 /// Prints all outputs, or one.
 pub fn run(flags: &OutputFlags, terminal: Terminal) -> Result<Success, Failure> {
-    let recorded = recorded::read(spec::state_path()?)?;
+    let recorded = recorded::read(spec::place()?)?;
     let outputs = &recorded.world.outputs;
     let Some(name) = &flags.name else {
         if flags.view.json {

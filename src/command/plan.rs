@@ -34,7 +34,7 @@ pub fn run(flags: &PlanFlags, voice: &Voice) -> Result<Success, Failure> {
         stream.version();
     }
     let planner = Planner::new(&flags.planning, voice)?;
-    let recorded = recorded::lock_if_there(planner.state_path()?, "plan", flags.planning.lock.lock_timeout)?;
+    let recorded = recorded::lock_if_there(planner.place()?, "plan", flags.planning.lock.lock_timeout)?;
     let (plan, warnings) = planner.plan_and_warnings(&recorded, mode)?;
     if let Some(path) = &flags.markdown_into {
         let said: Vec<String> = warnings.iter().map(|found| planner.said(found)).collect();
@@ -87,8 +87,8 @@ impl<'a> Planner<'a> {
     }
 
     /// Returns where the state is.
-    pub fn state_path(&self) -> Result<std::path::PathBuf, Failure> {
-        self.spec.state_path()
+    pub fn place(&self) -> Result<lustre_store::Place, Failure> {
+        self.spec.place()
     }
 
     /// Makes a plan and shows it, with the warnings that came up.

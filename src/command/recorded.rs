@@ -3,13 +3,12 @@
 //! Where it is, the spec's `state` block says; without one it is `lustre.state` in the folder.
 //! Invariant: a command that only looks leaves no file behind.
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use fs_err as fs;
 use lustre_model::recorded::{Lineage, World};
-use lustre_store::{Folder, Holder, LocalJournal, Lock, newest_token};
+use lustre_store::{Backend, Holder, LockedState, OpenState, Place, Plain, Seal};
 
 use crate::clock;
 use crate::exit::Failure;
@@ -20,48 +19,56 @@ const LINEAGE_BYTES: usize = 16;
 /// A state that was read.
 pub struct Recorded {
     /// Where it is.
-    pub path: PathBuf,
+    pub place: Place,
     /// What it records.
     pub world: Arc<World>,
     /// The token that agents answer to.
     pub token: u64,
+    /// The way to it.
+    backend: Box<dyn Backend>,
     /// The lock, when it was taken.
-    lock: Option<Lock>,
+    lock: Option<Box<dyn LockedState>>,
+}
+
+/// Returns what seals the bytes of states that leave this process.
+pub fn seal() -> Arc<dyn Seal> {
+    Arc::new(Plain)
+}
+
+/// Returns the way to a state.
+pub fn backend(place: &Place) -> Result<Box<dyn Backend>, Failure> {
+    Ok(place.backend(seal())?)
 }
 
 /// Reads a state; takes no lock.
-pub fn read(path: PathBuf) -> Result<Recorded, Failure> {
-    let token = newest_token(&path)?;
-    let read = lustre_store::read(&Folder, &path)?;
-    Ok(Recorded { path, world: Arc::new(read.world), token: token.max(read.token), lock: None })
+pub fn read(place: Place) -> Result<Recorded, Failure> {
+    let backend = backend(&place)?;
+    let read = backend.read()?;
+    Ok(Recorded { place, world: Arc::new(read.world), token: read.token, backend, lock: None })
 }
 
 /// Reads a state under its lock, so that nobody changes it meanwhile. A state that is not there is not made.
-pub fn lock(path: PathBuf, operation: &str, wait: Duration) -> Result<Recorded, Failure> {
-    let lock = lustre_store::lock(&path, holder(operation), wait)?;
-    let read = lustre_store::read(&Folder, &path)?;
-    let token = lock.token().max(read.token);
-    Ok(Recorded { path, world: Arc::new(read.world), token, lock: Some(lock) })
+pub fn lock(place: Place, operation: &str, wait: Duration) -> Result<Recorded, Failure> {
+    let backend = backend(&place)?;
+    let mut lock = backend.lock(holder(operation), wait)?;
+    let read = lock.read()?;
+    Ok(Recorded { place, world: Arc::new(read.world), token: read.token, backend, lock: Some(lock) })
 }
 
-/// Like [`lock`], but leaves no lock file where there is no state.
-pub fn lock_if_there(path: PathBuf, operation: &str, wait: Duration) -> Result<Recorded, Failure> {
-    if exists(&path) { lock(path, operation, wait) } else { read(path) }
-}
-
-fn exists(path: &Path) -> bool {
-    fs::symlink_metadata(path).is_ok() || fs::symlink_metadata(lustre_store::journal_path(path)).is_ok()
+/// Like [`lock`], but leaves no lock behind where there is no state.
+pub fn lock_if_there(place: Place, operation: &str, wait: Duration) -> Result<Recorded, Failure> {
+    if backend(&place)?.exists()? { lock(place, operation, wait) } else { read(place) }
 }
 
 impl Recorded {
     /// Opens the state for writing, making it when there is none.
-    pub fn open(self, operation: &str) -> Result<Arc<LocalJournal>, Failure> {
+    pub fn open(self, operation: &str) -> Result<Arc<OpenState>, Failure> {
         let lock = match self.lock {
             Some(lock) => lock,
-            None => lustre_store::lock(&self.path, holder(operation), Duration::ZERO)?,
+            None => self.backend.lock(holder(operation), Duration::ZERO)?,
         };
         let lineage = Lineage(hex::encode(random()?));
-        Ok(Arc::new(lustre_store::open(Arc::new(Folder), &self.path, lock, lineage)?))
+        Ok(Arc::new(lock.open(lineage)?))
     }
 }
 

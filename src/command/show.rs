@@ -25,7 +25,7 @@ pub fn run(flags: &ShowFlags, terminal: Terminal) -> Result<Success, Failure> {
             }
         }
         None => {
-            let recorded = recorded::read(spec::state_path()?)?;
+            let recorded = recorded::read(spec::place()?)?;
             if flags.view.json {
                 terminal.say(&format!("{:#}", values::world_json(&recorded.world)));
             } else {

@@ -4,21 +4,19 @@
 //! they were given. What still has no value is asked for, when there is somebody to ask.
 //! Invariant: all mistakes of all files are in one list.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use lustre_language::{FolderError, Given, Input, Origin, Program, Scope};
-use lustre_model::diagnostic::{Diagnostic, Diagnostics, Sources};
+use lustre_model::diagnostic::{Diagnostics, Sources};
 use lustre_model::plan::SealedSpec;
 use lustre_plan::KINDS;
+use lustre_store::Place;
 
-use super::init;
+use super::{init, place, recorded};
 use crate::cli::{Variable, VariableFlags};
 use crate::exit::Failure;
 use crate::files::{self, Folder, SpecFolders, Text};
 use crate::terminal::Terminal;
-
-/// Where the state is unless the spec says.
-const STATE: &str = "lustre.state";
 
 /// How variables of the environment begin.
 const ENVIRONMENT: &str = "LUSTRE_VAR_";
@@ -145,11 +143,11 @@ impl Spec {
     }
 
     /// Returns where the state is, and fails with all mistakes found so far when the spec says it wrongly.
-    pub fn state_path(&self) -> Result<PathBuf, Failure> {
+    pub fn place(&self) -> Result<Place, Failure> {
         let scope = Scope::new(&self.program, &self.folder, &self.inputs);
         // Mistakes of variables are told when the spec is planned; here only those of the block count.
         scope.take_diagnostics();
-        let place = place(&scope);
+        let place = place::of(&scope);
         place.map_err(|found| self.failure(found))
     }
 
@@ -162,18 +160,18 @@ impl Spec {
 }
 
 /// Returns where the state of the working folder is; its variables need no values for that.
-pub fn state_path() -> Result<PathBuf, Failure> {
+pub fn place() -> Result<Place, Failure> {
     let spec = load(&VariableFlags::default(), Asking::Refused)?;
-    let path = spec.state_path()?;
+    let place = spec.place()?;
     // With mistakes in the spec the state may be elsewhere; "nothing is there" would be a lie.
-    if spec.diagnostics.has_errors() && !path.exists() {
+    if spec.diagnostics.has_errors() && !recorded::backend(&place)?.exists()? {
         return Err(spec.failure(Diagnostics::new()));
     }
-    Ok(path)
+    Ok(place)
 }
 
 /// Returns where the state is that a sealed spec names.
-pub fn sealed_state_path(sealed: &SealedSpec) -> Result<PathBuf, Failure> {
+pub fn sealed_place(sealed: &SealedSpec) -> Result<Place, Failure> {
     let texts = sealed.sources.iter().map(|source| (source.path.clone(), source.text.clone()));
     let files: Vec<Text> = texts.collect();
     let (program, diagnostics) = Program::load(files.clone(), &KINDS);
@@ -183,39 +181,7 @@ pub fn sealed_state_path(sealed: &SealedSpec) -> Result<PathBuf, Failure> {
         origin: Origin::CommandLine,
     });
     let folder = Folder::new(std::env::current_dir()?);
-    Spec { files, inputs: inputs.collect(), program, diagnostics, folder }.state_path()
-}
-
-fn place(scope: &Scope<'_>) -> Result<PathBuf, Diagnostics> {
-    let Some(block) = scope.state_backend() else {
-        let found = scope.take_diagnostics();
-        return if found.has_errors() { Err(found) } else { Ok(PathBuf::from(STATE)) };
-    };
-    let mut found = scope.take_diagnostics();
-    let label = block.labels.first().map(|label| (label.text.as_str(), label.span));
-    if let Some((other, span)) = label.filter(|(text, _)| *text != "local") {
-        let summary = format!("there is no state backend \"{other}\"");
-        found.push(Diagnostic::error("E0951", summary).hint("Use \"local\".").at(span));
-    }
-    for (name, attribute) in block.body.attributes.iter().filter(|(name, _)| *name != "path") {
-        let summary = format!("the state backend \"local\" has no attribute `{name}`");
-        found.push(Diagnostic::error("E0952", summary).hint("It has `path`.").at(attribute.name_span));
-    }
-    let path = match block.body.attributes.get("path") {
-        None => Some(STATE),
-        Some(attribute) => {
-            let text = attribute.value.as_str().filter(|text| !text.is_empty());
-            if text.is_none() && !found.has_errors() {
-                let summary = "`path` of the state must be a text that is known";
-                found.push(Diagnostic::error("E0953", summary).at(attribute.span));
-            }
-            text
-        }
-    };
-    match path {
-        Some(path) if !found.has_errors() => Ok(PathBuf::from(path)),
-        Some(_) | None => Err(found),
-    }
+    Spec { files, inputs: inputs.collect(), program, diagnostics, folder }.place()
 }
 
 /// Returns the texts of a spec for whoever draws its diagnostics.

@@ -33,7 +33,7 @@ pub fn run(command: &StateCommand, terminal: Terminal) -> Result<Success, Failur
 /// Prints the addresses, or those that these cover.
 fn list(wanted: &[String], json: bool, terminal: Terminal) -> Result<Success, Failure> {
     let wanted = parse_all(wanted)?;
-    let recorded = recorded::read(spec::state_path()?)?;
+    let recorded = recorded::read(spec::place()?)?;
     let is_wanted =
         |address: &Address| wanted.is_empty() || wanted.iter().any(|wanted| wanted.covers(address));
     let addresses =
@@ -49,7 +49,7 @@ fn list(wanted: &[String], json: bool, terminal: Terminal) -> Result<Success, Fa
 /// Prints one object.
 fn show(wanted: &str, json: bool, terminal: Terminal) -> Result<Success, Failure> {
     let address = parse(wanted)?;
-    let recorded = recorded::read(spec::state_path()?)?;
+    let recorded = recorded::read(spec::place()?)?;
     let missing = || Failure::NoObject { address: wanted.to_owned() };
     let object = recorded.world.objects.get(&address).ok_or_else(missing)?;
     if json {
@@ -84,9 +84,7 @@ pub(super) fn unrecorded(error: &JournalError) -> Failure {
 
 /// Keeps a copy of a state beside it, in the form that `state push` takes, and returns where.
 pub(super) fn back_up(recorded: &Recorded) -> Result<PathBuf, Failure> {
-    let mut name = recorded.path.as_os_str().to_owned();
-    name.push(".backup");
-    let path = PathBuf::from(name);
-    lustre_store::save(&lustre_store::Folder, &path, &recorded.world, recorded.token)?;
+    let path = recorded.place.copy_path("backup");
+    lustre_store::save(&path, (&recorded.world, recorded.token), recorded::seal().as_ref())?;
     Ok(path)
 }

@@ -17,7 +17,7 @@ const PARALLELISM: usize = 16;
 
 /// Prints the status.
 pub fn run(flags: &StatusFlags, terminal: Terminal) -> Result<Success, Failure> {
-    let recorded = recorded::read(spec::state_path()?)?;
+    let recorded = recorded::read(spec::place()?)?;
     let observer = Observer::new(recorded.world, recorded.token, PARALLELISM).map_err(Failure::Observe)?;
     let status = super::runtime()?.block_on(async {
         let (mut hosts, mut clusters) = tokio::join!(observer.hosts(), observer.clusters());

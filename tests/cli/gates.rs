@@ -28,8 +28,13 @@ fn record_cluster(folder: &Folder) {
     };
     let path = folder.path("lustre.state");
     let lock = lock(&path, holder, Duration::ZERO).expect("nobody has it");
-    let journal =
-        open(Arc::new(lustre_store::Folder), &path, lock, Lineage("l".to_owned())).expect("it opens");
+    let journal = open(
+        Arc::new(lustre_store::Folder),
+        &path,
+        (lock, Arc::new(lustre_store::Plain)),
+        Lineage("l".to_owned()),
+    )
+    .expect("it opens");
     let cluster = Address::new("cluster", "precious");
     let target = cluster.clone().part("target", "precious-MDT0000");
     let attributes: Attributes = [("fs_name".to_owned(), Value::from("precious"))].into();

@@ -12,7 +12,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use lustre_model::recorded::{Lineage, World};
-use lustre_store::{Disk, DiskFile, decode, encode, journal_path};
+use lustre_store::{Disk, DiskFile, Plain, decode, encode, journal_path};
 use sha2::{Digest as _, Sha256};
 
 const PATH: &str = "lustre.state";
@@ -52,9 +52,9 @@ pub fn state_file(bytes: &[u8]) {
 
 fn read(bytes: &[u8]) {
     let path = Path::new(PATH);
-    let Ok(snapshot) = decode(path, bytes) else { return };
-    let written = encode(&snapshot.world, snapshot.token);
-    let again = written.as_deref().map(|bytes| decode(path, bytes));
+    let Ok(snapshot) = decode(path, bytes, &Plain) else { return };
+    let written = encode(&snapshot.world, snapshot.token, &Plain);
+    let again = written.as_deref().map(|bytes| decode(path, bytes, &Plain));
     let same =
         matches!(&again, Ok(Ok(again)) if again.world == snapshot.world && again.token == snapshot.token);
     assert!(same, "a state is read as it was written: {again:?}");
@@ -62,14 +62,14 @@ fn read(bytes: &[u8]) {
 
 /// Reads an empty state with a journal: as it was found, and with each line as a record.
 fn journal(bytes: &[u8]) {
-    let Ok(state) = encode(&World::new(Lineage("fuzz".to_owned())), 1) else { return };
+    let Ok(state) = encode(&World::new(Lineage("fuzz".to_owned())), 1, &Plain) else { return };
     let framed: Vec<u8> = bytes.split(|byte| *byte == b'\n').flat_map(lustre_store::frame).collect();
     for journal in [bytes.to_vec(), framed] {
         let path = Path::new(PATH);
         let files = [(path.to_owned(), state.clone()), (journal_path(path), journal)];
-        if let Ok(recovered) = lustre_store::read(&Files(BTreeMap::from(files)), path) {
-            let written = encode(&recovered.world, recovered.token);
-            let again = written.as_deref().map(|bytes| decode(path, bytes));
+        if let Ok(recovered) = lustre_store::read(&Files(BTreeMap::from(files)), path, &Plain) {
+            let written = encode(&recovered.world, recovered.token, &Plain);
+            let again = written.as_deref().map(|bytes| decode(path, bytes, &Plain));
             let same = matches!(&again, Ok(Ok(again)) if again.world == recovered.world);
             assert!(same, "a state is read as it was written: {again:?}");
         }

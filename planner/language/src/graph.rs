@@ -391,9 +391,8 @@ impl Reach {
                 if let Block::Resource(resource) = graph.nodes[edge.to].block
                     && !resource.is_data()
                 {
-                    let mut address = resource.address().with_key(edge.key.clone());
-                    address.modules = scope.path(instance);
-                    Rc::make_mut(&mut found).insert(address);
+                    let address = resource.address().with_key(edge.key.clone());
+                    Rc::make_mut(&mut found).insert(address.with_modules(scope.path(instance)));
                 } else if let Some(behind) = self.known.get(&(edge.to, instance)) {
                     merge(&mut found, behind);
                 }
@@ -418,5 +417,5 @@ fn merge(found: &mut Rc<BTreeSet<Address>>, more: &Rc<BTreeSet<Address>>) {
 
 /// Returns the address of a call in an instance of its module, which no resource can have.
 pub(crate) fn call_address(modules: &[ModuleStep], call: &ModuleCall) -> Address {
-    Address { modules: modules.to_vec(), ..Address::new("module", &call.name) }
+    Address::new("module", &call.name).with_modules(modules.to_vec())
 }

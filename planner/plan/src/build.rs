@@ -87,18 +87,18 @@ pub fn plan(
         return (None, decided.found);
     }
     if options.mode == Mode::RefreshOnly {
-        let spec = sealed(text.files, noting, (variables, std::mem::take(&mut decided.data)));
+        let spec = sealed(text.files, &noting, (variables, std::mem::take(&mut decided.data)));
         return refresh(decided, (text.program, recorded), options, spec);
     }
-    towards((decided, variables), (text, recorded), options, noting)
+    towards((decided, variables), (text, recorded), options, &noting)
 }
 
 /// Makes a plan from what was decided: everything that leads to the spec, or to nothing.
 fn towards(
-    (mut decided, variables): (Decided, BTreeMap<String, Value>),
+    (mut decided, variables): (Decided<'_>, BTreeMap<String, Value>),
     (text, recorded): (SpecText<'_>, &World),
     options: &Options,
-    noting: Noting<'_>,
+    noting: &Noting<'_>,
 ) -> (Option<Plan>, Diagnostics) {
     let deletions = deletions(&decided.world, &decided.changes, (text.program, options.mode));
     decided.changes.extend(deletions);
@@ -162,12 +162,12 @@ fn towards(
 }
 
 /// Gives old objects another address that stay until their replacements are there.
-fn set_aside(decided: &mut Decided, serial: u64) {
+fn set_aside(decided: &mut Decided<'_>, serial: u64) {
     let deposing = depose(&mut decided.changes, &decided.dependencies, serial, &decided.create_first);
     match deposing {
         Ok(moves) => {
             // Every old object is recorded, and no serial is met twice.
-            if let Err(error) = decided.world.apply(&Event::MovedAll { moves: moves.clone() }) {
+            if let Err(error) = decided.world.to_mut().apply(&Event::MovedAll { moves: moves.clone() }) {
                 decided.found.push(Diagnostic::error("E0839", error.to_string()));
             }
             decided.moves.extend(moves);
@@ -392,7 +392,7 @@ fn protected(change: &Change, changes: &BTreeMap<Address, Change>, world: &World
 
 fn sealed(
     files: &[(String, String)],
-    noting: Noting<'_>,
+    noting: &Noting<'_>,
     (variables, data): (BTreeMap<String, Value>, BTreeMap<Address, Attributes>),
 ) -> SealedSpec {
     let sources: Vec<Source> =

@@ -117,7 +117,7 @@ struct Hop {
 
 /// Adds the parts of what moves: their addresses begin with that of their whole.
 fn with_parts(hop: &Hop, world: &World) -> Vec<Move> {
-    let under = |whole: &Address, part: &Address| Address { parts: part.parts.clone(), ..whole.clone() };
+    let under = |whole: &Address, part: &Address| whole.clone().with_parts(part.parts.clone());
     let own = world.objects.range(hop.recorded.clone()..).map(|(address, _)| address);
     let own = own.take_while(|address| address.whole() == hop.recorded);
     own.map(|part| Move { from: under(&hop.from, part), to: under(&hop.to, part) }).collect()

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use lustre_model::address::Address;
+use lustre_model::address::{Address, Words};
 use lustre_model::journal::{Event, Journal as _};
 use lustre_model::recorded::World;
 
@@ -18,7 +18,7 @@ use crate::terminal::Terminal;
 /// Gives a resource, with its instances and parts, another address.
 pub fn run(flags: &MvFlags, terminal: Terminal) -> Result<Success, Failure> {
     let (from, to) = (parse(&flags.from)?, parse(&flags.to)?);
-    let recorded = recorded::lock(spec::state_path()?, "state mv", flags.lock.lock_timeout)?;
+    let recorded = recorded::lock(spec::place()?, "state mv", flags.lock.lock_timeout)?;
     let moves = moves(&recorded.world, &from, &to)?;
     for (from, to) in &moves {
         let verb = if flags.dry_run { "Would move" } else { "Move" };
@@ -31,7 +31,7 @@ pub fn run(flags: &MvFlags, terminal: Terminal) -> Result<Success, Failure> {
 /// Forgets resources.
 pub fn forget(flags: &RmFlags, terminal: Terminal) -> Result<Success, Failure> {
     let wanted = parse_all(&flags.addresses)?;
-    let recorded = recorded::lock(spec::state_path()?, "state rm", flags.lock.lock_timeout)?;
+    let recorded = recorded::lock(spec::place()?, "state rm", flags.lock.lock_timeout)?;
     let mut forgotten: Vec<Address> = Vec::new();
     for (address, text) in wanted.iter().zip(&flags.addresses) {
         refuse_part(address)?;
@@ -85,11 +85,11 @@ fn moves(world: &World, from: &Address, to: &Address) -> Result<BTreeMap<Address
         let cause = format!("{from} has several instances, and {to} is one");
         return Err(said(cause, "move them one by one, or name the destination without a key"));
     }
-    let moved = |address: &Address| Address {
-        modules: to.modules.clone(),
-        name: to.name.clone(),
-        key: if many { address.key.clone() } else { to.key.clone() },
-        ..address.clone()
+    let moved = |address: &Address| {
+        let key = if many { address.key.clone() } else { to.key.clone() };
+        let renamed =
+            Words { modules: to.modules.clone(), name: to.name.clone(), key, ..Words::clone(address) };
+        Address::from(renamed)
     };
     let moves: BTreeMap<Address, Address> =
         covered.into_iter().map(|address| (address.clone(), moved(address))).collect();
@@ -126,9 +126,7 @@ fn finish(
     let backup = back_up(&recorded)?;
     let journal = recorded.open(operation)?;
     journal.append(&events).map_err(|error| unrecorded(&error))?;
-    if let Some(journal) = std::sync::Arc::into_inner(journal) {
-        journal.close()?;
-    }
+    journal.close()?;
     terminal.tell(&format!("The state as it was is in {}.", backup.display()));
     Ok(Success::Done)
 }

@@ -19,12 +19,12 @@ const STATE_BYTES_MAX: u64 = 4 << 30;
 
 /// Prints the state as it is stored.
 pub fn pull(terminal: Terminal) -> Result<Success, Failure> {
-    let recorded = recorded::read(spec::state_path()?)?;
+    let recorded = recorded::read(spec::place()?)?;
     if recorded.world.lineage.0.is_empty() {
         terminal.tell("There is no state yet.");
         return Ok(Success::Done);
     }
-    let bytes = lustre_store::encode(&recorded.world, recorded.token)?;
+    let bytes = lustre_store::encode(&recorded.world, recorded.token, recorded::seal().as_ref())?;
     terminal.say_raw(&String::from_utf8_lossy(&bytes));
     Ok(Success::Done)
 }
@@ -37,8 +37,8 @@ pub fn push(flags: &PushFlags, terminal: Terminal) -> Result<Success, Failure> {
     } else {
         fs_err::File::open(&flags.file)?.take(STATE_BYTES_MAX).read_to_end(&mut bytes)?;
     }
-    let pushed = lustre_store::decode(&flags.file, &bytes)?.world;
-    let recorded = recorded::lock(spec::state_path()?, "state push", flags.lock.lock_timeout)?;
+    let pushed = lustre_store::decode(&flags.file, &bytes, recorded::seal().as_ref())?.world;
+    let recorded = recorded::lock(spec::place()?, "state push", flags.lock.lock_timeout)?;
     if *recorded.world == pushed {
         terminal.tell("The state is that already.");
         return Ok(Success::Done);
@@ -50,6 +50,7 @@ pub fn push(flags: &PushFlags, terminal: Terminal) -> Result<Success, Failure> {
     let backup = if existed { Some(back_up(&recorded)?) } else { None };
     let journal = recorded.open("state push")?;
     journal.replace(pushed)?;
+    journal.close()?;
     if let Some(backup) = backup {
         terminal.tell(&format!("The state as it was is in {}.", backup.display()));
     }

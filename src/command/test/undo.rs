@@ -22,6 +22,8 @@ use lustre_model::value::Value;
 use lustre_plan::Resolver;
 
 use super::session::diagnosed;
+use lustre_store::Place;
+
 use crate::command::recorded::{self, Recorded};
 use crate::command::spec::Spec;
 use crate::command::{interrupt, runtime};
@@ -83,7 +85,8 @@ pub enum Outcome {
 /// Reads the state of a bench; of none, one that is empty.
 pub fn read(state: Option<PathBuf>) -> Result<Recorded, Failure> {
     // Where nothing is, nothing is read.
-    recorded::read(state.unwrap_or_else(|| std::env::temp_dir().join("lustre-test-none").join(STATE)))
+    let path = state.unwrap_or_else(|| std::env::temp_dir().join("lustre-test-none").join(STATE));
+    recorded::read(Place::Local { path })
 }
 
 impl Bench {
@@ -111,6 +114,10 @@ impl Bench {
         self.folder.join(STATE)
     }
 
+    fn place(&self) -> Place {
+        Place::Local { path: self.state() }
+    }
+
     /// Carries a plan out and returns what is recorded then.
     pub fn carry_out(
         &self,
@@ -118,7 +125,7 @@ impl Bench {
         resolve: Arc<dyn Resolve>,
         (parallelism, terminal): (usize, Terminal),
     ) -> Result<(Outcome, World), Failure> {
-        let recorded = recorded::lock(self.state(), OPERATION, Duration::ZERO)?;
+        let recorded = recorded::lock(self.place(), OPERATION, Duration::ZERO)?;
         let journal = recorded.open(OPERATION)?;
         let binary = wiring::agent_binary()?;
         // All bytes here are the test's own.
@@ -139,20 +146,19 @@ impl Bench {
             Ok::<_, Failure>(carry_out(apply).await)
         })?;
         let world = World::clone(&journal.world());
-        if let Some(journal) = Arc::into_inner(journal) {
-            journal.close()?;
-        }
+        let closed = journal.close();
         let outcome = match done {
             Ok(report) => Outcome::Reported(report),
             Err(ApplyError::Outputs { source }) => Outcome::NoOutputs(chain(&source)),
             Err(error) => return Err(Failure::Apply(error)),
         };
+        closed?;
         Ok((outcome, world))
     }
 
     /// Destroys everything; returns what is left.
     pub fn undo(self, spec: &Spec, manner: (usize, Terminal)) -> Result<Option<Left>, Failure> {
-        let before = recorded::read(self.state())?;
+        let before = recorded::read(self.place())?;
         let mut left = Left { addresses: Vec::new(), state: self.state(), causes: Vec::new() };
         if !before.world.objects.is_empty() {
             match self.destroy(before, spec, manner) {
@@ -161,7 +167,7 @@ impl Bench {
                     left.causes = causes(outcome);
                 }
                 Err(failure) => {
-                    left.addresses = recorded::read(self.state())?.world.objects.keys().cloned().collect();
+                    left.addresses = recorded::read(self.place())?.world.objects.keys().cloned().collect();
                     let found = diagnosed(&failure);
                     left.causes =
                         found.iter().map(|one| format!("{}: {}", one.summary, one.detail)).collect();

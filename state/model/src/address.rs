@@ -7,11 +7,16 @@
 //! cluster.scratch.target["scratch-OST0003"]     a part of a cluster, made by the planner
 //! data.cluster.other                            data; its kind is `data.cluster`
 //! ```
-//! An address is a name only; whether anything is there is not its business.
+//! An address is a name only; whether anything is there is not its business. It is the key of everything that a plan
+//! knows about an object, so a copy shares its words with the original.
 //! Invariant: printing and parsing are inverse, and identifiers inside are never empty.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::ops::Deref;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -48,9 +53,13 @@ pub struct Part {
 /// Kind of the part that an object becomes whose replacement is created before it goes.
 pub const DEPOSED: &str = "deposed";
 
-/// Names a resource instance or a part of one.
+/// Names a resource instance or a part of one. Copying costs a counter, and a copy equals its original at a glance.
+#[derive(Debug, Clone)]
+pub struct Address(Arc<Words>);
+
+/// What an address is made of.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Address {
+pub struct Words {
     /// Modules from the outermost in; empty in the root.
     pub modules: Vec<ModuleStep>,
     /// Type of the resource, `host`.
@@ -84,27 +93,48 @@ pub enum AddressError {
 impl Address {
     /// Names a resource of the root module, without an instance key.
     pub fn new(kind: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { modules: Vec::new(), kind: kind.into(), name: name.into(), key: None, parts: Vec::new() }
+        let (kind, name) = (kind.into(), name.into());
+        Words { modules: Vec::new(), kind, name, key: None, parts: Vec::new() }.into()
+    }
+
+    /// Returns the same name inside these modules.
+    #[must_use]
+    pub fn with_modules(mut self, modules: Vec<ModuleStep>) -> Self {
+        if self.modules != modules {
+            self.words().modules = modules;
+        }
+        self
     }
 
     /// Returns the instance with that key.
     #[must_use]
     pub fn with_key(mut self, key: Option<Key>) -> Self {
-        self.key = key;
+        if self.key != key {
+            self.words().key = key;
+        }
         self
     }
 
     /// Returns the address of a part of this.
     #[must_use]
     pub fn part(mut self, kind: impl Into<String>, name: impl Into<String>) -> Self {
-        self.parts.push(Part { kind: kind.into(), name: name.into() });
+        self.words().parts.push(Part { kind: kind.into(), name: name.into() });
+        self
+    }
+
+    /// Returns this with other parts behind it.
+    #[must_use]
+    pub fn with_parts(mut self, parts: Vec<Part>) -> Self {
+        if self.parts != parts {
+            self.words().parts = parts;
+        }
         self
     }
 
     /// Returns the address of the whole that this is a part of; itself when it is no part.
     #[must_use]
     pub fn whole(&self) -> Self {
-        Self { parts: Vec::new(), ..self.clone() }
+        self.clone().with_parts(Vec::new())
     }
 
     /// Returns whether it is that of an object which is being replaced.
@@ -115,7 +145,7 @@ impl Address {
     /// Returns the address of the block, without instance key and parts.
     #[must_use]
     pub fn block(&self) -> Self {
-        Self { key: None, parts: Vec::new(), ..self.clone() }
+        self.whole().with_key(None)
     }
 
     /// Returns the address of the module instance that it lies in, `module.lab["x"]`; empty in the root.
@@ -135,6 +165,50 @@ impl Address {
             && (&self.kind, &self.name) == (&other.kind, &other.name)
             && (self.key == other.key || (self.key.is_none() && self.parts.is_empty()))
             && other.parts.starts_with(&self.parts)
+    }
+
+    fn words(&mut self) -> &mut Words {
+        Arc::make_mut(&mut self.0)
+    }
+}
+
+impl From<Words> for Address {
+    fn from(words: Words) -> Self {
+        Self(Arc::new(words))
+    }
+}
+
+impl Deref for Address {
+    type Target = Words;
+
+    fn deref(&self) -> &Words {
+        &self.0
+    }
+}
+
+impl PartialEq for Address {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+    }
+}
+
+impl Eq for Address {}
+
+impl PartialOrd for Address {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Address {
+    fn cmp(&self, other: &Self) -> Ordering {
+        if Arc::ptr_eq(&self.0, &other.0) { Ordering::Equal } else { self.0.cmp(&other.0) }
+    }
+}
+
+impl Hash for Address {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.hash(state);
     }
 }
 
@@ -227,7 +301,7 @@ impl FromStr for Address {
         if reader.at < text.len() {
             return Err(reader.unexpected("the end"));
         }
-        Ok(Self { modules, kind, name, key, parts })
+        Ok(Words { modules, kind, name, key, parts }.into())
     }
 }
 
@@ -397,8 +471,8 @@ mod tests {
             module in prop::option::of(("[a-z][a-z0-9_-]{0,5}", key())), name in "[a-z_][a-zA-Z0-9_-]{0,8}",
             key in key(), part in prop::option::of(any::<String>()),
         ) {
-            let mut address = Address::new("host", name).with_key(key);
-            address.modules = module.into_iter().map(|(name, key)| ModuleStep { name, key }).collect();
+            let modules = module.into_iter().map(|(name, key)| ModuleStep { name, key }).collect();
+            let mut address = Address::new("host", name).with_key(key).with_modules(modules);
             if let Some(part) = part {
                 address = address.part("target", part);
             }

@@ -9,7 +9,8 @@ use std::path::PathBuf;
 use lustre_model::recorded::{IllegalEvent, Lineage};
 use thiserror::Error;
 
-use crate::lock::Holder;
+use crate::backend::Held;
+use crate::seal::SealError;
 
 /// A state cannot be read or written. The files are as they were.
 #[derive(Debug, Error)]
@@ -100,6 +101,23 @@ pub enum StoreError {
     /// An earlier write failed; what is on the disk is not known until it is read again.
     #[error("an earlier write of the state failed; run the command again")]
     Poisoned,
+    /// Somebody else works on the state now.
+    #[error("the lock on the state was lost: somebody else has it now")]
+    LockLost,
+    /// The token of the newest lock cannot be read.
+    #[error("the lock on the state cannot be read")]
+    Lock {
+        /// Why.
+        #[source]
+        source: Box<LockError>,
+    },
+    /// Bytes could not be sealed or unsealed.
+    #[error("the state could not be sealed or unsealed")]
+    Seal {
+        /// Why, and what to do.
+        #[source]
+        source: SealError,
+    },
 }
 
 /// What does not fit in a file.
@@ -122,10 +140,10 @@ pub enum Damage {
 #[derive(Debug, Error)]
 pub enum LockError {
     /// Somebody else works on the state.
-    #[error("the state is locked by {holder}")]
+    #[error("the state is locked by {held}")]
     Held {
         /// Who.
-        holder: Box<Holder>,
+        held: Box<Held>,
     },
     /// Somebody else works on the state and did not say who.
     #[error("the state is locked by another process")]

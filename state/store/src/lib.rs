@@ -1,4 +1,4 @@
-//! Keeps the recorded world: read, lock, migrate, write atomically. One backend: files in a folder (`local`).
+//! Keeps the recorded world: reads, locks, migrates and writes it atomically, in the [`Place`] that the spec names.
 //!
 //! What is recorded, and what an event does to it, is `lustre_model::recorded`. The format of every file is in the
 //! README beside this crate, field by field.
@@ -11,17 +11,22 @@
 //! lustre.state.lock      who works on it, and the fencing token
 //! ```
 
+mod backend;
 mod disk;
 mod error;
-mod local;
 mod lock;
 mod migrate;
+mod open_state;
 mod record;
+mod seal;
 mod snapshot;
 
+pub use backend::local::{Local, journal_path, open, read};
+pub use backend::{Backend, Held, LockedState, Place, Recovered, Recovery, Unlocked};
 pub use disk::{Disk, DiskFile, Folder};
 pub use error::{Damage, LockError, StoreError};
-pub use local::{LocalJournal, Recovered, Recovery, journal_path, open, read};
 pub use lock::{Holder, Lock, holder, lock, newest_token};
+pub use open_state::OpenState;
 pub use record::frame;
+pub use seal::{Plain, Seal, SealError};
 pub use snapshot::{Snapshot, decode, encode, save};

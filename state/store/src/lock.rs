@@ -18,6 +18,7 @@ use fs_err::os::unix::fs::OpenOptionsExt as _;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
+use crate::backend::Held;
 use crate::error::LockError;
 
 /// Bytes of a slot.
@@ -149,7 +150,10 @@ fn lock_path(state: &Path) -> PathBuf {
 
 fn held(file: &fs_err::File) -> LockError {
     match newest(file) {
-        Ok(Some(slot)) => LockError::Held { holder: Box::new(slot.holder) },
+        Ok(Some(slot)) => {
+            let held = Held { id: slot.token.to_string(), holder: slot.holder, until: None };
+            LockError::Held { held: Box::new(held) }
+        }
         Ok(None) => LockError::HeldByUnnamed,
         Err(source) => LockError::Io { source },
     }

@@ -9,12 +9,15 @@
 //! was synced. So a broken record may be dropped exactly when it is the last and looks like a write that was cut off;
 //! anything else is damage to bytes that were acknowledged.
 
+use std::path::Path;
+
 use serde::{Deserialize, Serialize};
 
 use lustre_model::journal::Event;
 use lustre_model::recorded::Lineage;
 
-use crate::error::Damage;
+use crate::error::{Damage, StoreError};
+use crate::seal::Seal;
 
 const MAGIC: &[u8; 4] = b"LJR1";
 const END: &[u8; 4] = b"rJL\n";
@@ -44,6 +47,22 @@ pub struct Commit {
     pub serial: u64,
     /// What happened.
     pub events: Vec<Event>,
+}
+
+/// Makes a record of a journal from its payload, sealed.
+pub fn sealed(seal: &dyn Seal, payload: &[u8]) -> Result<Vec<u8>, StoreError> {
+    Ok(frame(&seal.seal(payload).map_err(|source| StoreError::Seal { source })?))
+}
+
+/// Reads the payload of a record: unseals it and takes it for what it should be.
+pub fn unsealed<T: serde::de::DeserializeOwned>(
+    seal: &dyn Seal,
+    path: &Path,
+    payload: &[u8],
+) -> Result<T, StoreError> {
+    let payload = seal.unseal(payload).map_err(|source| StoreError::Seal { source })?;
+    let damaged = |_| StoreError::Damaged { path: path.to_owned(), damage: Damage::Content };
+    serde_json::from_slice(&payload).map_err(damaged)
 }
 
 /// Makes a record of a journal from its payload.

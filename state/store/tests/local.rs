@@ -16,7 +16,7 @@ use lustre_model::recorded::{Lineage, Secret, Status};
 use lustre_model::resource::{Attributes, Kind};
 use lustre_model::value::Value;
 use lustre_store::{
-    Folder, Holder, LocalJournal, Lock, LockError, Recovery, StoreError, journal_path, lock, open, read,
+    Folder, Holder, Lock, LockError, OpenState, Plain, Recovery, StoreError, journal_path, lock, open, read,
 };
 
 fn holder(who: &str) -> Holder {
@@ -33,8 +33,8 @@ fn take(path: &Path) -> Lock {
     lock(path, holder("a@b"), Duration::ZERO).expect("nobody else has it")
 }
 
-fn opened(path: &Path) -> LocalJournal {
-    open(Arc::new(Folder), path, take(path), Lineage("first".into())).expect("a state")
+fn opened(path: &Path) -> OpenState {
+    open(Arc::new(Folder), path, (take(path), Arc::new(Plain)), Lineage("first".into())).expect("a state")
 }
 
 fn create(name: &str) -> Event {
@@ -70,7 +70,7 @@ fn small(folder: &Path) -> PathBuf {
 fn what_was_recorded_is_read_back_and_is_one_file_for_its_owner_only() {
     let folder = tempfile::tempdir().unwrap();
     let path = small(folder.path());
-    let found = read(&Folder, &path).unwrap();
+    let found = read(&Folder, &path, &Plain).unwrap();
     assert_eq!((found.recovery, found.world.serial), (Recovery::Clean, 2));
     let object = &found.world.objects[&Address::new("value", "a")];
     assert_eq!(object.status, Status::Present);
@@ -88,11 +88,11 @@ fn a_process_that_never_closed_loses_nothing() {
     let journal = opened(&path);
     journal.append(&[create("b")]).unwrap();
     drop(journal);
-    let found = read(&Folder, &path).unwrap();
+    let found = read(&Folder, &path, &Plain).unwrap();
     assert_eq!(found.recovery, Recovery::Replayed { events: 1, torn: 0 });
     assert_eq!(found.world.objects[&Address::new("value", "b")].status, Status::Creating);
     assert_eq!(opened(&path).world().serial, 3);
-    assert_eq!(read(&Folder, &path).unwrap().recovery, Recovery::Clean);
+    assert_eq!(read(&Folder, &path, &Plain).unwrap().recovery, Recovery::Clean);
 }
 
 #[test]
@@ -117,15 +117,16 @@ fn files_that_are_not_whole_states_are_refused_and_kept() {
     ];
     for (expected, bytes) in cases {
         fs_err::write(&path, &bytes).unwrap();
-        let error = read(&Folder, &path).expect_err(expected).to_string();
+        let error = read(&Folder, &path, &Plain).expect_err(expected).to_string();
         assert!(error.contains(expected), "{expected}: {error}");
-        let again = open(Arc::new(Folder), &path, take(&path), Lineage("x".into())).map(drop);
+        let again =
+            open(Arc::new(Folder), &path, (take(&path), Arc::new(Plain)), Lineage("x".into())).map(drop);
         assert!(again.is_err(), "{expected}");
         assert_eq!(fs_err::read(&path).unwrap(), bytes, "{expected}");
     }
     for at in 0..good.len() {
         fs_err::write(&path, flipped(at)).unwrap();
-        assert!(read(&Folder, &path).is_err(), "a flipped bit at {at} went unnoticed");
+        assert!(read(&Folder, &path, &Plain).is_err(), "a flipped bit at {at} went unnoticed");
     }
 }
 
@@ -138,16 +139,19 @@ fn a_journal_without_its_state_is_refused() {
     drop(journal);
     let older = fs_err::read(&path).unwrap();
     fs_err::remove_file(&path).unwrap();
-    assert!(matches!(read(&Folder, &path), Err(StoreError::SnapshotMissing { .. })));
+    assert!(matches!(read(&Folder, &path, &Plain), Err(StoreError::SnapshotMissing { .. })));
 
     let other = tempfile::tempdir().unwrap();
     let foreign = other.path().join("lustre.state");
-    open(Arc::new(Folder), &foreign, take(&foreign), Lineage("other".into())).unwrap().close().unwrap();
+    open(Arc::new(Folder), &foreign, (take(&foreign), Arc::new(Plain)), Lineage("other".into()))
+        .unwrap()
+        .close()
+        .unwrap();
     fs_err::copy(&foreign, &path).unwrap();
-    assert!(matches!(read(&Folder, &path), Err(StoreError::OtherLineage { .. })));
+    assert!(matches!(read(&Folder, &path, &Plain), Err(StoreError::OtherLineage { .. })));
 
     fs_err::write(&path, &older).unwrap();
-    assert_eq!(read(&Folder, &path).unwrap().world.serial, 3);
+    assert_eq!(read(&Folder, &path, &Plain).unwrap().world.serial, 3);
 }
 
 #[test]
@@ -161,7 +165,7 @@ fn an_older_copy_of_the_state_under_a_newer_journal_is_refused() {
     journal.append(&[create("b")]).unwrap();
     drop(journal);
     fs_err::write(&path, oldest).unwrap();
-    assert!(matches!(read(&Folder, &path), Err(StoreError::Gap { begins: 2, ends: 0, .. })));
+    assert!(matches!(read(&Folder, &path, &Plain), Err(StoreError::Gap { begins: 2, ends: 0, .. })));
 }
 
 #[test]
@@ -174,7 +178,7 @@ fn events_that_do_not_fit_are_refused_all_or_none() {
     assert_eq!(journal.world().serial, 2);
     journal.append(&[create("b")]).unwrap();
     journal.close().unwrap();
-    assert_eq!(read(&Folder, &path).unwrap().world.objects.len(), 2);
+    assert_eq!(read(&Folder, &path, &Plain).unwrap().world.objects.len(), 2);
 }
 
 #[test]
@@ -182,11 +186,10 @@ fn the_second_who_locks_is_told_who_has_it_and_gets_it_when_the_first_is_gone() 
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("lustre.state");
     let first = take(&path);
-    let LockError::Held { holder: told } = lock(&path, holder("c@d"), Duration::ZERO).expect_err("held")
-    else {
+    let LockError::Held { held: told } = lock(&path, holder("c@d"), Duration::ZERO).expect_err("held") else {
         panic!("it is held by somebody with a name");
     };
-    assert_eq!(*told, holder("a@b"));
+    assert_eq!(told.holder, holder("a@b"));
     let waiting = {
         let path = path.clone();
         std::thread::spawn(move || lock(&path, holder("c@d"), Duration::from_secs(60)))
@@ -235,7 +238,7 @@ fn appends_from_many_threads_are_all_there() {
         }
     });
     drop(journal);
-    let found = read(&Folder, &path).unwrap();
+    let found = read(&Folder, &path, &Plain).unwrap();
     assert_eq!((found.world.objects.len(), found.world.serial), (160, 320));
 }
 
@@ -243,7 +246,7 @@ fn appends_from_many_threads_are_all_there() {
 fn the_stored_sample_of_each_version_is_still_read() {
     for version in 1..=1 {
         let sample = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/samples/v{version}.state"));
-        let found = read(&Folder, &sample).unwrap();
+        let found = read(&Folder, &sample, &Plain).unwrap();
         assert_eq!(found.world.serial, 2, "version {version}");
         assert_eq!(found.world.objects[&Address::new("value", "a")].status, Status::Present);
     }

@@ -2,6 +2,7 @@
 //!
 //! Invariant: what is published of an object is what it will have, with unknown values where apply decides.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use lustre_language::{
@@ -32,7 +33,7 @@ use crate::schema::PREVENT_DESTROY;
 use crate::spec::{Decoded, Evaluation, Spec, decode};
 
 /// What the walk decided.
-pub struct Decided {
+pub struct Decided<'a> {
     /// About every object of the spec.
     pub changes: BTreeMap<Address, Change>,
     /// Direct dependencies of every object of the spec.
@@ -51,8 +52,8 @@ pub struct Decided {
     pub reads: Vec<Address>,
     /// Whose replacements are created before the old ones go, and where that is said.
     pub create_first: BTreeMap<Address, Span>,
-    /// The recorded world after them.
-    pub world: World,
+    /// The recorded world after them; a copy only where something moved, was taken over or forgotten.
+    pub world: Cow<'a, World>,
     /// Outputs as planned.
     pub outputs: BTreeMap<String, Output>,
     /// Values of variables.
@@ -65,7 +66,7 @@ pub struct Walk<'a> {
     program: &'a Program,
     scope: Scope<'a>,
     options: &'a Options,
-    world: World,
+    world: Cow<'a, World>,
     allotted: Allotted,
     decoded: Decoded,
     changes: BTreeMap<Address, Change>,
@@ -96,7 +97,7 @@ struct Decent {
 impl<'a> Walk<'a> {
     pub fn new(
         text: SpecText<'a>,
-        recorded: &World,
+        recorded: &'a World,
         options: &'a Options,
         (noting, found): (&'a Noting<'a>, Diagnostics),
     ) -> Self {
@@ -104,7 +105,7 @@ impl<'a> Walk<'a> {
             program: text.program,
             scope: Scope::new(text.program, noting, text.inputs),
             options,
-            world: recorded.clone(),
+            world: Cow::Borrowed(recorded),
             allotted: Allotted::new(recorded),
             decoded: Decoded::new(),
             changes: BTreeMap::new(),
@@ -195,7 +196,7 @@ impl<'a> Walk<'a> {
         (ask(&self.scope), self.found)
     }
 
-    pub fn decided(mut self) -> Decided {
+    pub fn decided(mut self) -> Decided<'a> {
         if !self.found.has_errors() {
             self.check_statements();
         }
@@ -329,7 +330,7 @@ impl<'a> Walk<'a> {
     fn renamed(&mut self, kind: Kind, decoded: &[Decent]) {
         let instances = decoded.iter().map(|it| (it.address.clone(), &it.spec.attributes)).collect();
         let moves = moves(kind, &instances, &self.world);
-        if !moves.is_empty() && self.world.apply(&Event::MovedAll { moves: moves.clone() }).is_ok() {
+        if !moves.is_empty() && self.world.to_mut().apply(&Event::MovedAll { moves: moves.clone() }).is_ok() {
             moves.iter().for_each(|found| self.allotted.rename(&found.from, &found.to));
             self.moves.extend(moves);
         }
@@ -402,7 +403,7 @@ impl<'a> Walk<'a> {
         }
         match adoption(desired, import) {
             Ok(adoption) => {
-                self.world.objects.insert(adoption.address.clone(), recorded(&adoption));
+                self.world.to_mut().objects.insert(adoption.address.clone(), recorded(&adoption));
                 self.adopted.push(adoption);
                 Some(import.id.clone())
             }

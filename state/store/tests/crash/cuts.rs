@@ -13,7 +13,7 @@ use lustre_model::plan::Operation;
 use lustre_model::recorded::{Lineage, World};
 use lustre_model::resource::{Attributes, Kind};
 use lustre_model::value::Value;
-use lustre_store::{Holder, Recovery, StoreError, lock, open, read};
+use lustre_store::{Holder, Plain, Recovery, StoreError, lock, open, read};
 
 use crate::made::{CUTS, Contents, Made};
 
@@ -75,7 +75,10 @@ fn play(disk: &Made, folder: &Path) -> (u64, u64) {
             pid: 1,
         };
         let lock = lock(&path, holder, Duration::ZERO).expect("nobody else");
-        let Ok(journal) = open(Arc::new(disk.clone()), &path, lock, Lineage("l".into())) else { break };
+        let Ok(journal) = open(Arc::new(disk.clone()), &path, (lock, Arc::new(Plain)), Lineage("l".into()))
+        else {
+            break;
+        };
         for events in session {
             asked += events.len() as u64;
             if journal.append(&events).is_err() {
@@ -93,7 +96,7 @@ fn play(disk: &Made, folder: &Path) -> (u64, u64) {
 fn check(disk: &Made, folder: &Path, (acknowledged, asked): (u64, u64), what: &str) {
     let path = folder.join("lustre.state");
     let worlds = worlds();
-    let found = read(disk, &path).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let found = read(disk, &path, &Plain).unwrap_or_else(|error| panic!("{what}: {error}"));
     if found.recovery == Recovery::Absent {
         assert_eq!(acknowledged, 0, "{what}: acknowledged events are gone");
         return;
@@ -141,7 +144,9 @@ fn a_second_cut_while_recovering_loses_nothing_either() {
                     pid: 1,
                 };
                 let lock = lock(&path, holder, Duration::ZERO).expect("nobody else");
-                let opened = open(Arc::new(disk.clone()), &path, lock, Lineage("l".into())).map(drop);
+                let opened =
+                    open(Arc::new(disk.clone()), &path, (lock, Arc::new(Plain)), Lineage("l".into()))
+                        .map(drop);
                 assert!(
                     matches!(opened, Ok(()) | Err(StoreError::Io { .. })),
                     "{first} {cut:?} {second}: {opened:?}"

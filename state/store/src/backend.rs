@@ -1,0 +1,144 @@
+//! What every place that keeps a state can do, so that commands need not know which it is.
+//!
+//! A file here is a backend. All of them keep the same snapshot and the same records; the suite in `tests/conformance` holds
+//! them to the same behaviour.
+//! Invariant: who has a [`LockedState`] is the only one who changes the state, or is kept by the place itself from changing it.
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use lustre_model::recorded::{Lineage, World};
+
+use crate::error::{LockError, StoreError};
+use crate::lock::Holder;
+use crate::open_state::OpenState;
+use crate::seal::Seal;
+
+pub mod local;
+
+/// Where a spec keeps its state.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    /// In a folder of this machine.
+    Local {
+        /// The state's file.
+        path: PathBuf,
+    },
+}
+
+impl Place {
+    /// Sets up the way to it; `seal` is applied to all that is written there.
+    pub fn backend(&self, seal: Arc<dyn Seal>) -> Result<Box<dyn Backend>, StoreError> {
+        match self {
+            Self::Local { path } => Ok(Box::new(local::Local::new(path.clone(), seal))),
+        }
+    }
+
+    /// Returns where a copy on this machine goes: `<state>.<suffix>`, in the working folder when the state is elsewhere.
+    pub fn copy_path(&self, suffix: &str) -> PathBuf {
+        match self {
+            Self::Local { path } => {
+                let mut name = path.as_os_str().to_owned();
+                name.push(format!(".{suffix}"));
+                PathBuf::from(name)
+            }
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Local { path } => write!(f, "{}", path.display()),
+        }
+    }
+}
+
+/// How the files were found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Recovery {
+    /// There is no state.
+    Absent,
+    /// The snapshot is all.
+    Clean,
+    /// An apply was cut off; its acknowledged events were read from the journal.
+    Replayed {
+        /// How many events.
+        events: u64,
+        /// Bytes of a last write that was cut off before it was acknowledged, and is left out.
+        torn: usize,
+    },
+}
+
+/// A state as read from its files.
+#[derive(Debug)]
+pub struct Recovered {
+    /// The world; empty, with an empty lineage, when there is no state.
+    pub world: World,
+    /// How it was found.
+    pub recovery: Recovery,
+    /// The newest fencing token that is known: agents answer to it.
+    pub token: u64,
+}
+
+/// A lock that somebody holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Held {
+    /// What `lustre force-unlock` is given.
+    pub id: String,
+    /// Who holds it.
+    pub holder: Holder,
+    /// When it ends unless it is renewed, RFC 3339; none for a lock that ends with its process or never.
+    pub until: Option<String>,
+}
+
+impl Held {
+    /// Tells whether the lock ends when it is not renewed, whatever becomes of its holder.
+    pub fn ends_by_itself(&self) -> bool {
+        self.until.is_some()
+    }
+}
+
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.holder)?;
+        self.until.as_ref().map_or(Ok(()), |until| write!(f, ", until {until} unless renewed"))
+    }
+}
+
+/// What became of a lock that was to be taken from its holder.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Unlocked {
+    /// Nobody held it.
+    Free,
+    /// It is free now; this one had it.
+    Taken(Held),
+    /// Another one is held.
+    Other(Held),
+    /// It cannot be taken: it ends with its process.
+    EndsWithItsProcess(Held),
+}
+
+/// A place that keeps one state.
+pub trait Backend: Send + Sync {
+    /// Tells whether there is a state, readable or not.
+    fn exists(&self) -> Result<bool, StoreError>;
+    /// Reads the state; changes nothing and needs no lock.
+    fn read(&self) -> Result<Recovered, StoreError>;
+    /// Takes the lock; when somebody else has it, tries again until `wait` is over.
+    fn lock(&self, holder: Holder, wait: Duration) -> Result<Box<dyn LockedState>, LockError>;
+    /// Returns who holds the lock at this moment.
+    fn holder(&self) -> Result<Option<Held>, LockError>;
+    /// Takes the lock with this id from its holder.
+    fn force_unlock(&self, id: &str) -> Result<Unlocked, LockError>;
+}
+
+/// A state under its lock, which ends when this is dropped.
+pub trait LockedState: Send {
+    /// Reads the state; nobody changes it meanwhile.
+    fn read(&mut self) -> Result<Recovered, StoreError>;
+    /// Opens it for writing. One that does not exist is made, with the lineage that is given.
+    fn open(self: Box<Self>, new_lineage: Lineage) -> Result<OpenState, StoreError>;
+}
