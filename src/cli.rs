@@ -240,6 +240,9 @@ pub struct PlanFlags {
     /// Save the plan; `lustre apply FILE` carries out exactly that.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Sign the saved plan with the Ed25519 key in FILE, as `openssl genpkey` writes it.
+    #[arg(long, value_name = "FILE", requires = "out")]
+    pub sign_key: Option<PathBuf>,
     /// Write the plan, with its warnings, into FILE as a comment for a pull request; only its owner may read it.
     #[arg(long, value_name = "FILE")]
     pub markdown_into: Option<PathBuf>,
@@ -259,6 +262,9 @@ pub struct PlanFlags {
 pub struct ApplyFlags {
     /// A plan saved by `plan -out`; without one, plans first.
     pub plan_file: Option<PathBuf>,
+    /// Carry the plan out only when the owner of this Ed25519 key signed it; may be given again; counts instead of `signed_by`.
+    #[arg(long, value_name = "FILE", requires = "plan_file")]
+    pub verify_key: Vec<PathBuf>,
     /// How to print.
     #[command(flatten)]
     pub voice: VoiceFlags,

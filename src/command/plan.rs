@@ -4,24 +4,20 @@
 //! could not do is a diagnostic now and not a failure later.
 //! Invariant: planning changes nothing, on no host and in no state.
 
-use std::path::Path;
-
 use lustre_model::diagnostic::{Diagnostic, Diagnostics};
 use lustre_model::pattern::Pattern;
 use lustre_model::plan::{Allowance, Mode, Plan};
 use lustre_plan::Options;
 use lustre_plan::render::markdown;
 
-use super::recorded::{self, Recorded};
+use super::plan_file;
+use super::recorded::{self, Recorded, StatePlace};
 use super::spec::{self, Asking, Spec};
 use crate::cli::{PlanFlags, PlanningFlags};
 use crate::exit::{Failure, Success};
 use crate::view::voice::Voice;
 use crate::view::{diagnostic, plan as view};
 use crate::wiring;
-
-/// Only its owner reads a plan: it holds what the state holds.
-const PLAN_MODE: u32 = 0o600;
 
 /// Makes a plan, shows it, and saves it when asked to.
 pub fn run(flags: &PlanFlags, voice: &Voice) -> Result<Success, Failure> {
@@ -38,10 +34,10 @@ pub fn run(flags: &PlanFlags, voice: &Voice) -> Result<Success, Failure> {
     let (plan, warnings) = planner.plan_and_warnings(&recorded, mode)?;
     if let Some(path) = &flags.markdown_into {
         let said: Vec<String> = warnings.iter().map(|found| planner.said(found)).collect();
-        write_private(path, markdown::plan(&plan, &said).as_bytes())?;
+        plan_file::write_private(path, markdown::plan(&plan, &said).as_bytes())?;
     }
     if let Some(path) = &flags.out {
-        save(&plan, path)?;
+        plan_file::write(path, &plan, (&planner.spec.plans()?, flags.sign_key.as_deref()))?;
         if voice.has_words() {
             let path = path.display();
             voice
@@ -51,23 +47,6 @@ pub fn run(flags: &PlanFlags, voice: &Voice) -> Result<Success, Failure> {
     }
     let changes = flags.detailed_exitcode && plan.finds_differences();
     Ok(if changes { Success::Changes } else { Success::Done })
-}
-
-fn save(plan: &Plan, path: &Path) -> Result<(), Failure> {
-    let source = |source| Failure::PlanFile { path: path.display().to_string(), source };
-    let bytes = lustre_plan::file::encode(plan).map_err(source)?;
-    write_private(path, &bytes)
-}
-
-/// Writes a file that only its owner may read.
-fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
-    use std::io::Write as _;
-
-    use fs_err::os::unix::fs::OpenOptionsExt as _;
-    let mut options = fs_err::OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(PLAN_MODE).open(path)?;
-    file.write_all(bytes)?;
-    Ok(())
 }
 
 /// Makes plans from the spec of the working folder.
@@ -87,7 +66,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Returns where the state is.
-    pub fn place(&self) -> Result<lustre_store::Place, Failure> {
+    pub fn place(&self) -> Result<StatePlace, Failure> {
         self.spec.place()
     }
 

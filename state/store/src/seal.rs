@@ -109,6 +109,10 @@ pub trait Seal: Send + Sync {
     fn seal<'a>(&self, plain: &'a [u8], about: &[u8]) -> Result<Cow<'a, [u8]>, SealError>;
     /// Returns the bytes in whose place this was written, about the same.
     fn unseal<'a>(&self, sealed: &'a [u8], about: &[u8]) -> Result<Cow<'a, [u8]>, SealError>;
+    /// Returns the name of the key under which it writes; none when it writes bytes as they are.
+    fn writes_under(&self) -> Option<&str> {
+        None
+    }
 }
 
 /// Writes bytes as they are.

@@ -212,4 +212,8 @@ impl Seal for Keyring {
             None => Ok(Cow::Borrowed(sealed)),
         }
     }
+
+    fn writes_under(&self) -> Option<&str> {
+        self.keys.writes.as_deref()
+    }
 }
