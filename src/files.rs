@@ -14,8 +14,10 @@ use lustre_language::{
     WorldError,
 };
 use lustre_model::recorded::World;
+use lustre_store::{SealError, StoreError};
 
 use crate::clock;
+use crate::exit::chain;
 
 /// The file of values that is read when it is there.
 const VARS: &str = "lustre.vars.hcl";
@@ -216,6 +218,17 @@ impl Folders for SpecFolders {
     }
 }
 
+/// Says why another deployment's state cannot be read.
+fn unreadable(error: &StoreError) -> String {
+    match error {
+        StoreError::Unseal { source: SealError::Unexpected { key }, .. } => format!(
+            "it is encrypted under the key \"{key}\", and `data` reads only states that are not; hand over what is needed of \
+             it by variables, from `lustre output -json` there"
+        ),
+        other => chain(other),
+    }
+}
+
 fn refused(error: &io::Error) -> WorldError {
     let kind = error.kind();
     if kind == io::ErrorKind::NotFound { WorldError::NotFound } else { WorldError::Refused(kind) }
@@ -269,7 +282,7 @@ impl Outside for Folder {
         if !self.online {
             return Err(WorldError::Offline);
         }
-        let damaged = |error: lustre_store::StoreError| WorldError::Damaged(error.to_string());
+        let damaged = |error: StoreError| WorldError::Damaged(unreadable(&error));
         let (disk, seal) = (lustre_store::Folder, lustre_store::Plain);
         let read = lustre_store::read(&disk, &self.root.join(path), &seal).map_err(damaged)?;
         match read.recovery {

@@ -16,10 +16,20 @@ use crate::exit::Failure;
 /// Bytes of randomness in a lineage.
 const LINEAGE_BYTES: usize = 16;
 
+/// Where a state is, and what seals it there.
+pub struct StatePlace {
+    /// Where.
+    pub place: Place,
+    /// What it is sealed with.
+    pub seal: Arc<dyn Seal>,
+}
+
 /// A state that was read.
 pub struct Recorded {
     /// Where it is.
     pub place: Place,
+    /// What it is sealed with; copies of it too.
+    pub seal: Arc<dyn Seal>,
     /// What it records.
     pub world: Arc<World>,
     /// The token that agents answer to.
@@ -30,34 +40,38 @@ pub struct Recorded {
     lock: Option<Box<dyn LockedState>>,
 }
 
-/// Returns what seals the bytes of states that leave this process.
-pub fn seal() -> Arc<dyn Seal> {
-    Arc::new(Plain)
-}
+impl StatePlace {
+    /// Takes a place where states are not encrypted.
+    pub fn plain(place: Place) -> Self {
+        Self { place, seal: Arc::new(Plain) }
+    }
 
-/// Returns the way to a state.
-pub fn backend(place: &Place) -> Result<Box<dyn Backend>, Failure> {
-    Ok(place.backend(seal())?)
+    /// Returns the way to the state.
+    pub fn backend(&self) -> Result<Box<dyn Backend>, Failure> {
+        Ok(self.place.backend(Arc::clone(&self.seal))?)
+    }
 }
 
 /// Reads a state; takes no lock.
-pub fn read(place: Place) -> Result<Recorded, Failure> {
-    let backend = backend(&place)?;
+pub fn read(at: StatePlace) -> Result<Recorded, Failure> {
+    let backend = at.backend()?;
     let read = backend.read()?;
-    Ok(Recorded { place, world: Arc::new(read.world), token: read.token, backend, lock: None })
+    let StatePlace { place, seal } = at;
+    Ok(Recorded { place, seal, world: Arc::new(read.world), token: read.token, backend, lock: None })
 }
 
 /// Reads a state under its lock, so that nobody changes it meanwhile. A state that is not there is not made.
-pub fn lock(place: Place, operation: &str, wait: Duration) -> Result<Recorded, Failure> {
-    let backend = backend(&place)?;
+pub fn lock(at: StatePlace, operation: &str, wait: Duration) -> Result<Recorded, Failure> {
+    let backend = at.backend()?;
     let mut lock = backend.lock(holder(operation), wait)?;
     let read = lock.read()?;
-    Ok(Recorded { place, world: Arc::new(read.world), token: read.token, backend, lock: Some(lock) })
+    let StatePlace { place, seal } = at;
+    Ok(Recorded { place, seal, world: Arc::new(read.world), token: read.token, backend, lock: Some(lock) })
 }
 
 /// Like [`lock`], but leaves no lock behind where there is no state.
-pub fn lock_if_there(place: Place, operation: &str, wait: Duration) -> Result<Recorded, Failure> {
-    if backend(&place)?.exists()? { lock(place, operation, wait) } else { read(place) }
+pub fn lock_if_there(at: StatePlace, operation: &str, wait: Duration) -> Result<Recorded, Failure> {
+    if at.backend()?.exists()? { lock(at, operation, wait) } else { read(at) }
 }
 
 impl Recorded {

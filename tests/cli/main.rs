@@ -7,6 +7,7 @@ mod about;
 mod bad_input;
 mod blocks;
 mod crash;
+mod encryption;
 mod explain;
 mod fmt;
 mod folder;

@@ -90,6 +90,8 @@ pub struct Module {
 pub struct Settings {
     /// Where the state is kept; evaluated by `Scope::state_backend`.
     pub(crate) state: Option<BlockSyntax>,
+    /// How state and plans are encrypted; evaluated by `Scope::encryption`.
+    pub(crate) encryption: Option<BlockSyntax>,
 }
 
 /// A block `variable`.
@@ -392,6 +394,11 @@ impl Program {
     /// Returns the repositories that modules come from, as far as the modules that name them could be read.
     pub fn remotes(&self) -> &[Remote] {
         &self.remotes
+    }
+
+    /// Tells whether some text of the root did not parse, so that blocks may be missing which are there.
+    pub fn is_incomplete(&self) -> bool {
+        self.root().incomplete
     }
 
     /// Returns the block `lustre`.

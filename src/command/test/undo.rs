@@ -24,7 +24,7 @@ use lustre_plan::Resolver;
 use super::session::diagnosed;
 use lustre_store::Place;
 
-use crate::command::recorded::{self, Recorded};
+use crate::command::recorded::{self, Recorded, StatePlace};
 use crate::command::spec::Spec;
 use crate::command::{interrupt, runtime};
 use crate::exit::{Failure, chain};
@@ -86,7 +86,7 @@ pub enum Outcome {
 pub fn read(state: Option<PathBuf>) -> Result<Recorded, Failure> {
     // Where nothing is, nothing is read.
     let path = state.unwrap_or_else(|| std::env::temp_dir().join("lustre-test-none").join(STATE));
-    recorded::read(Place::Local { path })
+    recorded::read(StatePlace::plain(Place::Local { path }))
 }
 
 impl Bench {
@@ -114,8 +114,8 @@ impl Bench {
         self.folder.join(STATE)
     }
 
-    fn place(&self) -> Place {
-        Place::Local { path: self.state() }
+    fn place(&self) -> StatePlace {
+        StatePlace::plain(Place::Local { path: self.state() })
     }
 
     /// Carries a plan out and returns what is recorded then.

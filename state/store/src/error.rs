@@ -111,8 +111,17 @@ pub enum StoreError {
         #[source]
         source: Box<LockError>,
     },
-    /// Bytes could not be sealed or unsealed.
-    #[error("the state could not be sealed or unsealed")]
+    /// What was read cannot be decrypted, or should have been encrypted.
+    #[error("{} cannot be read", path.display())]
+    Unseal {
+        /// Which file.
+        path: PathBuf,
+        /// Why, and what to do.
+        #[source]
+        source: SealError,
+    },
+    /// What is to be written cannot be encrypted.
+    #[error("the state could not be encrypted")]
     Seal {
         /// Why, and what to do.
         #[source]

@@ -79,8 +79,8 @@ impl Module {
         for import in &self.imports {
             self.check_import(import, diagnostics);
         }
-        if let Some(state) = &self.settings.state {
-            for expression in state.body.expressions() {
+        for block in self.settings.state.iter().chain(&self.settings.encryption) {
+            for expression in block.body.expressions() {
                 self.check_expression(expression, Place::Plain, diagnostics);
             }
         }

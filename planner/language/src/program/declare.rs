@@ -76,12 +76,19 @@ impl Module {
             misfit.into_iter().for_each(|diagnostic| diagnostics.push(diagnostic));
         }
         for inner in block.body.blocks {
-            if inner.kind != "state" {
-                unknown_inner(&inner, &["state"], "lustre", diagnostics);
-            } else if let Some(first) = &self.settings.state {
-                diagnostics.push(duplicate("block", "state", inner.header_span, first.header_span));
-            } else if labels(&inner, 1, diagnostics) {
-                self.settings.state = Some(inner);
+            let (slot, count) = match inner.kind.as_str() {
+                "state" => (&mut self.settings.state, 1),
+                "encryption" => (&mut self.settings.encryption, 0),
+                _ => {
+                    unknown_inner(&inner, &["state", "encryption"], "lustre", diagnostics);
+                    continue;
+                }
+            };
+            if let Some(first) = slot {
+                diagnostics.push(duplicate("block", &inner.kind, inner.header_span, first.header_span));
+            } else if labels(&inner, count, diagnostics) || count == 0 {
+                // A label too many is told, and takes no encryption away.
+                *slot = Some(inner);
             }
         }
     }

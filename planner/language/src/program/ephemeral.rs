@@ -10,7 +10,7 @@ use lustre_model::diagnostic::{Diagnostic, Diagnostics, Span};
 
 use crate::mention::{self, Reference};
 use crate::program::Module;
-use crate::syntax::{Expr, Step};
+use crate::syntax::{Expr, ExprKind, Step};
 
 impl Module {
     pub(super) fn check_ephemeral(&self, diagnostics: &mut Diagnostics) {
@@ -52,6 +52,31 @@ impl Module {
         }
         if let Some(state) = &self.settings.state {
             state.body.expressions().into_iter().for_each(|it| refuse(it, "`state`"));
+        }
+    }
+
+    /// Refuses passphrases that plans would hold: written in the spec, read by a function, or of a variable that is kept.
+    pub(super) fn check_passphrases(&self, diagnostics: &mut Diagnostics) {
+        let keys =
+            self.settings.encryption.iter().flat_map(|it| &it.body.blocks).filter(|it| it.kind == "key");
+        for attribute in keys.filter_map(|key| key.body.attributes.get("passphrase")) {
+            let mut references = mention::references(&attribute.value);
+            let (first, more) = (references.next(), references.next().is_some());
+            let whole = matches!(attribute.value.kind, ExprKind::Access(..)) && !more;
+            let named = first.filter(|it| whole && it.root == "var" && it.steps.len() == 1);
+            let variable = named.and_then(|it| self.variables.get(it.name(0)?));
+            let kept = match variable {
+                Some(variable) if !variable.ephemeral => "the variable is not ephemeral",
+                Some(variable) if variable.default.is_some() => {
+                    "the variable has a default, which the spec's text holds"
+                }
+                Some(_) => continue,
+                None => "it is not a variable alone",
+            };
+            let diagnostic = Diagnostic::error("E0985", format!("the passphrase would be written into plans: {kept}"))
+                .detail("Plans hold the spec's text, the values of its variables and the files that it reads.")
+                .hint("Write `passphrase = var.NAME` of a variable with `ephemeral = true` and without a default, or say `passphrase_file` or `passphrase_environment`.");
+            diagnostics.push(diagnostic.at(attribute.value.span));
         }
     }
 

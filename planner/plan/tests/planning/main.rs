@@ -4,6 +4,8 @@
 //! Invariant checked everywhere: what was applied as planned needs no further plan.
 
 #[cfg(test)]
+mod comment;
+#[cfg(test)]
 mod conditions;
 #[cfg(test)]
 mod data;
