@@ -1,6 +1,6 @@
 //! Where the bytes of a state go out and come in: what is written is sealed first, what is read is unsealed first.
 //!
-//! Applied to the body of each snapshot and to the payload of each record of a journal, by `snapshot` and `record` alone and
+//! Applied to the body of each snapshot and to the payload of each commit of a journal, by `snapshot` and `record` alone and
 //! for every backend. Headers stay readable: version, lineage, serial and token are needed before anything is unsealed.
 //! Invariant: what [`Seal::seal`] gives holds neither a zero byte nor a line's end, because a torn tail of a journal is
 //! known by zeros, and a snapshot is three lines.
