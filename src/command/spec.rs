@@ -160,6 +160,11 @@ impl Spec {
         self.setting(encryption::plans)
     }
 
+    /// Returns what is wrong with the block `encryption` by itself; neither keys nor values of variables are asked for.
+    pub fn check_encryption(&self) -> Diagnostics {
+        encryption::check(&Scope::new(&self.program, &self.folder, &self.inputs))
+    }
+
     /// Reads blocks of `lustre`.
     fn setting<T>(&self, read: impl Fn(&Scope<'_>) -> Result<T, Diagnostics>) -> Result<T, Failure> {
         let scope = Scope::new(&self.program, &self.folder, &self.inputs);

@@ -300,7 +300,21 @@ fn what_encryption_says_wrongly_is_refused_by_name() {
         let given = [("P", "long enough to be one"), ("SHORT", "short")];
         let words = if text.contains("signed_by") { "plan -out=p" } else { "plan" };
         refused(&folder, words, &given, causes);
+        // What needs no key to be seen is seen without one.
+        if !causes[0].contains("E0988") {
+            refused(&folder, "validate", &[], causes);
+        }
     }
+}
+
+#[test]
+fn a_spec_is_valid_before_anybody_gives_a_passphrase() {
+    let which = "variable \"which\" {\n type = string\n}\n";
+    let folder = Folder::with(&format!("{}{which}", spec("state {\n key = var.which\n}\n")));
+    folder.must("validate");
+    let said = run(&folder, "plan -input=false -var which=2026", &[]);
+    assert_eq!(said.code, Some(1), "{}", said.all());
+    assert!(said.stderr.contains("E0988") && said.stderr.contains("LUSTRE_VAR_"), "{}", said.all());
 }
 
 /// A command that wraps by turning the text around, and notes that it was asked.
