@@ -404,7 +404,7 @@ fn parse_parallelism(text: &str) -> Result<usize, String> {
 }
 
 /// Reads Go's simple durations, as Terraform takes them: `0s`, `90s`, `5m`, `1h`.
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || "give a number with a unit: 30s, 5m, 1h".to_owned();
     let digits = text.len() - text.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = text.split_at(digits);

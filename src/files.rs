@@ -83,12 +83,17 @@ pub fn text(path: &Path) -> io::Result<String> {
     if bytes.len() as u64 > TEXT_MAX {
         return Err(io::Error::other(format!("{} is larger than {TEXT_MAX} bytes", path.display())));
     }
+    decoded(&path.display().to_string(), bytes)
+}
+
+/// Returns bytes as text; where they are none the error says in which line, by the name they are known by.
+pub fn decoded(name: &str, bytes: Vec<u8>) -> io::Result<String> {
     String::from_utf8(bytes).map_err(|error| {
         let good = error.as_bytes().get(..error.utf8_error().valid_up_to()).unwrap_or_default();
         let last = good.rsplit(|byte| *byte == b'\n').next().unwrap_or_default();
         let line = good.iter().filter(|byte| **byte == b'\n').count() + 1;
         let column = String::from_utf8_lossy(last).chars().count() + 1;
-        let said = format!("{}:{line}:{column} is not UTF-8; save the file in that encoding", path.display());
+        let said = format!("{name}:{line}:{column} is not UTF-8; save the file in that encoding");
         io::Error::new(io::ErrorKind::InvalidData, said)
     })
 }

@@ -98,6 +98,10 @@ impl Manner<'_> {
         let planner = Planner::new(self.planning, self.voice)?;
         let recorded = recorded::lock(planner.place()?, verb(mode), self.planning.lock.lock_timeout)?;
         let plan = planner.plan(&recorded, mode)?;
+        if !plan.has_changes() && !plan.parts().dependencies.is_empty() {
+            // Nothing is touched: the state learns in which order things would have to go.
+            return self.execute(plan, recorded, Vec::new());
+        }
         if !plan.has_changes() {
             self.show_outputs(&recorded.world.outputs);
             return Ok(Success::Done);

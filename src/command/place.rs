@@ -9,8 +9,19 @@ use lustre_language::{Block, Scope};
 use lustre_model::diagnostic::{Diagnostic, Diagnostics};
 use lustre_store::Place;
 
+use self::attributes::Attributes;
+
+mod attributes;
+mod s3;
+
 /// Where the state is unless the spec says.
 const STATE: &str = "lustre.state";
+
+/// Reads the attributes of a backend.
+type Read = fn(&mut Attributes<'_>) -> Option<Place>;
+
+/// The backends by name, each with the attributes that it has.
+const BACKENDS: [(&str, &[&str], Read); 2] = [("local", &["path"], local), ("s3", s3::NAMES, s3::read)];
 
 /// Returns the place that the spec names.
 pub fn of(scope: &Scope<'_>) -> Result<Place, Diagnostics> {
@@ -20,33 +31,30 @@ pub fn of(scope: &Scope<'_>) -> Result<Place, Diagnostics> {
         return if found.has_errors() { Err(found) } else { Ok(Place::Local { path }) };
     };
     let mut found = scope.take_diagnostics();
-    let label = block.labels.first().map(|label| (label.text.as_str(), label.span));
-    if let Some((other, span)) = label.filter(|(text, _)| *text != "local") {
-        let summary = format!("there is no state backend \"{other}\"");
-        found.push(Diagnostic::error("E0951", summary).hint("Use \"local\".").at(span));
-    }
-    let place = local(&block, &mut found);
+    let place = read(&block, &mut found);
     match place {
         Some(place) if !found.has_errors() => Ok(place),
         Some(_) | None => Err(found),
     }
 }
 
-fn local(block: &Block, found: &mut Diagnostics) -> Option<Place> {
-    for (name, attribute) in block.body.attributes.iter().filter(|(name, _)| *name != "path") {
-        let summary = format!("the state backend \"local\" has no attribute `{name}`");
-        found.push(Diagnostic::error("E0952", summary).hint("It has `path`.").at(attribute.name_span));
-    }
-    let path = match block.body.attributes.get("path") {
-        None => Some(STATE),
-        Some(attribute) => {
-            let text = attribute.value.as_str().filter(|text| !text.is_empty());
-            if text.is_none() && !found.has_errors() {
-                let summary = "`path` of the state must be a text that is known";
-                found.push(Diagnostic::error("E0953", summary).at(attribute.span));
-            }
-            text
-        }
+fn read(block: &Block, found: &mut Diagnostics) -> Option<Place> {
+    let label = block.labels.first();
+    let name = label.map_or("local", |label| label.text.as_str());
+    let Some((name, names, read)) = BACKENDS.into_iter().find(|(known, ..)| *known == name) else {
+        let known: Vec<String> = BACKENDS.iter().map(|(name, ..)| format!("\"{name}\"")).collect();
+        let summary = format!("there is no state backend \"{name}\"");
+        let hint = format!("Use {}.", known.join(" or "));
+        found.push(Diagnostic::error("E0951", summary).hint(hint).at(label.map_or(block.span, |it| it.span)));
+        return None;
     };
-    path.map(|path| Place::Local { path: PathBuf::from(path) })
+    let mut attributes = Attributes::new(block, (name, names), found);
+    let place = read(&mut attributes);
+    attributes.refuse_others();
+    place
+}
+
+fn local(attributes: &mut Attributes<'_>) -> Option<Place> {
+    let path = attributes.text("path")?.unwrap_or_else(|| STATE.to_owned());
+    Some(Place::Local { path: PathBuf::from(path) })
 }

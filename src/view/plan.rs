@@ -95,6 +95,7 @@ fn reason_word(reason: ActionReason) -> Json {
         | ActionReason::DeleteBecauseEachKey
         | ActionReason::DeleteBecauseCountIndex
         | ActionReason::DeleteBecauseNoTarget
+        | ActionReason::DeleteBecauseTargetReplaced
         | ActionReason::DeleteBecauseDeposed
         | ActionReason::DeleteByRequest
         | ActionReason::ResumeInterrupted

@@ -1,11 +1,12 @@
 //! The binary in a hermetic folder: flags, exit codes, texts and JSON, with `value` resources only.
 //!
-//! No agent, no mount, no network; those are the stories'.
+//! No agent and no mount; those are the stories'. The only servers are the test's own, for states.
 //! Invariant: a test sees only its own folder and an environment without `LUSTRE_*`.
 
 mod about;
 mod bad_input;
 mod blocks;
+mod bucket;
 mod crash;
 mod encryption;
 mod explain;
@@ -26,6 +27,7 @@ mod refresh;
 mod repositories;
 mod saved_plans;
 mod state_changes;
+mod state_s3;
 mod test_command;
 mod values;
 mod variables;

@@ -30,7 +30,12 @@ pub struct S3Client {
 impl S3Client {
     /// Sets up a client; reads the credentials file but sends nothing.
     pub async fn connect(endpoint: &Endpoint) -> Result<Self, ConnectError> {
-        Ok(Self { client: connect(endpoint).await?, bucket: endpoint.bucket.clone() })
+        Self::connect_as(endpoint, None).await
+    }
+
+    /// Like [`S3Client::connect`], with a profile of AWS's shared files for the SDK's chain.
+    pub async fn connect_as(endpoint: &Endpoint, profile: Option<&str>) -> Result<Self, ConnectError> {
+        Ok(Self { client: connect(endpoint, profile).await?, bucket: endpoint.bucket.clone() })
     }
 
     fn place(&self, key: &str) -> Place {

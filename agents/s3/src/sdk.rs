@@ -43,7 +43,10 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(150);
 const REGION_DEFAULT: &str = "us-east-1";
 
 /// Builds the SDK's client. Reads the credentials file, if there is one; sends nothing.
-pub(crate) async fn connect(endpoint: &Endpoint) -> Result<aws_sdk_s3::Client, ConnectError> {
+pub(crate) async fn connect(
+    endpoint: &Endpoint,
+    profile: Option<&str>,
+) -> Result<aws_sdk_s3::Client, ConnectError> {
     let region = Region::new(endpoint.region.clone().unwrap_or_else(|| REGION_DEFAULT.to_owned()));
     let http = transport(endpoint)?;
     let mut config = Builder::new()
@@ -73,7 +76,10 @@ pub(crate) async fn connect(endpoint: &Endpoint) -> Result<aws_sdk_s3::Client, C
     let config = match &endpoint.credentials_file {
         Some(file) => config.credentials_provider(key_pair(endpoint, file)?),
         None => {
-            let chain = aws_config::defaults(BehaviorVersion::latest());
+            let mut chain = aws_config::defaults(BehaviorVersion::latest());
+            if let Some(profile) = profile {
+                chain = chain.profile_name(profile);
+            }
             let chain = chain.region(region).http_client(http).load().await;
             config.set_credentials_provider(chain.credentials_provider());
             config

@@ -216,6 +216,8 @@ pub struct Resource {
     pub(crate) repetition: Repetition,
     pub(crate) depends_on: Vec<Expr>,
     pub(crate) lifecycle: LifecycleSyntax,
+    /// The `check` that it stands in and that alone sees it; only data can.
+    pub(crate) check: Option<String>,
 }
 
 impl Resource {
@@ -238,6 +240,11 @@ impl Resource {
     /// Returns whether it is a `data` block: read, and never made.
     pub fn is_data(&self) -> bool {
         self.kind.starts_with(DATA)
+    }
+
+    /// Returns the `check` that data stands in, which alone sees it.
+    pub fn check(&self) -> Option<&str> {
+        self.check.as_deref()
     }
 
     /// Returns whether it says `depends_on`.

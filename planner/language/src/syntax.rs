@@ -8,6 +8,7 @@ use indexmap::IndexMap;
 use lustre_model::diagnostic::Span;
 use lustre_model::value::Value;
 
+mod blank;
 mod lower;
 mod parse;
 mod template;

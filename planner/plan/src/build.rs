@@ -128,6 +128,10 @@ fn towards(
         }
     };
     let gates = gates(&decided.changes, &decided.world);
+    let dependencies = match (options.mode, extent) {
+        (Mode::Normal, Extent::Whole) => other_dependencies(&decided),
+        (Mode::Normal | Mode::Destroy | Mode::RefreshOnly, _) => BTreeMap::new(),
+    };
     let spec = sealed(text.files, noting, (variables, decided.data));
     let changes = with_previous(decided.changes, &previous);
     let parts = PlanParts {
@@ -145,6 +149,7 @@ fn towards(
         forgotten: decided.forgotten.into_keys().collect(),
         changes,
         steps,
+        dependencies,
         outputs,
         gates,
         allowances: options.allowances.clone(),
@@ -159,6 +164,17 @@ fn towards(
             (None, decided.found)
         }
     }
+}
+
+/// Returns what objects depend on that stay as they are and are recorded to depend on something else.
+fn other_dependencies(decided: &Decided<'_>) -> BTreeMap<Address, BTreeSet<Address>> {
+    let staying = decided.changes.iter().filter(|(_, change)| change.action == Action::NoOp);
+    let other = staying.filter_map(|(address, _)| {
+        let recorded = &decided.world.objects.get(address)?.dependencies;
+        let wanted = decided.dependencies.get(address)?;
+        (recorded != wanted).then(|| (address.clone(), wanted.clone()))
+    });
+    other.collect()
 }
 
 /// Gives old objects another address that stay until their replacements are there.
@@ -215,20 +231,26 @@ fn deletions(
     let deletion = gone.map(|(address, object)| {
         let reason = match mode {
             Mode::Destroy => ActionReason::DeleteByRequest,
-            Mode::Normal | Mode::RefreshOnly => delete_reason(address, changes, program),
+            Mode::Normal | Mode::RefreshOnly => delete_reason(address, (changes, world), program),
         };
         (address.clone(), deletion(address, object, reason))
     });
     deletion.collect()
 }
 
-fn delete_reason(address: &Address, changes: &BTreeMap<Address, Change>, program: &Program) -> ActionReason {
+fn delete_reason(
+    address: &Address,
+    (changes, world): (&BTreeMap<Address, Change>, &World),
+    program: &Program,
+) -> ActionReason {
     let whole = address.whole();
     if address.is_deposed() {
         return ActionReason::DeleteBecauseDeposed;
     }
     if !address.parts.is_empty() && changes.get(&whole).is_some_and(|change| change.after.is_some()) {
-        return ActionReason::DeleteBecauseNoTarget;
+        let replaced = has_successor(address, changes, world);
+        let (other, none) = (ActionReason::DeleteBecauseTargetReplaced, ActionReason::DeleteBecauseNoTarget);
+        return if replaced { other } else { none };
     }
     if program.module_of(address).is_none() {
         return ActionReason::DeleteBecauseNoModule;
@@ -238,6 +260,18 @@ fn delete_reason(address: &Address, changes: &BTreeMap<Address, Change>, program
         (Some(_), Some(Key::Name(_))) => ActionReason::DeleteBecauseEachKey,
         (Some(_), None) | (None, _) => ActionReason::DeleteBecauseNoResourceConfig,
     }
+}
+
+/// Tells whether another target is to be where a recorded one is.
+fn has_successor(address: &Address, changes: &BTreeMap<Address, Change>, world: &World) -> bool {
+    let place = |attributes: &Attributes| {
+        let names = ["role", "host", "ordinal"];
+        names.map(|name| attributes.get(name).cloned())
+    };
+    let Some(here) = world.objects.get(address).map(|object| place(&object.attributes)) else { return false };
+    let whole = address.whole();
+    let others = changes.range(whole.clone()..).take_while(|(other, _)| other.whole() == whole);
+    others.filter_map(|(_, change)| change.after.as_ref()).any(|after| place(after) == here)
 }
 
 /// Lowers the impact of losing a cluster, or a target of one, that never held a file.

@@ -41,6 +41,7 @@ pub fn refresh(
         forgotten: Vec::new(),
         changes,
         steps: Vec::new(),
+        dependencies: BTreeMap::new(),
         outputs,
         gates: Vec::new(),
         allowances: Vec::new(),

@@ -156,24 +156,27 @@ impl<'a> Builder<'a> {
     fn delete_edges(&mut self, world: &World) {
         let changes = self.changes;
         for (dependent, change) in changes {
-            let Some(object) = world.objects.get(dependent) else { continue };
+            // What is deposed is recorded where it is kept.
+            let recorded = change.deposed.as_ref().unwrap_or(dependent);
+            let Some(object) = world.objects.get(recorded) else { continue };
             for dependency in &object.dependencies {
-                self.after_let_go(change, dependency);
+                let gone = dependency.is_deposed()
+                    || changes.get(dependency).is_some_and(|change| change.action == Action::Delete);
+                self.after_let_go(change, dependency, gone);
                 if dependent.whole() == *dependency {
                     continue;
                 }
+                // Who uses a whole that stays holds no single part of it.
                 for part in self.parts.get(dependency).cloned().unwrap_or_default() {
-                    self.after_let_go(change, part);
+                    self.after_let_go(change, part, gone);
                 }
             }
         }
     }
 
-    /// Lets the deletion of `dependency` wait until the dependent is gone, or has let go of it.
-    fn after_let_go(&mut self, dependent: &Change, dependency: &Address) {
+    /// Lets the deletion of `dependency` wait until the dependent is gone; or, where it is `gone` for good, has let go of it.
+    fn after_let_go(&mut self, dependent: &Change, dependency: &Address, gone: bool) {
         let Some(delete) = self.delete.get(dependency).copied() else { return };
-        let gone = dependency.is_deposed()
-            || self.changes.get(dependency).is_some_and(|change| change.action == Action::Delete);
         let going = dependent.deposed.as_ref().unwrap_or(&dependent.address);
         if let Some(first) = self.delete.get(going) {
             self.graph.update_edge(*first, delete, ());

@@ -15,6 +15,7 @@ pub mod id;
 pub mod journal;
 pub mod layout;
 pub mod metadata;
+pub mod moment;
 pub mod object;
 pub mod pattern;
 pub mod plan;

@@ -11,12 +11,17 @@ use std::time::Duration;
 
 use lustre_model::recorded::{Lineage, World};
 
+use crate::disk::Folder;
 use crate::error::{LockError, StoreError};
 use crate::lock::Holder;
 use crate::open_state::OpenState;
 use crate::seal::Seal;
 
 pub mod local;
+pub mod s3;
+
+/// How copies on this machine of a state elsewhere begin.
+const COPY: &str = "lustre.state";
 
 /// Where a spec keeps its state.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,25 +31,27 @@ pub enum Place {
         /// The state's file.
         path: PathBuf,
     },
+    /// In a bucket.
+    S3(s3::S3Place),
 }
 
 impl Place {
     /// Sets up the way to it; `seal` is applied to all that is written there.
     pub fn backend(&self, seal: Arc<dyn Seal>) -> Result<Box<dyn Backend>, StoreError> {
         match self {
-            Self::Local { path } => Ok(Box::new(local::Local::new(path.clone(), seal))),
+            Self::Local { path } => Ok(Box::new(local::Local::new(Arc::new(Folder), path.clone(), seal))),
+            Self::S3(place) => Ok(Box::new(s3::connect(place, seal)?)),
         }
     }
 
     /// Returns where a copy on this machine goes: `<state>.<suffix>`, in the working folder when the state is elsewhere.
     pub fn copy_path(&self, suffix: &str) -> PathBuf {
-        match self {
-            Self::Local { path } => {
-                let mut name = path.as_os_str().to_owned();
-                name.push(format!(".{suffix}"));
-                PathBuf::from(name)
-            }
-        }
+        let mut name = match self {
+            Self::Local { path } => path.as_os_str().to_owned(),
+            Self::S3(_) => COPY.into(),
+        };
+        name.push(format!(".{suffix}"));
+        PathBuf::from(name)
     }
 }
 
@@ -52,6 +59,7 @@ impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Local { path } => write!(f, "{}", path.display()),
+            Self::S3(place) => write!(f, "s3://{}/{}", place.endpoint.bucket, place.key),
         }
     }
 }
@@ -73,7 +81,7 @@ pub enum Recovery {
 }
 
 /// A state as read from its files.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Recovered {
     /// The world; empty, with an empty lineage, when there is no state.
     pub world: World,

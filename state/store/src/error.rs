@@ -7,6 +7,7 @@ use std::io;
 use std::path::PathBuf;
 
 use lustre_model::recorded::{IllegalEvent, Lineage};
+use lustre_s3::{ConnectError, StorageError};
 use thiserror::Error;
 
 use crate::backend::Held;
@@ -39,7 +40,7 @@ pub enum StoreError {
         damage: Damage,
     },
     /// The file is not one of ours.
-    #[error("{} is not a state of lustre; name another file in `state \"local\"`", path.display())]
+    #[error("{} is not a state of lustre; name another one in the `state` block", path.display())]
     Foreign {
         /// Which file.
         path: PathBuf,
@@ -120,6 +121,41 @@ pub enum StoreError {
         #[source]
         source: SealError,
     },
+    /// The bucket refused or did not answer.
+    #[error("the state could not be {verb}")]
+    Storage {
+        /// What was tried.
+        verb: &'static str,
+        /// Why, with bucket and key.
+        #[source]
+        source: StorageError,
+    },
+    /// The way to the bucket could not be set up.
+    #[error("the bucket of the state cannot be used")]
+    Connect {
+        /// Why.
+        #[source]
+        source: ConnectError,
+    },
+    /// Journal or older snapshots without a snapshot.
+    #[error("{} is missing, but {found} is there: restore it from a copy, for example one below {}.history/; or delete all that is left of the state if it is to begin anew", path.display(), path.display())]
+    SnapshotDeleted {
+        /// The snapshot.
+        path: PathBuf,
+        /// What is left.
+        found: String,
+    },
+    /// Others write all the time.
+    #[error("{} changes faster than it can be read; try again", path.display())]
+    Moving {
+        /// The snapshot.
+        path: PathBuf,
+    },
+    /// Older than what was appended under the same lock.
+    #[error(
+        "a state cannot go back to an older one in the same command that appended to it; run another command"
+    )]
+    Backwards,
     /// What is to be written cannot be encrypted.
     #[error("the state could not be encrypted")]
     Seal {
@@ -169,5 +205,26 @@ pub enum LockError {
         /// Why, with the path.
         #[source]
         source: io::Error,
+    },
+    /// The bucket refused or did not answer.
+    #[error("the lock could not be taken")]
+    Storage {
+        /// Why, with bucket and key.
+        #[source]
+        source: StorageError,
+    },
+    /// The lock was taken, but the state behind it cannot be used.
+    #[error("the state cannot be used")]
+    State {
+        /// Why.
+        #[source]
+        source: Box<StoreError>,
+    },
+    /// What is written into it does not serialise. A bug.
+    #[error("the lock cannot be put into words")]
+    Encoding {
+        /// Why.
+        #[source]
+        source: serde_json::Error,
     },
 }

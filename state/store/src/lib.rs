@@ -12,6 +12,7 @@
 //! ```
 
 mod backend;
+mod background;
 mod disk;
 mod error;
 mod lock;
@@ -22,6 +23,7 @@ mod seal;
 mod snapshot;
 
 pub use backend::local::{Local, journal_path, open, read};
+pub use backend::s3::{LOCK_EXPIRY, LOCK_EXPIRY_MIN, S3, S3Options, S3Place};
 pub use backend::{Backend, Held, LockedState, Place, Recovered, Recovery, Unlocked};
 pub use disk::{Disk, DiskFile, Folder};
 pub use error::{Damage, LockError, StoreError};

@@ -1,6 +1,6 @@
 //! Where the bytes of a state go out and come in: what is written is sealed first, what is read is unsealed first.
 //!
-//! Applied to the body of each snapshot and to the payload of each record of a journal, by `snapshot` and `record` alone and
+//! Applied to the body of each snapshot and to the payload of each commit of a journal, by `snapshot` and `record` alone and
 //! for every backend; and by the commands to plan files. Headers stay readable: version, lineage, serial and token are
 //! needed before anything is unsealed; they are given as what the bytes are about, and authenticated with them.
 //! [`Plain`] writes bytes as they are; a [`Keyring`] encrypts them.

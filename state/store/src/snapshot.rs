@@ -116,6 +116,14 @@ pub fn decode(path: &Path, bytes: &[u8], seal: &dyn Seal) -> Result<Snapshot, St
     Ok(Snapshot { world, token: header.token })
 }
 
+/// Returns the token that the beginning of a snapshot gives.
+pub fn token(path: &Path, beginning: &[u8]) -> Result<u64, StoreError> {
+    if beginning.is_empty() {
+        return Err(StoreError::Empty { path: path.to_owned() });
+    }
+    header(path, beginning).map(|header| header.token)
+}
+
 /// The last line: over all before it.
 fn checksum(bytes: &[u8]) -> String {
     format!("{}\n", hex::encode(Sha256::digest(bytes)))

@@ -1,7 +1,8 @@
 //! Blocks `data`: `data "cluster" "x" { … }`.
 //!
 //! Kept as resources whose kind is `data.cluster`: they are expanded, evaluated and referred to in the same way. Which kinds
-//! there are the caller says, among the kinds of resources.
+//! there are the caller says, among the kinds of resources. Data inside a `check` has a name of the module too, but only
+//! that check may use it, and what is wrong with reading it is a warning.
 //! Invariant: data has no `lifecycle` but conditions, for nothing is made or destroyed.
 
 use lustre_model::diagnostic::{Diagnostic, Diagnostics, Span};
@@ -36,6 +37,33 @@ impl Module {
         block.kind = full;
         block.labels.remove(0);
         self.declare_resource(block, diagnostics);
+    }
+
+    /// Takes in the `data` of a `check`.
+    pub(super) fn declare_data_of_check(
+        &mut self,
+        mut block: BlockSyntax,
+        check: &str,
+        diagnostics: &mut Diagnostics,
+    ) {
+        let misplaced = |what: &str| {
+            let summary = format!("`{what}` in the data of a check");
+            let detail =
+                "It is read once, each time the check is evaluated, and its assertions are its conditions.";
+            let hint = "Leave it out, or move the `data` block out of the `check`.";
+            Diagnostic::error("E0315", summary).detail(detail).hint(hint)
+        };
+        for name in ["for_each", "count"] {
+            let argument = block.body.attributes.shift_remove(name);
+            diagnostics.extend(argument.map(|argument| misplaced(name).at(argument.name_span)));
+        }
+        let lifecycles = block.body.blocks.extract_if(.., |inner| inner.kind == "lifecycle");
+        diagnostics.extend(lifecycles.map(|inner| misplaced("lifecycle").at(inner.header_span)));
+        let before = self.resources.len();
+        self.declare_data(block, diagnostics);
+        if let Some((_, resource)) = self.resources.get_index_mut(before) {
+            resource.check = Some(check.to_owned());
+        }
     }
 
     pub(super) fn unknown_data(&self, kind: &str, span: Span) -> Diagnostic {

@@ -122,7 +122,9 @@ fn module_value(
                 Meant::Whole => return Ok((instances_of(scope, module, (name, &opened))?, 1)),
             }
         }
-        (Repetition::Count(_) | Repetition::ForEach(_), _) => {
+        // That it does not say which instance was reported.
+        (Repetition::Count(_) | Repetition::ForEach(_), Some(Step::Attribute(..))) => return Err(Failed),
+        (Repetition::Count(_) | Repetition::ForEach(_), Some(Step::Splat(..)) | None) => {
             return Ok((instances_of(scope, module, (name, &opened))?, 1));
         }
     };

@@ -20,7 +20,7 @@ use lustre_model::value::Value;
 use super::{Options, SpecText};
 use crate::adopt::{adoption, recorded};
 use crate::allot::Allotted;
-use crate::data::{self, Answer};
+use crate::data::{self, Answer, Question};
 use crate::depose::single;
 use crate::diff::{Desired, Force, Ignore, change};
 use crate::lower::{self, Giving};
@@ -138,7 +138,14 @@ impl<'a> Walk<'a> {
         let ordered = match order(graph.nodes().len(), &edges, &|node| graph.label(node)) {
             Ok(ordered) => ordered,
             Err(circles) => {
-                self.found.extend(circles);
+                // A block that refers to itself was told of where it does.
+                let own = self.found.iter().filter(|it| it.code == "E0305").filter_map(|it| it.span);
+                let own: BTreeSet<Span> = own.collect();
+                let told = |circle: &Diagnostic| {
+                    let spans = circle.span.into_iter().chain(circle.related.iter().map(|it| it.span));
+                    spans.into_iter().any(|span| own.contains(&span))
+                };
+                self.found.extend(circles.into_iter().filter(|circle| !told(circle)));
                 return;
             }
         };
@@ -244,6 +251,10 @@ impl<'a> Walk<'a> {
             self.found.extend(self.scope.take_diagnostics());
             let evaluation = if complete { Evaluation::Complete } else { Evaluation::Partial };
             let question = data::decode(&instance.address, (&body, evaluation), &mut self.found);
+            if let (Some(check), Some(question)) = (resource.check(), &question) {
+                self.data_of_check((&instance.address, check), question, wait);
+                continue;
+            }
             let answer = question.as_ref().map(|question| match data::read(question, self.outside) {
                 Ok(Answer::Read(attributes)) if !wait => Ok(Some(attributes)),
                 Ok(Answer::Read(_) | Answer::Later) => Ok(None),
@@ -271,6 +282,20 @@ impl<'a> Walk<'a> {
             }
         }
         self.found.extend(self.scope.take_diagnostics());
+    }
+
+    /// Reads the data of a check. Nothing of it is sealed: it is read again whenever the check is evaluated.
+    fn data_of_check(&mut self, (address, check): (&Address, &str), question: &Question, wait: bool) {
+        let attributes = match data::read(question, self.outside) {
+            Ok(Answer::Read(attributes)) if !wait => attributes,
+            Ok(Answer::Read(_) | Answer::Later) => data::unread(question),
+            Err(refused) => {
+                // What it depends on may only come to be with this plan.
+                self.found.extend((!wait).then(|| data::unreadable(check, *refused)));
+                data::unread(question)
+            }
+        };
+        self.scope.set(address, Value::object(attributes));
     }
 
     /// Decides about a resource of an instance of a module; `references` are the blocks and instances behind it.
@@ -348,11 +373,17 @@ impl<'a> Walk<'a> {
     fn decide(&mut self, decent: Decent, (references, span): (&BTreeSet<Address>, Span)) -> Option<()> {
         let Decent { address, kind, spec, lifecycle, .. } = decent;
         let mut attributes = spec.attributes;
+        let (changes, requests) = (&self.changes, &self.options.replace);
+        let replaced =
+            |host: &Address| changes.get(host).is_some_and(|change| change.action == Action::Replace);
+        let asked = |address: &Address| requests.iter().any(|pattern| pattern.covers(address));
+        let goes = |target: &Address, host: &Address| !asked(&address) && (asked(target) || replaced(host));
         let mut giving = Giving {
             world: &self.world,
             allotted: &mut self.allotted,
             decoded: &self.decoded,
             found: &mut self.found,
+            goes: &goes,
         };
         let targets = match (kind, &spec.storage) {
             (Kind::Cluster, Some(storage)) => {
@@ -447,7 +478,7 @@ impl<'a> Walk<'a> {
         if parents.any(|parent| replaced(&parent)) {
             return Force::Parent;
         }
-        if self.options.replace.iter().any(|pattern| pattern.covers(&desired.address)) {
+        if self.is_asked_for(desired) {
             return Force::Request;
         }
         let triggered = |(address, attribute): &(Address, Option<String>)| {
@@ -456,6 +487,17 @@ impl<'a> Walk<'a> {
                 .any(|instance| self.changes_there(instance, attribute.as_deref()))
         };
         if lifecycle.replace_triggered_by.iter().any(triggered) { Force::Trigger } else { Force::None }
+    }
+
+    /// Tells whether `-replace` names the object. Without its metadata target a cluster is none, so that who names the one
+    /// names the other.
+    fn is_asked_for(&self, desired: &Desired) -> bool {
+        let metadata = (desired.kind == Kind::Cluster)
+            .then(|| desired.attributes.get("fs_name")?.as_str().map(|name| format!("{name}-MDT0000")))
+            .flatten()
+            .map(|id| desired.address.clone().part(lower::TARGET, id));
+        let named = |address: &Address| self.options.replace.iter().any(|pattern| pattern.covers(address));
+        named(&desired.address) || metadata.is_some_and(|metadata| named(&metadata))
     }
 
     fn changes_there(&self, address: &Address, attribute: Option<&str>) -> bool {

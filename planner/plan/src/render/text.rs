@@ -221,6 +221,9 @@ pub(super) fn because(reason: ActionReason) -> Option<&'static str> {
         ActionReason::DeleteBecauseEachKey => Some("its for_each has no such key"),
         ActionReason::DeleteBecauseCountIndex => Some("its count is lower now"),
         ActionReason::DeleteBecauseNoTarget => Some("the storage block asks for no target there any more"),
+        ActionReason::DeleteBecauseTargetReplaced => {
+            Some("another target takes its place; an index is never given twice")
+        }
         ActionReason::ReplaceBecauseParentReplaced => Some("what it stands on is replaced"),
         ActionReason::ReplaceByTriggers => Some("triggers_replace changed"),
         ActionReason::ReplaceBecauseHalfDeleted => Some("an earlier apply began to delete it"),

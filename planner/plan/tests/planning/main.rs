@@ -10,6 +10,8 @@ mod conditions;
 #[cfg(test)]
 mod data;
 #[cfg(test)]
+mod edits;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod growth;

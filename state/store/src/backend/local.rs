@@ -11,16 +11,16 @@ use std::time::Duration;
 use lustre_model::recorded::{Lineage, World};
 
 use super::{Backend, Held, LockedState, Recovered, Recovery, Unlocked};
-use crate::disk::{Disk, DiskFile, Folder};
+use crate::disk::{Disk, DiskFile};
 use crate::error::{Damage, LockError, StoreError};
 use crate::lock::{self, Holder, Lock};
 use crate::open_state::{Bundle, Leaving, OpenState, Tape};
-use crate::record::{Commit, Header, scan, sealed, unsealed};
+use crate::record::{Commit, Header, frame, scan, sealed, unsealed};
 use crate::seal::Seal;
 use crate::snapshot;
 
-/// Version of the journal's format.
-const JOURNAL_VERSION: u32 = 1;
+/// Version of the journal's format. Since version 2 there is the event `Depends`.
+const JOURNAL_VERSION: u32 = 2;
 
 /// A journal longer than this, and than the snapshot it follows, is folded into a new snapshot.
 const JOURNAL_BYTES_MAX: usize = 16 << 20;
@@ -61,7 +61,7 @@ fn replay((path, seal): (&Path, &dyn Seal), bytes: &[u8], world: &mut World) -> 
         // Not even the header became durable, so nothing was acknowledged after the snapshot.
         return Ok(Recovery::Replayed { events: 0, torn: scan.torn });
     };
-    let header: Header = unsealed(seal, path, header)?;
+    let header: Header = serde_json::from_slice(header).map_err(|_| damaged(Damage::Content))?;
     if header.version > JOURNAL_VERSION {
         let (found, known) = (header.version, JOURNAL_VERSION);
         return Err(StoreError::Newer { path: path.to_owned(), found, known });
@@ -154,7 +154,7 @@ impl Files {
         let header = serde_json::to_vec(&header).map_err(|source| StoreError::Encoding { source })?;
         let path = journal_path(&self.path);
         let mut file = self.disk.create(&path).map_err(io)?;
-        file.write(&sealed(self.seal.as_ref(), &header)?).map_err(io)?;
+        file.write(&frame(&header)).map_err(io)?;
         // At most one record is not durable at any time, and the name of the file is durable before its first commit.
         file.sync().map_err(io)?;
         self.disk.sync_folder(&path).map_err(io)?;
@@ -205,38 +205,37 @@ impl Tape for Files {
 }
 
 /// A state in the files of one folder.
+#[derive(Clone)]
 pub struct Local {
+    disk: Arc<dyn Disk>,
     path: PathBuf,
     seal: Arc<dyn Seal>,
 }
 
 impl Local {
     /// Names the state's file.
-    pub fn new(path: PathBuf, seal: Arc<dyn Seal>) -> Self {
-        Self { path, seal }
+    pub fn new(disk: Arc<dyn Disk>, path: PathBuf, seal: Arc<dyn Seal>) -> Self {
+        Self { disk, path, seal }
     }
 }
 
 impl Backend for Local {
     fn exists(&self) -> Result<bool, StoreError> {
-        let there = |path: &Path| match fs_err::symlink_metadata(path) {
-            Ok(_) => Ok(true),
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(false),
-            Err(source) => Err(StoreError::Io { verb: "read", source }),
-        };
-        Ok(there(&self.path)? || there(&journal_path(&self.path))?)
+        let there = |path: &Path| self.disk.read(path).map(|found| found.is_some());
+        let found = there(&self.path).and_then(|state| Ok(state || there(&journal_path(&self.path))?));
+        found.map_err(|source| StoreError::Io { verb: "read", source })
     }
 
     fn read(&self) -> Result<Recovered, StoreError> {
         let newest = lock::newest_token(&self.path);
         let newest = newest.map_err(|source| StoreError::Lock { source: Box::new(source) })?;
-        let read = read(&Folder, &self.path, self.seal.as_ref())?;
+        let read = read(self.disk.as_ref(), &self.path, self.seal.as_ref())?;
         Ok(Recovered { token: read.token.max(newest), ..read })
     }
 
     fn lock(&self, holder: Holder, wait: Duration) -> Result<Box<dyn LockedState>, LockError> {
         let lock = lock::lock(&self.path, holder, wait)?;
-        Ok(Box::new(LockedFiles { path: self.path.clone(), seal: Arc::clone(&self.seal), lock }))
+        Ok(Box::new(LockedFiles { files: self.clone(), lock }))
     }
 
     fn holder(&self) -> Result<Option<Held>, LockError> {
@@ -252,18 +251,19 @@ impl Backend for Local {
 
 /// A state in files, under its lock.
 struct LockedFiles {
-    path: PathBuf,
-    seal: Arc<dyn Seal>,
+    files: Local,
     lock: Lock,
 }
 
 impl LockedState for LockedFiles {
     fn read(&mut self) -> Result<Recovered, StoreError> {
-        let read = read(&Folder, &self.path, self.seal.as_ref())?;
+        let Local { disk, path, seal } = &self.files;
+        let read = read(disk.as_ref(), path, seal.as_ref())?;
         Ok(Recovered { token: read.token.max(self.lock.token()), ..read })
     }
 
     fn open(self: Box<Self>, new_lineage: Lineage) -> Result<OpenState, StoreError> {
-        open(Arc::new(Folder), &self.path, (self.lock, self.seal), new_lineage)
+        let Local { disk, path, seal } = self.files;
+        open(disk, &path, (self.lock, seal), new_lineage)
     }
 }

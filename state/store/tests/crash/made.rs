@@ -26,6 +26,13 @@ pub struct Contents {
     for_ever: bool,
 }
 
+impl Contents {
+    /// Tells whether some operation fails.
+    pub fn is_breaking(&self) -> bool {
+        self.fails_at.is_some()
+    }
+}
+
 #[derive(Clone, Default)]
 pub struct Made(pub Arc<Mutex<Contents>>);
 
