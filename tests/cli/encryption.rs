@@ -4,6 +4,7 @@
 
 use std::process::Command;
 
+use crate::bucket::Bucket;
 use crate::folder::{Folder, Said, finish};
 
 const SECRET: &str = "a secret that nobody may see";
@@ -347,6 +348,26 @@ fn a_command_wraps_the_keys() {
     }
     folder.write("main.hcl", &spec(&uses.replace("\"sh\", ", "\"absent-command\", ")));
     refused(&folder, "state list", &[("LUSTRE_VAR_passphrase", NEW)], &["absent-command does not start"]);
+}
+
+#[test]
+fn a_state_in_a_bucket_is_encrypted_too() {
+    let bucket = Bucket::new();
+    let text = spec("state {\n key = \"2025\"\n}\n");
+    let state = bucket.state("").replace("lustre {", "");
+    let state = state.trim().trim_end_matches('}');
+    let folder = Folder::with(&text.replacen("lustre {", &format!("lustre {{\n{state}\n"), 1));
+    must(&folder, "apply -auto-approve");
+    assert_eq!(must(&folder, "output -raw a").stdout, SECRET);
+    must(&folder, "apply -auto-approve -replace=value.a");
+    let objects = bucket.objects();
+    assert!(objects.contains(&"prod.state".to_owned()), "{objects:?}");
+    for name in objects {
+        let bytes = fs_err::read(bucket.file(&name)).expect("it is there");
+        assert!(!String::from_utf8_lossy(&bytes).contains(SECRET), "{name}");
+    }
+    let wrong = [("PASSPHRASE_2025", "another passphrase, wrong"), ("LUSTRE_VAR_passphrase", NEW)];
+    refused(&folder, "state list", &wrong, &["cannot be read", "does not open it"]);
 }
 
 #[test]
