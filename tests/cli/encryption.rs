@@ -109,6 +109,8 @@ fn a_state_is_encrypted_and_every_command_reads_it() {
     assert!(must(&folder, "show").stdout.contains("value \"a\""));
     assert!(must(&folder, "state show value.a").stdout.contains(SECRET));
     assert_eq!(must(&folder, "plan -detailed-exitcode").code, Some(0));
+    let said = run(&folder, "force-unlock 7", &[]);
+    assert_eq!(said.code, Some(0), "a lock needs no key: {}", said.all());
     must(&folder, "state mv value.a value.b");
     nothing_in_clear(&folder);
     must(&folder, "state push -force lustre.state.backup");
