@@ -220,13 +220,11 @@ impl Folders for SpecFolders {
 
 /// Says why another deployment's state cannot be read.
 fn unreadable(error: &StoreError) -> String {
-    match error {
-        StoreError::Unseal { source: SealError::Unexpected { key }, .. } => format!(
-            "it is encrypted under the key \"{key}\", and `data` reads only states that are not; hand over what is needed of \
-             it by variables, from `lustre output -json` there"
-        ),
-        other => chain(other),
-    }
+    let StoreError::Unseal { source: SealError::Unexpected { key }, .. } = error else { return chain(error) };
+    format!(
+        "it is encrypted under the key \"{key}\", and `data` reads only states that are not; hand over what is needed of it by \
+         variables, from `lustre output -json` there"
+    )
 }
 
 fn refused(error: &io::Error) -> WorldError {

@@ -4,6 +4,7 @@
 
 use std::process::Command;
 
+use crate::bucket::Bucket;
 use crate::folder::{Folder, Said, finish};
 
 const SECRET: &str = "a secret that nobody may see";
@@ -108,6 +109,8 @@ fn a_state_is_encrypted_and_every_command_reads_it() {
     assert!(must(&folder, "show").stdout.contains("value \"a\""));
     assert!(must(&folder, "state show value.a").stdout.contains(SECRET));
     assert_eq!(must(&folder, "plan -detailed-exitcode").code, Some(0));
+    let said = run(&folder, "force-unlock 7", &[]);
+    assert_eq!(said.code, Some(0), "a lock needs no key: {}", said.all());
     must(&folder, "state mv value.a value.b");
     nothing_in_clear(&folder);
     must(&folder, "state push -force lustre.state.backup");
@@ -300,7 +303,21 @@ fn what_encryption_says_wrongly_is_refused_by_name() {
         let given = [("P", "long enough to be one"), ("SHORT", "short")];
         let words = if text.contains("signed_by") { "plan -out=p" } else { "plan" };
         refused(&folder, words, &given, causes);
+        // What needs no key to be seen is seen without one.
+        if !causes[0].contains("E0988") {
+            refused(&folder, "validate", &[], causes);
+        }
     }
+}
+
+#[test]
+fn a_spec_is_valid_before_anybody_gives_a_passphrase() {
+    let which = "variable \"which\" {\n type = string\n}\n";
+    let folder = Folder::with(&format!("{}{which}", spec("state {\n key = var.which\n}\n")));
+    folder.must("validate");
+    let said = run(&folder, "plan -input=false -var which=2026", &[]);
+    assert_eq!(said.code, Some(1), "{}", said.all());
+    assert!(said.stderr.contains("E0988") && said.stderr.contains("LUSTRE_VAR_"), "{}", said.all());
 }
 
 /// A command that wraps by turning the text around, and notes that it was asked.
@@ -333,6 +350,26 @@ fn a_command_wraps_the_keys() {
     }
     folder.write("main.hcl", &spec(&uses.replace("\"sh\", ", "\"absent-command\", ")));
     refused(&folder, "state list", &[("LUSTRE_VAR_passphrase", NEW)], &["absent-command does not start"]);
+}
+
+#[test]
+fn a_state_in_a_bucket_is_encrypted_too() {
+    let bucket = Bucket::new();
+    let text = spec("state {\n key = \"2025\"\n}\n");
+    let state = bucket.state("").replace("lustre {", "");
+    let state = state.trim().trim_end_matches('}');
+    let folder = Folder::with(&text.replacen("lustre {", &format!("lustre {{\n{state}\n"), 1));
+    must(&folder, "apply -auto-approve");
+    assert_eq!(must(&folder, "output -raw a").stdout, SECRET);
+    must(&folder, "apply -auto-approve -replace=value.a");
+    let objects = bucket.objects();
+    assert!(objects.contains(&"prod.state".to_owned()), "{objects:?}");
+    for name in objects {
+        let bytes = fs_err::read(bucket.file(&name)).expect("it is there");
+        assert!(!String::from_utf8_lossy(&bytes).contains(SECRET), "{name}");
+    }
+    let wrong = [("PASSPHRASE_2025", "another passphrase, wrong"), ("LUSTRE_VAR_passphrase", NEW)];
+    refused(&folder, "state list", &wrong, &["cannot be read", "does not open it"]);
 }
 
 #[test]
