@@ -445,7 +445,7 @@ fn as_expression(reference: &mention::Reference<'_>) -> Expr {
     let base = Expr { kind: ExprKind::Variable(reference.root.to_owned()), span: reference.span };
     let plain = reference.steps.iter().take_while(|step| match step {
         Step::Attribute(..) => true,
-        Step::Index(index) => matches!(index.kind, ExprKind::Literal(_)),
+        Step::Index(index, _) => matches!(index.kind, ExprKind::Literal(_)),
         Step::Splat(..) => false,
     });
     let steps: Vec<Step> = plain.cloned().collect();
