@@ -49,6 +49,9 @@ fn a_file_that_is_not_this_plan_whole_is_refused_with_reason_and_remedy() {
     let bytes = fs_err::read(folder.path("saved.plan")).expect("the plan is there");
     let body = bytes.iter().position(|byte| *byte == b'\n').expect("it has a header") + 1;
     let text = |from: &str, to: &str| String::from_utf8_lossy(&bytes).replacen(from, to, 1).into_bytes();
+    let known = lustre_model::plan::PLAN_VERSION;
+    let version = format!("\"version\":{known}");
+    let newer = format!("has version 99, and this lustre carries out version {known}; plan again");
     let flipped = |at: usize| {
         let mut bytes = bytes.clone();
         bytes[at] ^= 1;
@@ -67,12 +70,8 @@ fn a_file_that_is_not_this_plan_whole_is_refused_with_reason_and_remedy() {
         ("a bit of its body", flipped(body + 100), altered),
         ("a bit of its checksum", flipped(body - 10), altered),
         ("a bit of its format", flipped(12), foreign),
-        (
-            "newer",
-            text("\"version\":3", "\"version\":99"),
-            "has version 99, and this lustre carries out version 3; plan again",
-        ),
-        ("older", text("\"version\":3", "\"version\":1"), "has version 1, and"),
+        ("newer", text(&version, "\"version\":99"), &newer),
+        ("older", text(&version, "\"version\":1"), "has version 1, and"),
         ("a state", state, foreign),
         ("a spec", SPEC.into(), foreign),
         (
