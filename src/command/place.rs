@@ -12,6 +12,7 @@ use lustre_store::Place;
 use self::attributes::Attributes;
 
 mod attributes;
+mod http;
 mod s3;
 
 /// Where the state is unless the spec says.
@@ -21,7 +22,8 @@ const STATE: &str = "lustre.state";
 type Read = fn(&mut Attributes<'_>) -> Option<Place>;
 
 /// The backends by name, each with the attributes that it has.
-const BACKENDS: [(&str, &[&str], Read); 2] = [("local", &["path"], local), ("s3", s3::NAMES, s3::read)];
+const BACKENDS: [(&str, &[&str], Read); 3] =
+    [("local", &["path"], local), ("s3", s3::NAMES, s3::read), ("http", http::NAMES, http::read)];
 
 /// Returns the place that the spec names.
 pub fn of(scope: &Scope<'_>) -> Result<Place, Diagnostics> {

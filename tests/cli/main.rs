@@ -26,7 +26,10 @@ mod pipeline;
 mod refresh;
 mod repositories;
 mod saved_plans;
+#[path = "../../state/store/tests/conformance/server.rs"]
+mod server;
 mod state_changes;
+mod state_http;
 mod state_s3;
 mod test_command;
 mod values;

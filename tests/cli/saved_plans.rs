@@ -1,5 +1,7 @@
 //! Plans in files: carried out exactly, refused when they are stale, foreign, damaged or made for another state.
 
+use lustre_model::plan::PLAN_VERSION;
+
 use crate::folder::Folder;
 
 const SPEC: &str = "value \"a\" {\n  input = 1\n}\n\noutput \"a\" {\n  value = value.a.output\n}\n";
@@ -49,14 +51,13 @@ fn a_file_that_is_not_this_plan_whole_is_refused_with_reason_and_remedy() {
     let bytes = fs_err::read(folder.path("saved.plan")).expect("the plan is there");
     let body = bytes.iter().position(|byte| *byte == b'\n').expect("it has a header") + 1;
     let text = |from: &str, to: &str| String::from_utf8_lossy(&bytes).replacen(from, to, 1).into_bytes();
-    let known = lustre_model::plan::PLAN_VERSION;
-    let version = format!("\"version\":{known}");
-    let newer = format!("has version 99, and this lustre carries out version {known}; plan again");
     let flipped = |at: usize| {
         let mut bytes = bytes.clone();
         bytes[at] ^= 1;
         bytes
     };
+    let ours = format!("\"version\":{PLAN_VERSION}");
+    let newer = format!("has version 99, and this lustre carries out version {PLAN_VERSION}; plan again");
     let (foreign, altered) =
         ("it is not a plan of lustre", "altered or cut off since it was made; plan again");
     for (name, bytes, cause) in [
@@ -70,8 +71,8 @@ fn a_file_that_is_not_this_plan_whole_is_refused_with_reason_and_remedy() {
         ("a bit of its body", flipped(body + 100), altered),
         ("a bit of its checksum", flipped(body - 10), altered),
         ("a bit of its format", flipped(12), foreign),
-        ("newer", text(&version, "\"version\":99"), &newer),
-        ("older", text(&version, "\"version\":1"), "has version 1, and"),
+        ("newer", text(&ours, "\"version\":99"), &newer),
+        ("older", text(&ours, "\"version\":1"), "has version 1, and"),
         ("a state", state, foreign),
         ("a spec", SPEC.into(), foreign),
         (

@@ -42,7 +42,9 @@ impl<'a> Lowering<'a> {
 
     fn span(&self, range: Option<Range<usize>>) -> Span {
         let range = range.unwrap_or(0..0);
-        Span::new(self.id, self.base + range.start..self.base + range.end)
+        // hcl-edit lets an index behind blanks, `a.  7`, end behind the text.
+        let inside = |at: usize| self.text.floor_char_boundary((self.base + at).min(self.text.len()));
+        Span::new(self.id, inside(range.start)..inside(range.end))
     }
 
     pub(crate) fn body(&mut self, body: &structure::Body) -> BodySyntax {

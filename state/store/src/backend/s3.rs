@@ -44,9 +44,10 @@ use lustre_s3::{Endpoint, ObjectStorage, S3Client};
 
 use self::bucket::{Bucket, Put};
 use self::chain::Chain;
-use self::lock::{Kept, LockObject, random};
+use self::lock::{Kept, LockObject};
 use super::{Backend, Held, LockedState, Recovered, Unlocked};
 use crate::background::Background;
+use crate::entropy::random;
 use crate::error::{LockError, StoreError};
 use crate::lock::Holder;
 use crate::open_state::OpenState;
@@ -163,7 +164,8 @@ impl<S: ObjectStorage> S3<S> {
         }
         // The lock object was deleted, and with it tokens that nobody knows any more. Random, so that two who find it deleted
         // do not get the same.
-        Ok(token + u64::from(u32::from_le_bytes(random()?)))
+        let distance = random().map_err(|source| LockError::Io { source })?;
+        Ok(token + u64::from(u32::from_le_bytes(distance)))
     }
 
     /// Keeps the snapshot as it is now, and drops the oldest that are kept.

@@ -27,6 +27,10 @@ pub enum Break {
 pub trait Subject {
     /// A new client, as another process has it.
     fn client(&self) -> Box<dyn Backend>;
+    /// A new client on another machine.
+    fn elsewhere(&self) -> Box<dyn Backend> {
+        self.client()
+    }
     /// A client whose request number `at` breaks, and with `for_ever` all after it.
     fn breaking(&self, at: usize, how: Break, for_ever: bool) -> Box<dyn Backend>;
     /// How many requests the last breaking client made.

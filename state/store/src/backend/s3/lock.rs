@@ -16,7 +16,8 @@ use lustre_s3::{Condition, ObjectStorage, StorageError};
 use serde::{Deserialize, Serialize};
 
 use super::bucket::{Bucket, Put};
-use crate::backend::Held;
+use crate::backend::{Ends, Held};
+use crate::entropy::random;
 use crate::error::LockError;
 use crate::lock::Holder;
 
@@ -67,7 +68,7 @@ impl Record {
             format: FORMAT.to_owned(),
             version: 1,
             token,
-            nonce: hex::encode(random::<16>()?),
+            nonce: hex::encode(random::<16>().map_err(|source| LockError::Io { source })?),
             renewals: 0,
             expiry_ms,
             until: String::new(),
@@ -95,21 +96,13 @@ impl Record {
     /// Returns who holds it.
     pub fn held(&self) -> Option<Held> {
         let holder = self.holder.clone()?;
-        Some(Held { id: self.token.to_string(), holder, until: Some(self.until.clone()) })
+        Some(Held { id: self.token.to_string(), holder, ends: Ends::At(self.until.clone()) })
     }
 
     fn bytes(&self) -> Result<Bytes, LockError> {
         let json = serde_json::to_vec(self).map_err(|source| LockError::Encoding { source })?;
         Ok(Bytes::from(json))
     }
-}
-
-/// Returns random bytes of the system's.
-pub fn random<const N: usize>() -> Result<[u8; N], LockError> {
-    let mut bytes = [0; N];
-    let read = fs_err::File::open("/dev/urandom")
-        .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut bytes));
-    read.map(|()| bytes).map_err(|source| LockError::Io { source })
 }
 
 fn now_seconds() -> u64 {
