@@ -285,6 +285,7 @@ fn what_encryption_says_wrongly_is_refused_by_name() {
         (key("passphrase_file = \"x\"\n command = [\"y\"]"), &["E0987"]),
         (key("passfrase_file = \"x\""), &["E0986", "no attribute `passfrase_file`"]),
         (uses("state {\n key = \"other\"\n}"), &["E0987", "no key \"other\"", "There are: k."]),
+        (uses("key \"unused\" {\n passfile = \"x\"\n}"), &["E0986", "no attribute `passfile`"]),
         (uses("state {\n}"), &["E0986", "`state` names no key"]),
         (
             uses("state {\n key = \"k\"\n plaintext = \"maybe\"\n}"),
