@@ -40,11 +40,16 @@ impl<'a> Lowering<'a> {
         self.text.get(self.base + range.start..self.base + range.end).unwrap_or("")
     }
 
+    /// Returns a place up to the bracket that closes behind it.
+    fn through_bracket(&self, span: Span) -> Span {
+        let behind = self.text.get(span.end as usize..).and_then(|rest| rest.find(']'));
+        let more = behind.and_then(|at| u32::try_from(at + 1).ok()).unwrap_or(0);
+        Span { end: span.end + more, ..span }
+    }
+
     fn span(&self, range: Option<Range<usize>>) -> Span {
         let range = range.unwrap_or(0..0);
-        // hcl-edit lets an index behind blanks, `a.  7`, end behind the text.
-        let inside = |at: usize| self.text.floor_char_boundary((self.base + at).min(self.text.len()));
-        Span::new(self.id, inside(range.start)..inside(range.end))
+        Span::new(self.id, self.base + range.start..self.base + range.end)
     }
 
     pub(crate) fn body(&mut self, body: &structure::Body) -> BodySyntax {
@@ -207,10 +212,15 @@ impl<'a> Lowering<'a> {
             self.check_neighbours(first, tail.first());
             let step = match first {
                 TraversalOperator::GetAttr(name) => Step::Attribute(name.to_string(), self.span(name.span())),
-                TraversalOperator::Index(index) => Step::Index(self.expression(index)),
+                TraversalOperator::Index(index) => {
+                    let index = self.expression(index);
+                    let through = self.through_bracket(index.span);
+                    Step::Index(index, through)
+                }
                 TraversalOperator::LegacyIndex(index) => {
                     let kind = ExprKind::Literal((*index.value()).into());
-                    Step::Index(Expr { kind, span: self.span(index.span()) })
+                    let span = self.span(index.span());
+                    Step::Index(Expr { kind, span }, span)
                 }
                 TraversalOperator::AttrSplat(splat) => {
                     let plain = |next: &&&TraversalOperator| {
