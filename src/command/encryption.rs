@@ -152,6 +152,17 @@ impl<'a> Reader<'a> {
     fn block(&mut self, block: &'a Block) {
         match (block.kind.as_str(), block.labels.first()) {
             ("key", Some(label)) => {
+                self.attributes(block, &SOURCES);
+                if source(block).is_none() {
+                    let hint =
+                        "Say one of `passphrase`, `passphrase_file`, `passphrase_environment` and `command`.";
+                    self.wrong(
+                        "E0987",
+                        format!("it is not plain what the key \"{}\" is", label.text),
+                        block.span,
+                        hint,
+                    );
+                }
                 if self.keys.insert(&label.text, block).is_some() {
                     let summary = format!("the key \"{}\" is there twice", label.text);
                     self.wrong("E0986", summary, block.span, "Give one of them another name.");
@@ -286,14 +297,8 @@ impl<'a> Reader<'a> {
             self.wrong("E0987", format!("`encryption` has no key \"{name}\""), at, hint);
             return None;
         };
-        self.attributes(block, &SOURCES);
-        let mut given =
-            SOURCES.iter().filter_map(|source| Some((*source, block.body.attributes.get(*source)?)));
-        let (Some((source, attribute)), None) = (given.next(), given.next()) else {
-            let hint = "Say one of `passphrase`, `passphrase_file`, `passphrase_environment` and `command`.";
-            self.wrong("E0987", format!("it is not plain what the key \"{name}\" is"), block.span, hint);
-            return None;
-        };
+        // A block that does not say exactly one was told already.
+        let (source, attribute) = source(block)?;
         if self.asked == Asked::No {
             return None;
         }
@@ -326,6 +331,12 @@ impl<'a> Reader<'a> {
         }
         keys
     }
+}
+
+/// Returns what a key is made of, when its block says exactly one thing.
+fn source(block: &Block) -> Option<(&'static str, &Attribute)> {
+    let mut given = SOURCES.iter().filter_map(|source| Some((*source, block.body.attributes.get(*source)?)));
+    given.next().filter(|_| given.next().is_none())
 }
 
 /// Reads a public key.

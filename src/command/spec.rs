@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use lustre_language::{FolderError, Folders as _, Given, Input, Origin, Program, Scope};
 use lustre_model::diagnostic::{Diagnostics, Sources};
@@ -152,7 +153,11 @@ impl Spec {
 
     /// Returns where the state is and what seals it, and fails with all mistakes found so far when the spec says it wrongly.
     pub fn place(&self) -> Result<StatePlace, Failure> {
-        self.setting(|scope| Ok(StatePlace { place: place::of(scope)?, seal: encryption::state(scope)? }))
+        let read =
+            |scope: &Scope<'_>| Ok(StatePlace { place: place::of(scope)?, seal: encryption::state(scope)? });
+        let found = self.setting(read)?;
+        self.folder.read_under(Arc::clone(&found.seal));
+        Ok(found)
     }
 
     /// Returns where the state is, for who reads nothing of it: no key is asked for.

@@ -285,6 +285,7 @@ fn what_encryption_says_wrongly_is_refused_by_name() {
         (key("passphrase_file = \"x\"\n command = [\"y\"]"), &["E0987"]),
         (key("passfrase_file = \"x\""), &["E0986", "no attribute `passfrase_file`"]),
         (uses("state {\n key = \"other\"\n}"), &["E0987", "no key \"other\"", "There are: k."]),
+        (uses("key \"unused\" {\n passfile = \"x\"\n}"), &["E0986", "no attribute `passfile`"]),
         (uses("state {\n}"), &["E0986", "`state` names no key"]),
         (
             uses("state {\n key = \"k\"\n plaintext = \"maybe\"\n}"),
@@ -373,18 +374,23 @@ fn a_state_in_a_bucket_is_encrypted_too() {
 }
 
 #[test]
-fn another_deployments_encrypted_state_says_that_it_is() {
+fn another_deployments_encrypted_state_is_read_under_our_own_keys() {
     let other = Folder::with(&spec(OLD_STATE));
     must(&other, "apply -auto-approve");
-    let data = format!(
-        "data \"cluster\" \"o\" {{\n state = \"{}\"\n name = \"x\"\n}}\n",
-        other.path("lustre.state").display()
-    );
-    let folder = Folder::with(&data);
-    let said = folder.run("plan");
-    assert_eq!(said.code, Some(1), "{}", said.all());
-    let flat = said.stderr.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
-    assert!(flat.contains("is encrypted under the key"), "{}", said.all());
+    let state = other.path("lustre.state");
+    let data = format!("data \"cluster\" \"o\" {{\n state = \"{}\"\n name = \"x\"\n}}\n", state.display());
+    for (text, said) in [
+        (data.clone(), "is encrypted under the key \"2025\"; `data` reads it when"),
+        (format!("{}{data}", spec("state {\n key = \"2026\"\n}\n")), "`encryption` reads \"2026\""),
+        // It is read, and has no such cluster.
+        (format!("{}{data}", spec(BOTH)), "records no cluster"),
+    ] {
+        let folder = Folder::with(&text);
+        let found = both(&folder, "plan");
+        assert_eq!(found.code, Some(1), "{}", found.all());
+        let flat = found.stderr.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
+        assert!(flat.contains(said), "{said}: {}", found.all());
+    }
 }
 
 /// Runs `openssl`, as the documentation says.
