@@ -19,7 +19,7 @@ use crate::background::Background;
 const OBJECT_BYTES_MAX: u64 = 4 << 30;
 
 /// How often a request is made in all while what goes wrong may pass, the client's own attempts not counted.
-const ATTEMPTS_MAX: u32 = 4;
+const ATTEMPTS_MAX: u32 = 3;
 
 /// Keys in a page of a listing.
 const PAGE_KEYS_MAX: u32 = 1000;
