@@ -23,6 +23,7 @@ mod graph;
 mod import;
 mod init;
 mod interrupt;
+mod migrate;
 mod output;
 mod place;
 mod plan;

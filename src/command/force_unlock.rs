@@ -12,7 +12,7 @@ use lustre_store::Unlocked;
 
 /// Takes the lock from its holder, or says why not.
 pub fn run(flags: &UnlockFlags, terminal: Terminal) -> Result<Success, Failure> {
-    match recorded::backend(&spec::place()?)?.force_unlock(&flags.id)? {
+    match recorded::backend(&spec::place()?.place)?.force_unlock(&flags.id)? {
         Unlocked::Free => {
             terminal.tell("Nobody holds the lock on the state: it ended with the process that held it.");
             Ok(Success::Done)

@@ -11,6 +11,7 @@ use lustre_model::pattern::Pattern;
 use lustre_model::plan::{Allowance, Mode, Plan};
 use lustre_plan::Options;
 
+use super::place::Site;
 use super::recorded::{self, Recorded};
 use super::spec::{self, Asking, Spec};
 use crate::cli::{PlanFlags, PlanningFlags};
@@ -77,7 +78,7 @@ impl<'a> Planner<'a> {
     }
 
     /// Returns where the state is.
-    pub fn place(&self) -> Result<lustre_store::Place, Failure> {
+    pub fn place(&self) -> Result<Site, Failure> {
         self.spec.place()
     }
 

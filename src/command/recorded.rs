@@ -10,6 +10,8 @@ use fs_err as fs;
 use lustre_model::recorded::{Lineage, World};
 use lustre_store::{Backend, Holder, LockedState, OpenState, Place, Plain, Seal};
 
+use super::migrate;
+use super::place::Site;
 use crate::clock;
 use crate::exit::Failure;
 
@@ -24,6 +26,8 @@ pub struct Recorded {
     pub world: Arc<World>,
     /// The token that agents answer to.
     pub token: u64,
+    /// How the spec says where it is, when it is the spec's.
+    site: Option<Site>,
     /// The way to it.
     backend: Box<dyn Backend>,
     /// The lock, when it was taken.
@@ -41,28 +45,72 @@ pub fn backend(place: &Place) -> Result<Box<dyn Backend>, Failure> {
 }
 
 /// Reads a state; takes no lock.
-pub fn read(place: Place) -> Result<Recorded, Failure> {
-    let backend = backend(&place)?;
-    let read = backend.read()?;
-    Ok(Recorded { place, world: Arc::new(read.world), token: read.token, backend, lock: None })
+pub fn read(site: Site) -> Result<Recorded, Failure> {
+    read_apart(site.place)?.of_spec(site.written)
 }
 
 /// Reads a state under its lock, so that nobody changes it meanwhile. A state that is not there is not made.
-pub fn lock(place: Place, operation: &str, wait: Duration) -> Result<Recorded, Failure> {
+pub fn lock(site: Site, operation: &str, wait: Duration) -> Result<Recorded, Failure> {
+    lock_apart(site.place, operation, wait)?.of_spec(site.written)
+}
+
+/// Like [`read`], for a state that is not the spec's.
+pub fn read_apart(place: Place) -> Result<Recorded, Failure> {
+    let backend = backend(&place)?;
+    let read = backend.read()?;
+    Ok(Recorded { place, world: Arc::new(read.world), token: read.token, site: None, backend, lock: None })
+}
+
+/// Like [`lock`], for a state that is not the spec's.
+pub fn lock_apart(place: Place, operation: &str, wait: Duration) -> Result<Recorded, Failure> {
     let backend = backend(&place)?;
     let mut lock = backend.lock(holder(operation), wait)?;
     let read = lock.read()?;
-    Ok(Recorded { place, world: Arc::new(read.world), token: read.token, backend, lock: Some(lock) })
+    Ok(Recorded {
+        place,
+        world: Arc::new(read.world),
+        token: read.token,
+        site: None,
+        backend,
+        lock: Some(lock),
+    })
 }
 
 /// Like [`lock`], but leaves no lock behind where there is no state.
-pub fn lock_if_there(place: Place, operation: &str, wait: Duration) -> Result<Recorded, Failure> {
-    if backend(&place)?.exists()? { lock(place, operation, wait) } else { read(place) }
+pub fn lock_if_there(site: Site, operation: &str, wait: Duration) -> Result<Recorded, Failure> {
+    if backend(&site.place)?.exists()? { lock(site, operation, wait) } else { read(site) }
 }
 
 impl Recorded {
-    /// Opens the state for writing, making it when there is none.
+    /// Tells whether there is no state yet.
+    pub fn is_absent(&self) -> bool {
+        self.world.lineage.0.is_empty()
+    }
+
+    /// Takes it for the state of the spec; fails when there is none here, but one where the spec had it before.
+    fn of_spec(self, written: String) -> Result<Self, Failure> {
+        let site = Site { place: self.place.clone(), written };
+        if self.is_absent() {
+            migrate::refuse_forgotten(&site)?;
+        }
+        Ok(Self { site: Some(site), ..self })
+    }
+
+    /// Makes the token of the lock exceed one that agents may have seen.
+    pub fn raise(&mut self, floor: u64) -> Result<(), Failure> {
+        self.lock.as_mut().map_or(Ok(()), |lock| Ok(lock.raise(floor)?))
+    }
+
+    /// Opens the state for writing, making it when there is none, and keeps in mind where it is.
     pub fn open(self, operation: &str) -> Result<Arc<OpenState>, Failure> {
+        let site = self.site;
+        let open = Self { site: None, ..self }.open_apart(operation)?;
+        site.map_or(Ok(()), |site| migrate::remember(&site))?;
+        Ok(open)
+    }
+
+    /// Like [`Recorded::open`], for a state that is not the spec's.
+    pub fn open_apart(self, operation: &str) -> Result<Arc<OpenState>, Failure> {
         let lock = match self.lock {
             Some(lock) => lock,
             None => self.backend.lock(holder(operation), Duration::ZERO)?,

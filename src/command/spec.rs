@@ -10,9 +10,9 @@ use lustre_language::{FolderError, Given, Input, Origin, Program, Scope};
 use lustre_model::diagnostic::{Diagnostics, Sources};
 use lustre_model::plan::SealedSpec;
 use lustre_plan::KINDS;
-use lustre_store::Place;
 
-use super::{init, place, recorded};
+use super::place::{self, Site};
+use super::{init, recorded};
 use crate::cli::{Variable, VariableFlags};
 use crate::exit::Failure;
 use crate::files::{self, Folder, SpecFolders, Text};
@@ -143,11 +143,11 @@ impl Spec {
     }
 
     /// Returns where the state is, and fails with all mistakes found so far when the spec says it wrongly.
-    pub fn place(&self) -> Result<Place, Failure> {
+    pub fn place(&self) -> Result<Site, Failure> {
         let scope = Scope::new(&self.program, &self.folder, &self.inputs);
         // Mistakes of variables are told when the spec is planned; here only those of the block count.
         scope.take_diagnostics();
-        let place = place::of(&scope);
+        let place = place::of(&scope, self.program.sources());
         place.map_err(|found| self.failure(found))
     }
 
@@ -160,18 +160,18 @@ impl Spec {
 }
 
 /// Returns where the state of the working folder is; its variables need no values for that.
-pub fn place() -> Result<Place, Failure> {
+pub fn place() -> Result<Site, Failure> {
     let spec = load(&VariableFlags::default(), Asking::Refused)?;
-    let place = spec.place()?;
+    let site = spec.place()?;
     // With mistakes in the spec the state may be elsewhere; "nothing is there" would be a lie.
-    if spec.diagnostics.has_errors() && !recorded::backend(&place)?.exists()? {
+    if spec.diagnostics.has_errors() && !recorded::backend(&site.place)?.exists()? {
         return Err(spec.failure(Diagnostics::new()));
     }
-    Ok(place)
+    Ok(site)
 }
 
 /// Returns where the state is that a sealed spec names.
-pub fn sealed_place(sealed: &SealedSpec) -> Result<Place, Failure> {
+pub fn sealed_place(sealed: &SealedSpec) -> Result<Site, Failure> {
     let texts = sealed.sources.iter().map(|source| (source.path.clone(), source.text.clone()));
     let files: Vec<Text> = texts.collect();
     let (program, diagnostics) = Program::load(files.clone(), &KINDS);

@@ -18,6 +18,7 @@ mod json_into;
 mod library;
 mod locks;
 mod looks;
+mod migrate;
 mod modules;
 mod outputs;
 mod partial;

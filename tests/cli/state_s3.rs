@@ -38,7 +38,7 @@ fn a_state_in_a_bucket_is_planned_applied_listed_changed_and_destroyed() {
     assert_eq!(bucket.objects(), Vec::<String>::new(), "a plan of nothing leaves nothing");
     folder.must("apply -auto-approve");
     assert_eq!(bucket.objects(), ["prod.state", "prod.state.lock"]);
-    assert_eq!(folder.names(), ["main.hcl"], "nothing is kept here");
+    assert_eq!(folder.names(), [".lustre", "main.hcl"], "nothing is kept here but where it is");
     assert_eq!(folder.must("state list").stdout, "value.a\nvalue.b\n");
     assert_eq!(folder.must("output -raw b").stdout.trim(), "2");
     assert_eq!(folder.run("plan -detailed-exitcode").code, Some(0));

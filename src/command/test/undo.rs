@@ -86,7 +86,7 @@ pub enum Outcome {
 pub fn read(state: Option<PathBuf>) -> Result<Recorded, Failure> {
     // Where nothing is, nothing is read.
     let path = state.unwrap_or_else(|| std::env::temp_dir().join("lustre-test-none").join(STATE));
-    recorded::read(Place::Local { path })
+    recorded::read_apart(Place::Local { path })
 }
 
 impl Bench {
@@ -125,8 +125,8 @@ impl Bench {
         resolve: Arc<dyn Resolve>,
         (parallelism, terminal): (usize, Terminal),
     ) -> Result<(Outcome, World), Failure> {
-        let recorded = recorded::lock(self.place(), OPERATION, Duration::ZERO)?;
-        let journal = recorded.open(OPERATION)?;
+        let recorded = recorded::lock_apart(self.place(), OPERATION, Duration::ZERO)?;
+        let journal = recorded.open_apart(OPERATION)?;
         let binary = wiring::agent_binary()?;
         // All bytes here are the test's own.
         let allowances = vec![Allowance("*".to_owned())];
@@ -158,7 +158,7 @@ impl Bench {
 
     /// Destroys everything; returns what is left.
     pub fn undo(self, spec: &Spec, manner: (usize, Terminal)) -> Result<Option<Left>, Failure> {
-        let before = recorded::read(self.place())?;
+        let before = recorded::read_apart(self.place())?;
         let mut left = Left { addresses: Vec::new(), state: self.state(), causes: Vec::new() };
         if !before.world.objects.is_empty() {
             match self.destroy(before, spec, manner) {
@@ -167,7 +167,8 @@ impl Bench {
                     left.causes = causes(outcome);
                 }
                 Err(failure) => {
-                    left.addresses = recorded::read(self.place())?.world.objects.keys().cloned().collect();
+                    left.addresses =
+                        recorded::read_apart(self.place())?.world.objects.keys().cloned().collect();
                     let found = diagnosed(&failure);
                     left.causes =
                         found.iter().map(|one| format!("{}: {}", one.summary, one.detail)).collect();

@@ -365,6 +365,11 @@ impl LockedState for Locked {
         Ok(Recovered { token: read.token + 1, ..read })
     }
 
+    fn raise(&mut self, floor: u64) -> Result<(), LockError> {
+        self.read.token = self.read.token.max(floor);
+        Ok(())
+    }
+
     fn open(self: Box<Self>, new_lineage: Lineage) -> Result<OpenState, StoreError> {
         let Self { shared, here, there, read } = *self;
         let world = if read.recovery == Recovery::Absent { World::new(new_lineage) } else { read.world };

@@ -249,6 +249,10 @@ impl<S: ObjectStorage> LockedState for Locked<S> {
         Ok(Recovered { token: recovered.token.max(self.kept.token()), ..recovered })
     }
 
+    fn raise(&mut self, floor: u64) -> Result<(), LockError> {
+        self.kept.raise(floor)
+    }
+
     fn open(self: Box<Self>, new_lineage: Lineage) -> Result<OpenState, StoreError> {
         let Self { s3, mut kept, mut chain } = *self;
         kept.is_clean = false;

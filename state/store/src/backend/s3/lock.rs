@@ -226,6 +226,18 @@ impl<S: ObjectStorage> Kept<S> {
         self.token
     }
 
+    /// Makes the token exceed `floor`.
+    pub fn raise(&mut self, floor: u64) -> Result<(), LockError> {
+        if self.token > floor {
+            return Ok(());
+        }
+        let mut state = self.shared.state();
+        let record = Record { token: floor + 1, ..state.record.clone() }.prolonged();
+        self.shared.change(&mut state, record)?;
+        self.token = state.record.token;
+        Ok(())
+    }
+
     /// Tells whether somebody else is known to have it.
     pub fn is_lost(&self) -> bool {
         self.shared.lost.load(Ordering::Acquire)
