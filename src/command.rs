@@ -24,6 +24,7 @@ mod graph;
 mod import;
 mod init;
 mod interrupt;
+mod migrate;
 mod output;
 mod place;
 mod plan;

@@ -170,7 +170,7 @@ impl Manner<'_> {
     ) -> Result<Success, Failure> {
         let mode = plan.parts().mode;
         let imported = plan.parts().adopted.len();
-        let (place, seal) = (recorded.place.clone(), Arc::clone(&recorded.seal));
+        let (place, seal) = (recorded.at.place.clone(), Arc::clone(&recorded.at.seal));
         let journal = recorded.open(verb(mode))?;
         let binary = wiring::agent_binary()?;
         let report =

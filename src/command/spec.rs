@@ -15,8 +15,9 @@ use lustre_model::plan::SealedSpec;
 use lustre_plan::KINDS;
 
 use super::encryption::{self, Plans};
+use super::init;
+use super::place::{self, Site};
 use super::recorded::StatePlace;
-use super::{init, place};
 use crate::cli::{Variable, VariableFlags};
 use crate::exit::Failure;
 use crate::files::{self, Folder, SpecFolders, Text};
@@ -153,8 +154,10 @@ impl Spec {
 
     /// Returns where the state is and what seals it, and fails with all mistakes found so far when the spec says it wrongly.
     pub fn place(&self) -> Result<StatePlace, Failure> {
-        let read =
-            |scope: &Scope<'_>| Ok(StatePlace { place: place::of(scope)?, seal: encryption::state(scope)? });
+        let read = |scope: &Scope<'_>| {
+            let Site { place, written } = place::of(scope, self.program.sources())?;
+            Ok(StatePlace { place, seal: encryption::state(scope)?, written: Some(written) })
+        };
         let found = self.setting(read)?;
         self.folder.read_under(Arc::clone(&found.seal));
         Ok(found)
@@ -162,7 +165,7 @@ impl Spec {
 
     /// Returns where the state is, for who reads nothing of it: no key is asked for.
     fn unread_place(&self) -> Result<StatePlace, Failure> {
-        self.setting(|scope| Ok(StatePlace::plain(place::of(scope)?)))
+        self.setting(|scope| Ok(StatePlace::plain(place::of(scope, self.program.sources())?.place)))
     }
 
     /// Returns what seals plan files, and who signs them.

@@ -19,6 +19,7 @@ mod json_into;
 mod library;
 mod locks;
 mod looks;
+mod migrate;
 mod modules;
 mod outputs;
 mod partial;

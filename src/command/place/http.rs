@@ -77,6 +77,16 @@ pub fn read(attributes: &mut Attributes<'_>) -> Option<Place> {
     Some(Place::Http(place))
 }
 
+/// Completes a place with the secrets that the environment has.
+pub fn with_secrets_of_environment(place: HttpPlace) -> HttpPlace {
+    HttpPlace {
+        username: place.username.or_else(|| environment("LUSTRE_HTTP_USERNAME")),
+        password: environment("LUSTRE_HTTP_PASSWORD"),
+        client_private_key_pem: environment("LUSTRE_HTTP_CLIENT_PRIVATE_KEY_PEM"),
+        ..place
+    }
+}
+
 /// Says what cannot be sent.
 fn check(attributes: &mut Attributes<'_>, place: &HttpPlace) {
     let addresses = [

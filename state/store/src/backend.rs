@@ -159,6 +159,8 @@ pub trait Backend: Send + Sync {
 pub trait LockedState: Send {
     /// Reads the state; nobody changes it meanwhile.
     fn read(&mut self) -> Result<Recovered, StoreError>;
+    /// Makes the token of this lock exceed `floor`, which agents may have seen from a state kept elsewhere.
+    fn raise(&mut self, floor: u64) -> Result<(), LockError>;
     /// Opens it for writing. One that does not exist is made, with the lineage that is given.
     fn open(self: Box<Self>, new_lineage: Lineage) -> Result<OpenState, StoreError>;
 }

@@ -28,7 +28,7 @@ use lustre_model::recorded::{Lineage, World};
 use sha2::{Digest as _, Sha256};
 
 use self::remote::{LockInfo, Locking, Posting, Remote};
-use super::{Backend, Held, LockedState, Recovered, Recovery, Unlocked, local};
+use super::{Backend, Ends, Held, LockedState, Recovered, Recovery, Unlocked, local};
 use crate::disk::Folder;
 use crate::entropy::random;
 use crate::error::{LockError, StoreError};
@@ -311,10 +311,13 @@ impl Backend for Http {
     }
 
     fn holder(&self) -> Result<Option<Held>, LockError> {
-        if let Some((token, holder)) = lock::holder(&self.shared.mirror)? {
-            if self.shared.place.lock_address.is_none() {
-                return Ok(Some(Held { id: token.to_string(), holder, ends: super::Ends::WithItsProcess }));
-            }
+        if self.shared.place.lock_address.is_none() {
+            let held = lock::holder(&self.shared.mirror)?;
+            return Ok(held.map(|(token, holder)| Held {
+                id: token.to_string(),
+                holder,
+                ends: Ends::WithItsProcess,
+            }));
         }
         // The protocol has no question but this.
         let asking = Holder {
@@ -336,7 +339,7 @@ impl Backend for Http {
 
     fn force_unlock(&self, id: &str) -> Result<Unlocked, LockError> {
         let Some(held) = self.holder()? else { return Ok(Unlocked::Free) };
-        if held.ends == super::Ends::WithItsProcess {
+        if held.ends == Ends::WithItsProcess {
             return Ok(Unlocked::EndsWithItsProcess(held));
         }
         if held.id != id {
@@ -360,6 +363,11 @@ impl LockedState for Locked {
     fn read(&mut self) -> Result<Recovered, StoreError> {
         let read = self.read.clone();
         Ok(Recovered { token: read.token + 1, ..read })
+    }
+
+    fn raise(&mut self, floor: u64) -> Result<(), LockError> {
+        self.read.token = self.read.token.max(floor);
+        Ok(())
     }
 
     fn open(self: Box<Self>, new_lineage: Lineage) -> Result<OpenState, StoreError> {

@@ -276,6 +276,10 @@ impl LockedState for LockedFiles {
         Ok(Recovered { token: read.token.max(self.lock.token()), ..read })
     }
 
+    fn raise(&mut self, floor: u64) -> Result<(), LockError> {
+        self.lock.raise(floor).map_err(|source| LockError::Io { source })
+    }
+
     fn open(self: Box<Self>, new_lineage: Lineage) -> Result<OpenState, StoreError> {
         let Local { disk, path, seal } = self.files;
         open(disk, &path, (self.lock, seal), new_lineage)

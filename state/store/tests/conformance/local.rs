@@ -28,7 +28,7 @@ impl Files {
     fn disk(&self) -> Made {
         let mut disk = self.disk.lock().unwrap();
         // A client that broke is gone, as a killed process is.
-        let broken = disk.0.lock().unwrap().is_breaking();
+        let broken = disk.0.lock().unwrap().fails_at.is_some();
         if broken {
             *disk = disk.after(Cut::Kill);
         }

@@ -64,7 +64,7 @@ impl Server {
     }
 
     pub fn contents(&self) -> MutexGuard<'_, Contents> {
-        self.contents.lock().unwrap()
+        self.contents.lock().expect("no test panics with it")
     }
 
     pub fn address(&self) -> String {
@@ -81,7 +81,7 @@ impl Drop for Server {
 
 fn serve(mut stream: TcpStream, contents: &Mutex<Contents>) {
     let Some(request) = read(&stream) else { return };
-    let mut contents = contents.lock().unwrap();
+    let mut contents = contents.lock().expect("no test panics with it");
     let at = contents.requests;
     contents.requests += 1;
     let hit = contents.outage.filter(|outage| at == outage.at || (outage.for_ever && at > outage.at));
@@ -111,17 +111,16 @@ fn read(stream: &TcpStream) -> Option<Request> {
         headers.push((name.to_ascii_lowercase(), value.trim().to_owned()));
     }
     let length = headers.iter().find(|(name, _)| name == "content-length");
-    let mut body = vec![0; length.map_or(0, |(_, length)| length.parse().unwrap())];
+    let mut body = vec![0; length.map_or(0, |(_, length)| length.parse().expect("a length is a number"))];
     reader.read_exact(&mut body).ok()?;
     Some(Request { method, target, headers, body })
 }
 
 fn answer(contents: &mut Contents, request: &Request) -> (u16, Vec<u8>) {
     let header = |name: &str| request.headers.iter().find(|(known, _)| known == name).map(|(_, value)| value);
-    if let Some(expected) = &contents.credentials {
-        if header("authorization") != Some(&format!("Basic {expected}")) {
-            return (401, b"who are you?".to_vec());
-        }
+    let is_stranger = |expected: &String| header("authorization") != Some(&format!("Basic {expected}"));
+    if contents.credentials.as_ref().is_some_and(is_stranger) {
+        return (401, b"who are you?".to_vec());
     }
     let is_json = header("content-type").is_some_and(|kind| kind == "application/json");
     if !request.body.is_empty() && (header("content-md5").is_none_or(|md5| md5.len() != 24) || !is_json) {

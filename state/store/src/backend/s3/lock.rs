@@ -54,7 +54,6 @@ pub struct Record {
     expiry_ms: u64,
     /// When that would be, on the clock of its holder.
     until: String,
-    until_seconds: u64,
     /// Who holds it; nobody when it was given back.
     pub holder: Option<Holder>,
     /// Whether nothing of its holder is on its way to the state any more.
@@ -72,7 +71,6 @@ impl Record {
             renewals: 0,
             expiry_ms,
             until: String::new(),
-            until_seconds: 0,
             holder: Some(holder),
             clean: false,
         };
@@ -84,8 +82,8 @@ impl Record {
     }
 
     fn prolonged(self) -> Self {
-        let until_seconds = now_seconds() + self.expiry().as_secs();
-        Self { until: rfc3339(until_seconds), until_seconds, renewals: self.renewals + 1, ..self }
+        let until = rfc3339(now_seconds() + self.expiry().as_secs());
+        Self { until, renewals: self.renewals + 1, ..self }
     }
 
     /// Returns it without a holder.
@@ -160,10 +158,8 @@ impl<S: ObjectStorage> LockObject<S> {
                     Some(_) | None => Instant::now(),
                 };
                 watched = Some((etag.clone(), since));
-                // A lock whose time seems to be over is watched for as long as it lasts, however short the wait.
-                let abandoned = record.until_seconds < now_seconds();
                 if since.elapsed() < record.expiry() {
-                    if begun.elapsed() >= wait && !abandoned {
+                    if begun.elapsed() >= wait {
                         return Err(LockError::Held { held: Box::new(held) });
                     }
                     std::thread::sleep(LOOK_EVERY_MAX.min(record.expiry() / LOOKS_PER_EXPIRY));
@@ -228,6 +224,18 @@ impl<S: ObjectStorage> Kept<S> {
     /// Returns the fencing token.
     pub fn token(&self) -> u64 {
         self.token
+    }
+
+    /// Makes the token exceed `floor`.
+    pub fn raise(&mut self, floor: u64) -> Result<(), LockError> {
+        if self.token > floor {
+            return Ok(());
+        }
+        let mut state = self.shared.state();
+        let record = Record { token: floor + 1, ..state.record.clone() }.prolonged();
+        self.shared.change(&mut state, record)?;
+        self.token = state.record.token;
+        Ok(())
     }
 
     /// Tells whether somebody else is known to have it.
