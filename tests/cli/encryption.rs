@@ -374,6 +374,25 @@ fn a_state_in_a_bucket_is_encrypted_too() {
 }
 
 #[test]
+fn a_plain_state_is_encrypted_as_it_moves() {
+    let bucket = Bucket::new();
+    let folder = Folder::with(&spec(""));
+    must(&folder, "apply -auto-approve");
+    let state = bucket.state("").replace("lustre {", "");
+    let state = state.trim().trim_end_matches('}');
+    let moved = |uses: &str| spec(uses).replacen("lustre {", &format!("lustre {{\n{state}\n"), 1);
+    let given = [("PASSPHRASE_2025", OLD), ("LUSTRE_VAR_passphrase", NEW)];
+    folder.write("main.hcl", &moved(OLD_STATE));
+    refused(&folder, "init -migrate-state", &given, &["it is not encrypted", "migrate"]);
+    folder.write("main.hcl", &moved("state {\n key = \"2025\"\n plaintext = \"migrate\"\n}\n"));
+    must(&folder, "init -migrate-state");
+    folder.write("main.hcl", &moved(OLD_STATE));
+    assert_eq!(must(&folder, "output -raw a").stdout, SECRET);
+    let bytes = fs_err::read(bucket.file("prod.state")).expect("it is there");
+    assert!(!String::from_utf8_lossy(&bytes).contains(SECRET));
+}
+
+#[test]
 fn another_deployments_encrypted_state_is_read_under_our_own_keys() {
     let other = Folder::with(&spec(OLD_STATE));
     must(&other, "apply -auto-approve");
