@@ -246,6 +246,12 @@ pub struct PlanFlags {
     /// Save the plan; `lustre apply FILE` carries out exactly that.
     #[arg(long, value_name = "FILE")]
     pub out: Option<PathBuf>,
+    /// Sign the saved plan with the Ed25519 key in FILE, as `openssl genpkey` writes it.
+    #[arg(long, value_name = "FILE", requires = "out")]
+    pub sign_key: Option<PathBuf>,
+    /// Write the plan, with its warnings, into FILE as a comment for a pull request; only its owner may read it.
+    #[arg(long, value_name = "FILE")]
+    pub markdown_into: Option<PathBuf>,
     /// Exit 2 when there are changes.
     #[arg(long)]
     pub detailed_exitcode: bool,
@@ -262,6 +268,9 @@ pub struct PlanFlags {
 pub struct ApplyFlags {
     /// A plan saved by `plan -out`; without one, plans first.
     pub plan_file: Option<PathBuf>,
+    /// Carry the plan out only when the owner of this Ed25519 key signed it; may be given again; counts instead of `signed_by`.
+    #[arg(long, value_name = "FILE", requires = "plan_file")]
+    pub verify_key: Vec<PathBuf>,
     /// How to print.
     #[command(flatten)]
     pub voice: VoiceFlags,
@@ -347,6 +356,9 @@ pub struct ImportFlags {
 pub struct ShowFlags {
     /// A saved plan; without one, shows the state.
     pub plan_file: Option<PathBuf>,
+    /// Print the plan as a comment for a pull request, at most as long as GitHub takes one.
+    #[arg(long, conflicts_with = "json", requires = "plan_file")]
+    pub markdown: bool,
     /// How to print.
     #[command(flatten)]
     pub view: ViewFlags,

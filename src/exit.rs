@@ -13,7 +13,8 @@ use lustre_model::diagnostic::{Diagnostics, Sources};
 use lustre_model::journal::JournalError;
 use lustre_model::plan::{Gate, GateReason};
 use lustre_plan::file::{PlanFileError, StaleError};
-use lustre_store::{Ends, LockError, StoreError};
+use lustre_store::signature::SignatureError;
+use lustre_store::{Ends, LockError, SealError, StoreError};
 use thiserror::Error;
 
 /// Returned for a bug, as `sysexits.h` has it.
@@ -96,6 +97,24 @@ pub enum Failure {
         /// Why.
         #[source]
         source: PlanFileError,
+    },
+    /// A plan file cannot be decrypted or encrypted, or should be encrypted.
+    #[error("{path} cannot be used as a plan")]
+    PlanSeal {
+        /// Which file.
+        path: String,
+        /// Why, and what to do.
+        #[source]
+        source: SealError,
+    },
+    /// A plan file is not signed as is demanded, or cannot be signed.
+    #[error("{path} cannot be trusted")]
+    PlanSignature {
+        /// Which file.
+        path: String,
+        /// Why, and what to do.
+        #[source]
+        source: SignatureError,
     },
     /// No such output.
     #[error("there is no output \"{name}\"")]
@@ -186,6 +205,8 @@ impl Failure {
             | Self::Lock(_)
             | Self::Store(_)
             | Self::PlanFile { .. }
+            | Self::PlanSeal { .. }
+            | Self::PlanSignature { .. }
             | Self::NoOutput { .. }
             | Self::NotRaw { .. }
             | Self::NoObject { .. }
@@ -244,6 +265,8 @@ impl Failure {
             | Self::Apply(ApplyError::Outputs { .. })
             | Self::Lock(_)
             | Self::Store(_)
+            | Self::PlanSeal { .. }
+            | Self::PlanSignature { .. }
             | Self::Fs(_)
             | Self::File(_) => return None,
         };

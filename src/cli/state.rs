@@ -33,6 +33,8 @@ pub enum StateCommand {
     Pull,
     /// Put a pulled state in the place of this one.
     Push(PushFlags),
+    /// Write the state anew under the key that `encryption` says now.
+    Rekey(RekeyFlags),
 }
 
 /// Flags of `state mv`.
@@ -59,6 +61,14 @@ pub struct RmFlags {
     /// Only say what would be forgotten.
     #[arg(long)]
     pub dry_run: bool,
+    /// How long to wait for the lock of the state.
+    #[command(flatten)]
+    pub lock: LockFlags,
+}
+
+/// Flags of `state rekey`.
+#[derive(Debug, Args)]
+pub struct RekeyFlags {
     /// How long to wait for the lock of the state.
     #[command(flatten)]
     pub lock: LockFlags,

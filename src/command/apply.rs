@@ -11,12 +11,12 @@ use lustre_model::diagnostic::{Diagnostic, Sources};
 use lustre_model::journal::Journal;
 use lustre_model::plan::{Allowance, Gate, Mode, Operation, Plan};
 use lustre_model::recorded::Output;
-use lustre_store::{OpenState, Place};
+use lustre_store::{OpenState, Place, Seal};
 use serde_json::json;
 
 use super::plan::{Planner, allowances};
 use super::recorded::{self, Recorded};
-use super::{interrupt, show, spec};
+use super::{interrupt, plan_file, spec};
 use crate::cli::{ApplyFlags, DestroyFlags, PlanningFlags, RefreshFlags};
 use crate::exit::{Failure, Success};
 use crate::view::voice::Voice;
@@ -39,7 +39,7 @@ pub fn run(flags: &ApplyFlags, voice: &Voice) -> Result<Success, Failure> {
     manner.begin();
     match &flags.plan_file {
         Some(_) if flags.refresh.refresh_only => Err(Failure::Sealed { flag: "-refresh-only" }),
-        Some(path) => manner.saved(path),
+        Some(path) => manner.saved(path, &flags.verify_key),
         None if flags.refresh.refresh_only => manner.fresh(Mode::RefreshOnly),
         None if flags.destroy => manner.fresh(Mode::Destroy),
         None => manner.fresh(Mode::Normal),
@@ -98,6 +98,10 @@ impl Manner<'_> {
         let planner = Planner::new(self.planning, self.voice)?;
         let recorded = recorded::lock(planner.place()?, verb(mode), self.planning.lock.lock_timeout)?;
         let plan = planner.plan(&recorded, mode)?;
+        if !plan.has_changes() && !plan.parts().dependencies.is_empty() {
+            // Nothing is touched: the state learns in which order things would have to go.
+            return self.execute(plan, recorded, Vec::new());
+        }
         if !plan.has_changes() {
             self.show_outputs(&recorded.world.outputs);
             return Ok(Success::Done);
@@ -109,11 +113,9 @@ impl Manner<'_> {
         self.execute(plan, recorded, Vec::new())
     }
 
-    fn saved(&self, path: &Path) -> Result<Success, Failure> {
-        let plan = show::read_plan(path)?;
+    fn saved(&self, path: &Path, verify_keys: &[PathBuf]) -> Result<Success, Failure> {
         let planning = self.planning;
         for (given, flag) in [
-            (!planning.variables.given.is_empty(), "-var"),
             (!planning.refresh, "-refresh"),
             (!planning.target.is_empty(), "-target"),
             (!planning.exclude.is_empty(), "-exclude"),
@@ -123,7 +125,10 @@ impl Manner<'_> {
                 return Err(Failure::Sealed { flag });
             }
         }
-        let place = spec::sealed_place(&plan.parts().spec)?;
+        let mut plans = spec::folder_plans(&planning.variables)?;
+        plan_file::trust_only(&mut plans, verify_keys)?;
+        let plan = plan_file::read(path, &plans)?;
+        let place = spec::sealed_place(&plan.parts().spec, &planning.variables)?;
         let verb = verb(plan.parts().mode);
         let recorded = recorded::lock(place, verb, self.planning.lock.lock_timeout)?;
         lustre_plan::file::check_fresh(&plan, &recorded.world).map_err(Failure::Stale)?;
@@ -164,27 +169,29 @@ impl Manner<'_> {
         allowances: Vec<Allowance>,
     ) -> Result<Success, Failure> {
         let mode = plan.parts().mode;
-        let place = recorded.place.clone();
+        let imported = plan.parts().adopted.len();
+        let (place, seal) = (recorded.place.clone(), Arc::clone(&recorded.seal));
         let journal = recorded.open(verb(mode))?;
         let binary = wiring::agent_binary()?;
-        let report = super::runtime()?.block_on(self.walk(plan, &journal, (allowances, binary)));
+        let report =
+            super::runtime()?.block_on(self.walk(plan, &journal, (allowances, binary, Arc::clone(&seal))));
         let outputs = journal.world().outputs.clone();
         let closed = journal.close();
         if closed.is_err() || report.is_err() {
-            self.keep(&journal, &place)?;
+            self.keep(&journal, (&place, seal.as_ref()))?;
         }
         let report = report?;
         closed?;
-        self.conclude(report, mode, &outputs)
+        self.conclude(report, (mode, imported), &outputs)
     }
 
     /// Keeps on this machine what a state elsewhere would not take.
-    fn keep(&self, journal: &OpenState, place: &Place) -> Result<(), Failure> {
+    fn keep(&self, journal: &OpenState, (place, seal): (&Place, &dyn Seal)) -> Result<(), Failure> {
         let Some(world) = journal.unrecorded().filter(|_| !matches!(place, Place::Local { .. })) else {
             return Ok(());
         };
         let path = place.copy_path("errored");
-        lustre_store::save(&path, (&world, journal.token()), recorded::seal().as_ref())?;
+        lustre_store::save(&path, (&world, journal.token()), seal)?;
         let path = path.display();
         self.voice.terminal.tell(&format!(
             "Not all that was done could be recorded at {place}. It is kept in {path}. When {place} answers again, and \
@@ -197,13 +204,13 @@ impl Manner<'_> {
         &self,
         plan: Plan,
         journal: &Arc<OpenState>,
-        (allowances, binary): (Vec<Allowance>, PathBuf),
+        (allowances, binary, keys): (Vec<Allowance>, PathBuf, Arc<dyn Seal>),
     ) -> Result<Report, Failure> {
         let journal: Arc<dyn Journal> = Arc::clone(journal) as Arc<dyn Journal>;
         let plan = Arc::new(plan);
         let allowed = plan.parts().allowances.iter().chain(&allowances).cloned().collect();
         let apply = Apply {
-            resolve: wiring::resolve(&plan)?,
+            resolve: wiring::resolve(&plan, keys)?,
             perform: Arc::new(Hosts::new(&plan, Arc::clone(&journal), binary, allowed)),
             plan,
             journal,
@@ -219,13 +226,16 @@ impl Manner<'_> {
     fn conclude(
         &self,
         report: Report,
-        mode: Mode,
+        (mode, imported): (Mode, usize),
         outputs: &BTreeMap<String, Output>,
     ) -> Result<Success, Failure> {
         let count = |operation| report.done.get(&operation).copied().unwrap_or(0);
         let (added, changed) = (count(Operation::Create), count(Operation::Update));
         let destroyed = count(Operation::Delete);
         let counts = match mode {
+            Mode::Normal if imported > 0 => {
+                format!("{imported} imported, {added} added, {changed} changed, {destroyed} destroyed")
+            }
             Mode::Normal => format!("{added} added, {changed} changed, {destroyed} destroyed"),
             Mode::Destroy => format!("{destroyed} destroyed"),
             Mode::RefreshOnly => "none touched".to_owned(),
@@ -242,7 +252,7 @@ impl Manner<'_> {
         self.show_warnings(&report.warnings);
         if let Some(stream) = &self.voice.stream {
             let changes = json!({
-                "add": added, "change": changed, "remove": destroyed, "import": 0, "operation": verb(mode),
+                "add": added, "change": changed, "remove": destroyed, "import": imported, "operation": verb(mode),
             });
             stream.line("info", &text, "change_summary", json!({ "changes": changes }));
         }

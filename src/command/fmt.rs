@@ -30,10 +30,13 @@ pub fn run(flags: &FmtFlags, terminal: Terminal) -> Result<Success, Failure> {
     let mut run =
         Run { flags, terminal, differs: false, found: Diagnostics::new(), sources: Sources::default() };
     if input {
-        let mut text = String::new();
+        let mut bytes = Vec::new();
         // One more than is taken, so that a longer text is refused and not cut.
-        io::stdin().take(files::TEXT_MAX + 1).read_to_string(&mut text)?;
-        run.text(None, INPUT.1, text);
+        io::stdin().take(files::TEXT_MAX + 1).read_to_end(&mut bytes)?;
+        match files::decoded(INPUT.1, bytes) {
+            Ok(text) => run.text(None, INPUT.1, text),
+            Err(error) => run.unusable(&error),
+        }
     } else if flags.targets.is_empty() {
         run.folder(Path::new(""));
     } else {

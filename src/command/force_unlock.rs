@@ -5,14 +5,14 @@
 //! Invariant: only the lock that was named is taken away.
 
 use crate::cli::UnlockFlags;
-use crate::command::{recorded, spec};
+use crate::command::spec;
 use crate::exit::{Failure, Success};
 use crate::terminal::Terminal;
 use lustre_store::Unlocked;
 
 /// Takes the lock from its holder, or says why not.
 pub fn run(flags: &UnlockFlags, terminal: Terminal) -> Result<Success, Failure> {
-    match recorded::backend(&spec::place()?.place)?.force_unlock(&flags.id)? {
+    match spec::unread_place()?.backend()?.force_unlock(&flags.id)? {
         Unlocked::Free => {
             terminal.tell("Nobody holds the lock on the state: it ended with the process that held it.");
             Ok(Success::Done)

@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use lustre_model::plan::{Mode, Operation, Plan};
 
 use super::spec::{self, Asking};
-use super::{recorded, show};
+use super::{plan_file, recorded};
 use crate::cli::{GraphFlags, GraphFormat, VariableFlags};
 use crate::exit::{Failure, Success};
 use crate::terminal::Terminal;
@@ -19,7 +19,10 @@ use crate::wiring;
 /// Prints the graph.
 pub fn run(flags: &GraphFlags, terminal: Terminal) -> Result<Success, Failure> {
     let drawing = match &flags.plan {
-        Some(path) => steps(&show::read_plan(path)?),
+        Some(path) => {
+            let plans = spec::folder_plans(&VariableFlags::default())?;
+            steps(&plan_file::read(path, &plans)?)
+        }
         None => objects()?,
     };
     terminal.say_raw(&match flags.format {

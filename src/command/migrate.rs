@@ -7,6 +7,7 @@
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use fs_err as fs;
@@ -15,8 +16,8 @@ use lustre_s3::Endpoint;
 use lustre_store::{HttpPlace, Place, S3Place};
 use serde::{Deserialize, Serialize};
 
-use super::place::{self, Site};
-use super::recorded::{self, Recorded};
+use super::place;
+use super::recorded::{self, Recorded, StatePlace};
 use super::spec;
 use crate::exit::{Failure, Success, chain};
 use crate::terminal::Terminal;
@@ -135,13 +136,14 @@ impl Noted {
 }
 
 /// Notes where the state is that was opened from this folder.
-pub fn remember(site: &Site) -> Result<(), Failure> {
+pub fn remember(at: &StatePlace) -> Result<(), Failure> {
+    let Some(written) = &at.written else { return Ok(()) };
     let note = Path::new(NOTE);
     // The default place needs no note, unless one names another.
-    if matches!(site.place, Place::Local { .. }) && !note.exists() {
+    if matches!(at.place, Place::Local { .. }) && !note.exists() {
         return Ok(());
     }
-    let content = Note { written: site.written.clone(), place: Noted::of(&site.place) };
+    let content = Note { written: written.clone(), place: Noted::of(&at.place) };
     let text = serde_json::to_string_pretty(&content).map_err(std::io::Error::other)?;
     if fs::read_to_string(note).is_ok_and(|old| old == text) {
         return Ok(());
@@ -169,11 +171,18 @@ fn noted() -> Result<Option<Note>, Failure> {
     serde_json::from_str(&text).map(Some).map_err(damaged)
 }
 
+/// Returns another place, sealed as the spec says.
+fn apart(at: &StatePlace, place: Place) -> StatePlace {
+    StatePlace { place, seal: Arc::clone(&at.seal), written: None }
+}
+
 /// Returns where the spec had its state before, when it said something else then.
-fn former(now: &Site) -> Result<Option<Place>, Failure> {
+fn former(now: &StatePlace) -> Result<Option<Place>, Failure> {
+    // A state that is not the spec's was nowhere else.
+    let Some(written) = &now.written else { return Ok(None) };
     if let Some(note) = noted()? {
         let place = note.place.place();
-        let moved = note.written != now.written && place.to_string() != now.place.to_string();
+        let moved = note.written != *written && place.to_string() != now.place.to_string();
         return Ok(moved.then_some(place));
     }
     let default = Place::Local { path: place::STATE.into() };
@@ -182,9 +191,9 @@ fn former(now: &Site) -> Result<Option<Place>, Failure> {
 }
 
 /// Fails when a state is still where the spec had it before; called when there is none where it has it now.
-pub fn refuse_forgotten(now: &Site) -> Result<(), Failure> {
-    let Some(before) = former(now)? else { return Ok(()) };
-    let now = &now.place;
+pub fn refuse_forgotten(at: &StatePlace) -> Result<(), Failure> {
+    let Some(before) = former(at)? else { return Ok(()) };
+    let now = &at.place;
     let hint = format!(
         "`lustre init -migrate-state` copies it to {now}; where it is to be left behind, delete {NOTE}, and the file when it is \
          in this folder"
@@ -195,7 +204,7 @@ pub fn refuse_forgotten(now: &Site) -> Result<(), Failure> {
         ),
         hint: Some(hint.clone()),
     };
-    match recorded::backend(&before).and_then(|backend| Ok(backend.read()?)) {
+    match apart(at, before.clone()).backend().and_then(|backend| Ok(backend.read()?)) {
         Ok(read) if read.world.objects.is_empty() && read.world.outputs.is_empty() => Ok(()),
         Ok(_) => Err(refused("where it still is")),
         Err(error) => Err(refused(&format!("which cannot be read: {}", chain(&error)))),
@@ -204,27 +213,27 @@ pub fn refuse_forgotten(now: &Site) -> Result<(), Failure> {
 
 /// Copies the state from where the spec had it before, with both places locked.
 pub fn run(wait: Duration, terminal: Terminal) -> Result<Success, Failure> {
-    let site = spec::place()?;
-    let now = &site.place;
-    let Some(before) = former(&site)? else {
+    let at = spec::place()?;
+    let now = &at.place;
+    let Some(before) = former(&at)? else {
         terminal.say("The state is where the spec has it; there is nothing to migrate.");
         return Ok(Success::Done);
     };
-    let old = recorded::lock_apart(before.clone(), OPERATION, wait)?;
+    let old = recorded::lock(apart(&at, before.clone()), OPERATION, wait)?;
     if old.is_absent() {
         return Err(Failure::Said {
             cause: format!("there is no state at {before} to be migrated"),
             hint: Some(format!("delete {NOTE} when the spec names the place where the state is")),
         });
     }
-    let mut new = recorded::lock_apart(now.clone(), OPERATION, wait)?;
+    let mut new = recorded::lock(apart(&at, now.clone()), OPERATION, wait)?;
     check(&old, &new)?;
     // Agents have seen the tokens of the old place.
     new.raise(old.token)?;
-    let state = new.open_apart(OPERATION)?;
+    let state = new.open(OPERATION)?;
     state.replace(World::clone(&old.world))?;
     state.close()?;
-    let copied = recorded::read_apart(now.clone())?;
+    let copied = recorded::read(apart(&at, now.clone()))?;
     if *copied.world != *old.world {
         return Err(Failure::Said {
             cause: format!("what {now} gives back is not what was at {before}"),
@@ -232,7 +241,7 @@ pub fn run(wait: Duration, terminal: Terminal) -> Result<Success, Failure> {
         });
     }
     set_aside(&before, terminal)?;
-    remember(&site)?;
+    remember(&at)?;
     terminal.say(&format!("The state, {} objects, is at {now} now.", old.world.objects.len()));
     Ok(Success::Done)
 }

@@ -30,26 +30,17 @@ type Read = fn(&mut Attributes<'_>) -> Option<Place>;
 const BACKENDS: [(&str, &[&str], Read); 3] =
     [("local", &["path"], local), ("s3", s3::NAMES, s3::read), ("http", http::NAMES, http::read)];
 
-/// A place, and how the spec says it.
-pub struct Site {
-    /// The place.
-    pub place: Place,
-    /// What is written in the spec. While that stays the same, another place comes from other values of variables, and is
-    /// no move.
-    pub written: String,
-}
-
-/// Returns the place that the spec names.
-pub fn of(scope: &Scope<'_>, sources: &Sources) -> Result<Site, Diagnostics> {
+/// Returns the place that the spec names, and what is written of it there.
+pub fn of(scope: &Scope<'_>, sources: &Sources) -> Result<(Place, String), Diagnostics> {
     let Some(block) = scope.state_backend() else {
         let found = scope.take_diagnostics();
-        let site = Site { place: Place::Local { path: PathBuf::from(STATE) }, written: String::new() };
-        return if found.has_errors() { Err(found) } else { Ok(site) };
+        let place = Place::Local { path: PathBuf::from(STATE) };
+        return if found.has_errors() { Err(found) } else { Ok((place, String::new())) };
     };
     let mut found = scope.take_diagnostics();
     let place = read(&block, &mut found);
     match place {
-        Some(place) if !found.has_errors() => Ok(Site { place, written: written(&block, sources) }),
+        Some(place) if !found.has_errors() => Ok((place, written(&block, sources))),
         Some(_) | None => Err(found),
     }
 }

@@ -4,24 +4,20 @@
 //! could not do is a diagnostic now and not a failure later.
 //! Invariant: planning changes nothing, on no host and in no state.
 
-use std::path::Path;
-
-use lustre_model::diagnostic::Diagnostics;
+use lustre_model::diagnostic::{Diagnostic, Diagnostics};
 use lustre_model::pattern::Pattern;
 use lustre_model::plan::{Allowance, Mode, Plan};
 use lustre_plan::Options;
+use lustre_plan::render::markdown;
 
-use super::place::Site;
-use super::recorded::{self, Recorded};
+use super::plan_file;
+use super::recorded::{self, Recorded, StatePlace};
 use super::spec::{self, Asking, Spec};
 use crate::cli::{PlanFlags, PlanningFlags};
 use crate::exit::{Failure, Success};
 use crate::view::voice::Voice;
 use crate::view::{diagnostic, plan as view};
 use crate::wiring;
-
-/// Only its owner reads a plan: it holds what the state holds.
-const PLAN_MODE: u32 = 0o600;
 
 /// Makes a plan, shows it, and saves it when asked to.
 pub fn run(flags: &PlanFlags, voice: &Voice) -> Result<Success, Failure> {
@@ -34,10 +30,18 @@ pub fn run(flags: &PlanFlags, voice: &Voice) -> Result<Success, Failure> {
         stream.version();
     }
     let planner = Planner::new(&flags.planning, voice)?;
+    let writer = match &flags.out {
+        Some(_) => Some(plan_file::Writer::new(planner.spec.plans()?, flags.sign_key.as_deref())?),
+        None => None,
+    };
     let recorded = recorded::lock_if_there(planner.place()?, "plan", flags.planning.lock.lock_timeout)?;
-    let plan = planner.plan(&recorded, mode)?;
-    if let Some(path) = &flags.out {
-        save(&plan, path)?;
+    let (plan, warnings) = planner.plan_and_warnings(&recorded, mode)?;
+    if let Some(path) = &flags.markdown_into {
+        let said: Vec<String> = warnings.iter().map(|found| planner.said(found)).collect();
+        plan_file::write_private(path, markdown::plan(&plan, &said).as_bytes())?;
+    }
+    if let (Some(path), Some(writer)) = (&flags.out, writer) {
+        writer.write(path, &plan)?;
         if voice.has_words() {
             let path = path.display();
             voice
@@ -47,18 +51,6 @@ pub fn run(flags: &PlanFlags, voice: &Voice) -> Result<Success, Failure> {
     }
     let changes = flags.detailed_exitcode && plan.finds_differences();
     Ok(if changes { Success::Changes } else { Success::Done })
-}
-
-fn save(plan: &Plan, path: &Path) -> Result<(), Failure> {
-    use std::io::Write as _;
-
-    use fs_err::os::unix::fs::OpenOptionsExt as _;
-    let source = |source| Failure::PlanFile { path: path.display().to_string(), source };
-    let bytes = lustre_plan::file::encode(plan).map_err(source)?;
-    let mut options = fs_err::OpenOptions::new();
-    let mut file = options.write(true).create(true).truncate(true).mode(PLAN_MODE).open(path)?;
-    file.write_all(&bytes)?;
-    Ok(())
 }
 
 /// Makes plans from the spec of the working folder.
@@ -78,12 +70,17 @@ impl<'a> Planner<'a> {
     }
 
     /// Returns where the state is.
-    pub fn place(&self) -> Result<Site, Failure> {
+    pub fn place(&self) -> Result<StatePlace, Failure> {
         self.spec.place()
     }
 
     /// Makes a plan and shows it, with the warnings that came up.
     pub fn plan(&self, recorded: &Recorded, mode: Mode) -> Result<Plan, Failure> {
+        self.plan_and_warnings(recorded, mode).map(|(plan, _)| plan)
+    }
+
+    /// Like [`Planner::plan`]; the warnings, which it shows too, are returned beside.
+    fn plan_and_warnings(&self, recorded: &Recorded, mode: Mode) -> Result<(Plan, Diagnostics), Failure> {
         let patterns = |given: &[String]| given.iter().cloned().map(Pattern).collect();
         let options = Options {
             replace: patterns(&self.flags.replace),
@@ -95,7 +92,16 @@ impl<'a> Planner<'a> {
         let observing = self.flags.refresh.then_some(self.flags.parallelism);
         let (plan, warnings) = wiring::plan(&self.spec, recorded, options, observing)?;
         self.show(&plan, &warnings);
-        Ok(plan)
+        Ok((plan, warnings))
+    }
+
+    /// Says a warning in one line, with its place.
+    fn said(&self, found: &Diagnostic) -> String {
+        let sources = self.spec.program.sources();
+        let file = found.span.and_then(|span| Some((sources.get(span.source)?, sources.positions(span)?.0)));
+        let place = file.map(|(file, start)| format!("{}:{}: ", file.name, start.line)).unwrap_or_default();
+        let detail = if found.detail.is_empty() { String::new() } else { format!(": {}", found.detail) };
+        format!("{place}{}{detail}", found.summary)
     }
 
     fn show(&self, plan: &Plan, warnings: &Diagnostics) {

@@ -8,92 +8,101 @@ use std::time::Duration;
 
 use fs_err as fs;
 use lustre_model::recorded::{Lineage, World};
-use lustre_store::{Backend, Holder, LockedState, OpenState, Place, Plain, Seal};
+use lustre_store::{Backend, Holder, LockedState, OpenState, Place, Plain, Recovered, Seal};
 
 use super::migrate;
-use super::place::Site;
 use crate::clock;
 use crate::exit::Failure;
 
 /// Bytes of randomness in a lineage.
 const LINEAGE_BYTES: usize = 16;
 
+/// Where a state is, and what seals it there.
+pub struct StatePlace {
+    /// Where.
+    pub place: Place,
+    /// What it is sealed with.
+    pub seal: Arc<dyn Seal>,
+    /// What is written of the place in the spec, when it is the spec's. While that stays the same, another place comes from
+    /// other values of variables, and is no move.
+    pub written: Option<String>,
+}
+
 /// A state that was read.
 pub struct Recorded {
     /// Where it is.
     pub place: Place,
+    /// What it is sealed with; copies of it too.
+    pub seal: Arc<dyn Seal>,
+    /// What is written of the place in the spec, when it is the spec's.
+    written: Option<String>,
     /// What it records.
     pub world: Arc<World>,
     /// The token that agents answer to.
     pub token: u64,
-    /// How the spec says where it is, when it is the spec's.
-    site: Option<Site>,
     /// The way to it.
     backend: Box<dyn Backend>,
     /// The lock, when it was taken.
     lock: Option<Box<dyn LockedState>>,
 }
 
-/// Returns what seals the bytes of states that leave this process.
-pub fn seal() -> Arc<dyn Seal> {
-    Arc::new(Plain)
-}
+impl StatePlace {
+    /// Takes a place where states are not encrypted.
+    pub fn plain(place: Place) -> Self {
+        Self { place, seal: Arc::new(Plain), written: None }
+    }
 
-/// Returns the way to a state.
-pub fn backend(place: &Place) -> Result<Box<dyn Backend>, Failure> {
-    Ok(place.backend(seal())?)
+    /// Returns the way to the state.
+    pub fn backend(&self) -> Result<Box<dyn Backend>, Failure> {
+        Ok(self.place.backend(Arc::clone(&self.seal))?)
+    }
 }
 
 /// Reads a state; takes no lock.
-pub fn read(site: Site) -> Result<Recorded, Failure> {
-    read_apart(site.place)?.of_spec(site.written)
+pub fn read(at: StatePlace) -> Result<Recorded, Failure> {
+    let backend = at.backend()?;
+    let read = backend.read()?;
+    Recorded::new(at, read, (backend, None))
 }
 
 /// Reads a state under its lock, so that nobody changes it meanwhile. A state that is not there is not made.
-pub fn lock(site: Site, operation: &str, wait: Duration) -> Result<Recorded, Failure> {
-    lock_apart(site.place, operation, wait)?.of_spec(site.written)
-}
-
-/// Like [`read`], for a state that is not the spec's.
-pub fn read_apart(place: Place) -> Result<Recorded, Failure> {
-    let backend = backend(&place)?;
-    let read = backend.read()?;
-    Ok(Recorded { place, world: Arc::new(read.world), token: read.token, site: None, backend, lock: None })
-}
-
-/// Like [`lock`], for a state that is not the spec's.
-pub fn lock_apart(place: Place, operation: &str, wait: Duration) -> Result<Recorded, Failure> {
-    let backend = backend(&place)?;
+pub fn lock(at: StatePlace, operation: &str, wait: Duration) -> Result<Recorded, Failure> {
+    let backend = at.backend()?;
     let mut lock = backend.lock(holder(operation), wait)?;
     let read = lock.read()?;
-    Ok(Recorded {
-        place,
-        world: Arc::new(read.world),
-        token: read.token,
-        site: None,
-        backend,
-        lock: Some(lock),
-    })
+    Recorded::new(at, read, (backend, Some(lock)))
 }
 
 /// Like [`lock`], but leaves no lock behind where there is no state.
-pub fn lock_if_there(site: Site, operation: &str, wait: Duration) -> Result<Recorded, Failure> {
-    if backend(&site.place)?.exists()? { lock(site, operation, wait) } else { read(site) }
+pub fn lock_if_there(at: StatePlace, operation: &str, wait: Duration) -> Result<Recorded, Failure> {
+    if at.backend()?.exists()? { lock(at, operation, wait) } else { read(at) }
 }
 
 impl Recorded {
+    /// Takes what was read; fails when there is no state, but one where the spec had it before.
+    fn new(
+        at: StatePlace,
+        read: Recovered,
+        (backend, lock): (Box<dyn Backend>, Option<Box<dyn LockedState>>),
+    ) -> Result<Self, Failure> {
+        let StatePlace { place, seal, written } = at;
+        let (world, token) = (Arc::new(read.world), read.token);
+        let recorded = Self { place, seal, written, world, token, backend, lock };
+        if recorded.is_absent() {
+            migrate::refuse_forgotten(&recorded.at())?;
+        }
+        Ok(recorded)
+    }
+
+    /// Returns where it is, and what seals it there.
+    pub fn at(&self) -> StatePlace {
+        let (place, seal) = (self.place.clone(), Arc::clone(&self.seal));
+        StatePlace { place, seal, written: self.written.clone() }
+    }
+
     /// Tells whether there is no state yet.
     pub fn is_absent(&self) -> bool {
         self.world.lineage.0.is_empty()
-    }
-
-    /// Takes it for the state of the spec; fails when there is none here, but one where the spec had it before.
-    fn of_spec(self, written: String) -> Result<Self, Failure> {
-        let site = Site { place: self.place.clone(), written };
-        if self.is_absent() {
-            migrate::refuse_forgotten(&site)?;
-        }
-        Ok(Self { site: Some(site), ..self })
     }
 
     /// Makes the token of the lock exceed one that agents may have seen.
@@ -101,22 +110,17 @@ impl Recorded {
         self.lock.as_mut().map_or(Ok(()), |lock| Ok(lock.raise(floor)?))
     }
 
-    /// Opens the state for writing, making it when there is none, and keeps in mind where it is.
+    /// Opens the state for writing, making it when there is none, and keeps in mind where the spec has it.
     pub fn open(self, operation: &str) -> Result<Arc<OpenState>, Failure> {
-        let site = self.site;
-        let open = Self { site: None, ..self }.open_apart(operation)?;
-        site.map_or(Ok(()), |site| migrate::remember(&site))?;
-        Ok(open)
-    }
-
-    /// Like [`Recorded::open`], for a state that is not the spec's.
-    pub fn open_apart(self, operation: &str) -> Result<Arc<OpenState>, Failure> {
+        let at = self.at();
         let lock = match self.lock {
             Some(lock) => lock,
             None => self.backend.lock(holder(operation), Duration::ZERO)?,
         };
         let lineage = Lineage(hex::encode(random()?));
-        Ok(Arc::new(lock.open(lineage)?))
+        let open = lock.open(lineage)?;
+        migrate::remember(&at)?;
+        Ok(Arc::new(open))
     }
 }
 

@@ -1,12 +1,9 @@
 //! `lustre show`: a saved plan, or the state.
 
-use std::path::Path;
+use lustre_plan::render::{json, markdown};
 
-use lustre_model::plan::Plan;
-use lustre_plan::render::json;
-
-use super::{recorded, spec};
-use crate::cli::ShowFlags;
+use super::{plan_file, recorded, spec};
+use crate::cli::{ShowFlags, VariableFlags};
 use crate::exit::{Failure, Success};
 use crate::terminal::Terminal;
 use crate::view::{plan, styled, values};
@@ -15,9 +12,11 @@ use crate::view::{plan, styled, values};
 pub fn run(flags: &ShowFlags, terminal: Terminal) -> Result<Success, Failure> {
     match &flags.plan_file {
         Some(path) => {
-            let saved = read_plan(path)?;
+            let saved = plan_file::read(path, &spec::folder_plans(&VariableFlags::default())?)?;
             if flags.view.json {
                 terminal.say(&format!("{:#}", json::plan(&saved)));
+            } else if flags.markdown {
+                terminal.say_raw(&markdown::plan(&saved, &[]));
             } else {
                 plan::show(terminal, &saved);
             }
@@ -32,11 +31,4 @@ pub fn run(flags: &ShowFlags, terminal: Terminal) -> Result<Success, Failure> {
         }
     }
     Ok(Success::Done)
-}
-
-/// Reads a saved plan.
-pub fn read_plan(path: &Path) -> Result<Plan, Failure> {
-    let bytes = fs_err::read(path)?;
-    lustre_plan::file::decode(&bytes)
-        .map_err(|source| Failure::PlanFile { path: path.display().to_string(), source })
 }

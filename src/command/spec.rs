@@ -4,15 +4,19 @@
 //! they were given. What still has no value is asked for, when there is somebody to ask.
 //! Invariant: all mistakes of all files are in one list.
 
+use std::collections::BTreeSet;
+use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
-use lustre_language::{FolderError, Given, Input, Origin, Program, Scope};
+use lustre_language::{FolderError, Folders as _, Given, Input, Origin, Program, Scope};
 use lustre_model::diagnostic::{Diagnostics, Sources};
 use lustre_model::plan::SealedSpec;
 use lustre_plan::KINDS;
 
-use super::place::{self, Site};
-use super::{init, recorded};
+use super::encryption::{self, Plans};
+use super::recorded::StatePlace;
+use super::{init, place};
 use crate::cli::{Variable, VariableFlags};
 use crate::exit::Failure;
 use crate::files::{self, Folder, SpecFolders, Text};
@@ -46,24 +50,14 @@ pub enum Asking {
 
 /// Reads the spec of the working folder.
 pub fn load(flags: &VariableFlags, asking: Asking) -> Result<Spec, Failure> {
-    let here = Path::new(".");
     let root = std::env::current_dir()?;
     let folders = SpecFolders::new(root.clone());
     let (mut program, mut diagnostics) =
-        Program::read(&folders, &KINDS).map_err(|error| Failure::File(std::io::Error::other(error)))?;
+        Program::read(&folders, &KINDS).map_err(|error| Failure::File(io::Error::other(error)))?;
     diagnostics.extend(init::verify(&root, &mut program)?);
     let (texts, folder) = (folders.into_texts(), Folder::new(root));
     let mut spec = Spec { files: texts, program, inputs: Vec::new(), diagnostics, folder };
-    spec.take_environment();
-    for (name, text) in files::values(here)? {
-        spec.take_file(&name, &text);
-    }
-    for given in &flags.given {
-        match given {
-            Variable::Assignment(text) => spec.take_flag(text),
-            Variable::File(path) => spec.take_file(&path.to_string_lossy(), &files::text(path)?),
-        }
-    }
+    spec.take_given(flags)?;
     if let Asking::Allowed(terminal) = asking {
         spec.ask(terminal)?;
     }
@@ -99,6 +93,21 @@ impl Spec {
             diagnostics: Diagnostics::new(),
             folder: self.folder.clone(),
         }
+    }
+
+    /// Takes values from the environment, from files that need not be named, and from flags.
+    fn take_given(&mut self, flags: &VariableFlags) -> Result<(), Failure> {
+        self.take_environment();
+        for (name, text) in files::values(Path::new("."))? {
+            self.take_file(&name, &text);
+        }
+        for given in &flags.given {
+            match given {
+                Variable::Assignment(text) => self.take_flag(text),
+                Variable::File(path) => self.take_file(&path.to_string_lossy(), &files::text(path)?),
+            }
+        }
+        Ok(())
     }
 
     fn take_environment(&mut self) {
@@ -142,13 +151,38 @@ impl Spec {
         Ok(())
     }
 
-    /// Returns where the state is, and fails with all mistakes found so far when the spec says it wrongly.
-    pub fn place(&self) -> Result<Site, Failure> {
+    /// Returns where the state is and what seals it, and fails with all mistakes found so far when the spec says it wrongly.
+    pub fn place(&self) -> Result<StatePlace, Failure> {
+        let read = |scope: &Scope<'_>| {
+            let (place, written) = place::of(scope, self.program.sources())?;
+            Ok(StatePlace { place, seal: encryption::state(scope)?, written: Some(written) })
+        };
+        let found = self.setting(read)?;
+        self.folder.read_under(Arc::clone(&found.seal));
+        Ok(found)
+    }
+
+    /// Returns where the state is, for who reads nothing of it: no key is asked for.
+    fn unread_place(&self) -> Result<StatePlace, Failure> {
+        self.setting(|scope| Ok(StatePlace::plain(place::of(scope, self.program.sources())?.0)))
+    }
+
+    /// Returns what seals plan files, and who signs them.
+    pub fn plans(&self) -> Result<Plans, Failure> {
+        self.setting(encryption::plans)
+    }
+
+    /// Returns what is wrong with the block `encryption` by itself; neither keys nor values of variables are asked for.
+    pub fn check_encryption(&self) -> Diagnostics {
+        encryption::check(&Scope::new(&self.program, &self.folder, &self.inputs))
+    }
+
+    /// Reads blocks of `lustre`.
+    fn setting<T>(&self, read: impl Fn(&Scope<'_>) -> Result<T, Diagnostics>) -> Result<T, Failure> {
         let scope = Scope::new(&self.program, &self.folder, &self.inputs);
-        // Mistakes of variables are told when the spec is planned; here only those of the block count.
+        // Mistakes of variables are told when the spec is planned; here only those of the blocks count.
         scope.take_diagnostics();
-        let place = place::of(&scope, self.program.sources());
-        place.map_err(|found| self.failure(found))
+        read(&scope).map_err(|found| self.failure(found))
     }
 
     /// Fails with what was found before and this.
@@ -159,29 +193,73 @@ impl Spec {
     }
 }
 
-/// Returns where the state of the working folder is; its variables need no values for that.
-pub fn place() -> Result<Site, Failure> {
-    let spec = load(&VariableFlags::default(), Asking::Refused)?;
-    let site = spec.place()?;
-    // With mistakes in the spec the state may be elsewhere; "nothing is there" would be a lie.
-    if spec.diagnostics.has_errors() && !recorded::backend(&site.place)?.exists()? {
-        return Err(spec.failure(Diagnostics::new()));
-    }
-    Ok(site)
+/// Returns where the state of the working folder is; its variables need no values for that, unless it is encrypted by them.
+pub fn place() -> Result<StatePlace, Failure> {
+    placed(Spec::place)
 }
 
-/// Returns where the state is that a sealed spec names.
-pub fn sealed_place(sealed: &SealedSpec) -> Result<Site, Failure> {
+/// Returns where the state of the working folder is, for who reads nothing of it.
+pub fn unread_place() -> Result<StatePlace, Failure> {
+    placed(Spec::unread_place)
+}
+
+fn placed(place: impl Fn(&Spec) -> Result<StatePlace, Failure>) -> Result<StatePlace, Failure> {
+    let spec = load(&VariableFlags::default(), Asking::Refused)?;
+    let place = place(&spec)?;
+    // With mistakes in the spec the state may be elsewhere; "nothing is there" would be a lie.
+    if spec.diagnostics.has_errors() && !place.backend()?.exists()? {
+        return Err(spec.failure(Diagnostics::new()));
+    }
+    Ok(place)
+}
+
+/// Returns what seals plan files by the spec of the working folder, and who signs them. Modules and hosts do not matter.
+///
+/// A spec that cannot be parsed might demand a signature, so that it is an error.
+pub fn folder_plans(flags: &VariableFlags) -> Result<Plans, Failure> {
+    let root = std::env::current_dir()?;
+    let files =
+        SpecFolders::new(root.clone()).files(".").map_err(|error| Failure::File(io::Error::other(error)))?;
+    let (program, found) = Program::load(files.clone(), &KINDS);
+    let incomplete = program.is_incomplete();
+    let diagnostics = if incomplete { found } else { Diagnostics::new() };
+    let mut spec = Spec { files, program, inputs: Vec::new(), diagnostics, folder: Folder::new(root) };
+    if incomplete {
+        return Err(spec.failure(Diagnostics::new()));
+    }
+    spec.take_given(flags)?;
+    spec.diagnostics = Diagnostics::new();
+    spec.plans()
+}
+
+/// Returns where the state is that a sealed spec names, and what seals it.
+///
+/// Ephemeral variables are not in a plan: their values come from where they came from when it was made. No other may be given.
+pub fn sealed_place(sealed: &SealedSpec, flags: &VariableFlags) -> Result<StatePlace, Failure> {
     let texts = sealed.sources.iter().map(|source| (source.path.clone(), source.text.clone()));
     let files: Vec<Text> = texts.collect();
     let (program, diagnostics) = Program::load(files.clone(), &KINDS);
-    let inputs = sealed.variables.iter().map(|(name, value)| Input {
+    let folder = Folder::new(std::env::current_dir()?);
+    let mut spec = Spec { files, inputs: Vec::new(), program, diagnostics: Diagnostics::new(), folder };
+    let ephemeral: BTreeSet<String> =
+        spec.program.variables().filter(|it| it.ephemeral).map(|it| it.name.clone()).collect();
+    for given in &flags.given {
+        match given {
+            Variable::Assignment(text)
+                if text.split_once('=').is_some_and(|(name, _)| ephemeral.contains(name.trim())) => {}
+            Variable::Assignment(_) => return Err(Failure::Sealed { flag: "-var" }),
+            Variable::File(_) => return Err(Failure::Sealed { flag: "-var-file" }),
+        }
+    }
+    spec.take_given(flags)?;
+    spec.inputs.retain(|input| ephemeral.contains(&input.name));
+    spec.inputs.extend(sealed.variables.iter().map(|(name, value)| Input {
         name: name.clone(),
         given: Given::Value(value.clone()),
         origin: Origin::CommandLine,
-    });
-    let folder = Folder::new(std::env::current_dir()?);
-    Spec { files, inputs: inputs.collect(), program, diagnostics, folder }.place()
+    }));
+    spec.diagnostics = diagnostics;
+    spec.place()
 }
 
 /// Returns the texts of a spec for whoever draws its diagnostics.

@@ -27,6 +27,7 @@ pub fn run(command: &StateCommand, terminal: Terminal) -> Result<Success, Failur
         StateCommand::Rm(flags) => rename::forget(flags, terminal),
         StateCommand::Pull => transfer::pull(terminal),
         StateCommand::Push(flags) => transfer::push(flags, terminal),
+        StateCommand::Rekey(flags) => transfer::rekey(flags, terminal),
     }
 }
 
@@ -85,6 +86,6 @@ pub(super) fn unrecorded(error: &JournalError) -> Failure {
 /// Keeps a copy of a state beside it, in the form that `state push` takes, and returns where.
 pub(super) fn back_up(recorded: &Recorded) -> Result<PathBuf, Failure> {
     let path = recorded.place.copy_path("backup");
-    lustre_store::save(&path, (&recorded.world, recorded.token), recorded::seal().as_ref())?;
+    lustre_store::save(&path, (&recorded.world, recorded.token), recorded.seal.as_ref())?;
     Ok(path)
 }

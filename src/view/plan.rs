@@ -3,7 +3,7 @@
 //! The text itself is the planner's; here it gets colours and a frame.
 //! Invariant: both ways end with the same counts.
 
-use lustre_model::plan::{Action, Mode, OutputChange, Plan};
+use lustre_model::plan::{Action, ActionReason, Change, Mode, OutputChange, Plan};
 use lustre_plan::render::{json as render, text};
 use serde_json::{Map, Value as Json, json};
 
@@ -19,11 +19,16 @@ pub fn show(terminal: Terminal, plan: &Plan) {
 
 /// Prints a plan as lines of the stream.
 pub fn stream(stream: &Stream, plan: &Plan) {
-    for change in plan.changes().iter().filter(|change| change.action != Action::NoOp) {
-        let word = action(change.action);
+    for change in plan.changes() {
+        let Some(word) = planned_action(change) else { continue };
         let mut json =
             json!({ "resource": resource(&change.address), "action": word, "impact": change.impact });
-        json["reason"] = json!(change.reason);
+        if let Some(reason) = change.reason {
+            json["reason"] = reason_word(reason);
+        }
+        if let Some(id) = &change.imported {
+            json["importing"] = json!({ "id": id });
+        }
         if let Some(previous) = &change.previous_address {
             json["previous_resource"] = resource(previous);
         }
@@ -40,10 +45,10 @@ pub fn stream(stream: &Stream, plan: &Plan) {
         Mode::Normal | Mode::RefreshOnly => "plan",
         Mode::Destroy => "destroy",
     };
-    let message =
-        format!("Plan: {} to add, {} to change, {} to destroy.", counts.add, counts.change, counts.destroy);
+    let message = format!("Plan: {}.", text::summary(plan));
     let changes = json!({
-        "add": counts.add, "change": counts.change, "remove": counts.destroy, "import": 0, "operation": operation,
+        "add": counts.add, "change": counts.change, "remove": counts.destroy,
+        "import": plan.parts().adopted.len(), "forget": plan.parts().forgotten.len(), "operation": operation,
     });
     stream.line("info", &message, "change_summary", json!({ "changes": changes }));
     let outputs: Map<String, Json> =
@@ -63,6 +68,39 @@ fn output_json(change: &OutputChange) -> Json {
         }
     }
     json
+}
+
+/// Returns what a line of the stream says of an object; nothing is said of one that stays as and where it is.
+fn planned_action(change: &Change) -> Option<&'static str> {
+    let stays = change.action == Action::NoOp;
+    match (stays, &change.imported, &change.previous_address) {
+        (false, _, _) => Some(action(change.action)),
+        (true, Some(_), _) => Some("import"),
+        (true, None, Some(_)) => Some("move"),
+        (true, None, None) => None,
+    }
+}
+
+/// Returns a reason as Terraform's stream names it, which is shorter than in a plan where something is replaced.
+fn reason_word(reason: ActionReason) -> Json {
+    match reason {
+        ActionReason::ReplaceBecauseCannotUpdate => json!("cannot_update"),
+        ActionReason::ReplaceBecauseTainted => json!("tainted"),
+        ActionReason::ReplaceByRequest => json!("requested"),
+        ActionReason::ReplaceByTriggers
+        | ActionReason::ReplaceBecauseParentReplaced
+        | ActionReason::ReplaceBecauseHalfDeleted
+        | ActionReason::DeleteBecauseNoResourceConfig
+        | ActionReason::DeleteBecauseNoModule
+        | ActionReason::DeleteBecauseEachKey
+        | ActionReason::DeleteBecauseCountIndex
+        | ActionReason::DeleteBecauseNoTarget
+        | ActionReason::DeleteBecauseTargetReplaced
+        | ActionReason::DeleteBecauseDeposed
+        | ActionReason::DeleteByRequest
+        | ActionReason::ResumeInterrupted
+        | ActionReason::RepairBecauseDrifted => json!(reason),
+    }
 }
 
 /// Returns an action as Terraform's stream names it.

@@ -124,7 +124,7 @@ pub fn resource(address: &Address) -> Json {
             format!("module.{}{}", step.name, step.key.as_ref().map(Key::to_string).unwrap_or_default())
         })
         .collect();
-    let within = Address { modules: Vec::new(), ..address.clone() };
+    let within = address.clone().with_modules(Vec::new());
     json!({
         "addr": address,
         "module": module.join("."),

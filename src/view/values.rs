@@ -4,18 +4,16 @@
 
 use std::collections::BTreeMap;
 
-use lustre_model::address::{Address, Key};
+use lustre_model::address::Address;
 use lustre_model::recorded::{Object, Output, Status, World};
 use lustre_model::value::Value;
 use lustre_plan::render::json::plain;
+use lustre_plan::render::json::values::{VALUES_VERSION, modules, object as object_values};
 use lustre_plan::render::literal::{self, Mark};
 use lustre_plan::render::{Style, Styled};
 use serde_json::{Map, Value as Json, json};
 
 use crate::view::schema::type_json;
-
-/// Version of the JSON of a state, Terraform's.
-const FORMAT_VERSION: &str = "1.0";
 
 /// Writes an object as a block; private values are not in it.
 pub fn object(out: &mut Styled, address: &Address, object: &Object) {
@@ -119,44 +117,22 @@ pub fn world_json(world: &World) -> Json {
         (name.clone(), json!({ "sensitive": output.sensitive, "type": kind, "value": value }))
     });
     let outputs: Map<String, Json> = outputs.collect();
-    let resources: Vec<Json> =
-        world.objects.iter().map(|(address, object)| object_json(address, object)).collect();
+    let resources = world.objects.iter().map(|(address, object)| (address, object_json(address, object)));
     json!({
-        "format_version": FORMAT_VERSION,
+        "format_version": VALUES_VERSION,
+        "terraform_version": env!("CARGO_PKG_VERSION"),
         "lustre_version": env!("CARGO_PKG_VERSION"),
         "serial": world.serial,
         "lineage": world.lineage,
-        "values": { "outputs": outputs, "root_module": { "resources": resources } },
+        "values": { "outputs": outputs, "root_module": modules(resources) },
     })
 }
 
 /// Returns an object as Terraform's `show -json` has a resource.
 pub fn object_json(address: &Address, object: &Object) -> Json {
-    let values: Map<String, Json> =
-        object.attributes.iter().map(|(name, value)| (name.clone(), plain(value))).collect();
-    let sensitive: Map<String, Json> = object
-        .attributes
-        .iter()
-        .filter(|(_, value)| value.has_sensitive())
-        .map(|(name, _)| (name.clone(), json!(true)))
-        .collect();
-    let mut json = json!({
-        "address": address,
-        "mode": "managed",
-        "type": object.kind,
-        "name": name(address),
-        "provider_name": "lustre",
-        "schema_version": 0,
-        "values": values,
-        "sensitive_values": sensitive,
-        "depends_on": object.dependencies,
-        "status": status(&object.status),
-    });
-    match &address.key {
-        None => {}
-        Some(Key::Index(index)) => json["index"] = json!(index),
-        Some(Key::Name(name)) => json["index"] = json!(name),
-    }
+    let mut json = object_values(address, object.kind.name(), &object.attributes);
+    json["depends_on"] = json!(object.dependencies);
+    json["status"] = json!(status(&object.status));
     json
 }
 

@@ -34,10 +34,12 @@ pub async fn conditions(
     (observer, binary): (&Observer, &Path),
 ) -> Diagnostics {
     let mut by_host: BTreeMap<Address, Vec<Asked>> = BTreeMap::new();
-    let coming = coming_buckets(plan);
+    let (coming, going) = (coming_buckets(plan), Going::new(plan));
     for step in plan.steps().iter().filter(|step| is_new(step)) {
         for (host, asked) in asked(step, &coming) {
-            by_host.entry(host).or_default().push(asked);
+            if !going.frees(&host, &asked.probe) {
+                by_host.entry(host).or_default().push(asked);
+            }
         }
     }
     let hosts = by_host.into_iter().filter_map(|(host, asked)| Some((spec(plan, &host)?, host, asked)));
@@ -102,6 +104,37 @@ fn coming_buckets(plan: &Plan) -> BTreeSet<String> {
     let steps = plan.steps().iter().filter(|step| step.kind == Kind::Bucket);
     let endpoint = |step: &Step| step.after.as_ref()?.get("endpoint_url")?.as_str().map(str::to_owned);
     steps.filter_map(endpoint).collect()
+}
+
+/// What the plan itself sets free before somebody else takes it; now it is still taken.
+struct Going {
+    ports: BTreeSet<String>,
+    mount_points: BTreeSet<(Address, String)>,
+}
+
+impl Going {
+    fn new(plan: &Plan) -> Self {
+        let mut going = Self { ports: BTreeSet::new(), mount_points: BTreeSet::new() };
+        for step in plan.steps().iter().filter(|step| step.operation == Operation::Delete) {
+            match step.before.as_ref().and_then(|before| typed(step.kind, before)) {
+                Some(Resource::Target(spec)) => drop(going.ports.insert(spec.listen)),
+                Some(Resource::Bucket(spec)) => drop(going.ports.insert(spec.listen)),
+                Some(Resource::Host(spec)) => drop(going.ports.insert(spec.control_address())),
+                Some(Resource::Mount(spec)) => drop(going.mount_points.insert((spec.host, spec.path))),
+                Some(Resource::Cluster(_) | Resource::DataRepositoryAssociation(_) | Resource::Value(_))
+                | None => {}
+            }
+        }
+        going
+    }
+
+    fn frees(&self, host: &Address, probe: &Probe) -> bool {
+        match probe {
+            Probe::Port { address, .. } => self.ports.contains(address),
+            Probe::MountPath { path } => self.mount_points.contains(&(host.clone(), path.clone())),
+            Probe::TargetPath { .. } | Probe::Fuse | Probe::Folder { .. } | Probe::Repository { .. } => false,
+        }
+    }
 }
 
 /// Returns the spec of a host as planned, when it is known.

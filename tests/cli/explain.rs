@@ -76,6 +76,12 @@ fn fences(section: &str) -> Vec<(&str, &str)> {
         .collect()
 }
 
+/// The words of the command that an example is run with, where it says one.
+fn command(section: &str) -> Option<&str> {
+    let (_, rest) = section.split_once("\n```console\n$ lustre ")?;
+    rest.lines().next()
+}
+
 #[test]
 fn every_example_gives_its_code() {
     let texts = texts();
@@ -93,6 +99,13 @@ fn every_example_gives_its_code() {
             folder.write(name, &format!("{text}\n"));
         }
         run += 1;
+        if let Some(words) = command(section) {
+            let said = folder.run(words);
+            if !said.stderr.contains(code) {
+                wrong.push(format!("{code}: {}", said.all()));
+            }
+            continue;
+        }
         let said = folder.run("validate");
         if !said.stderr.contains(code) {
             let planned = folder.run("plan -refresh=false -input=false");

@@ -111,6 +111,9 @@ fn standard_input_goes_to_standard_output() {
     let bad = folder.answer("fmt -", BAD);
     said(&bad, 1, "");
     assert!(bad.stderr.contains("<stdin>:1:"), "{}", bad.all());
+    let bytes = folder.answer("fmt -", b"a = 1\nb = \"\xc3\xa4\xff\"\n");
+    assert_eq!(bytes.code, Some(1), "{}", bytes.all());
+    assert!(bytes.stderr.contains("<stdin>:2:7 is not UTF-8"), "{}", bytes.all());
     let both = folder.answer("fmt - main.hcl", WRONG);
     said(&both, 1, "");
     assert!(both.stderr.contains("give `-` alone"), "{}", both.all());

@@ -96,7 +96,7 @@ impl Folder {
     }
 
     /// Runs it with this on its standard input.
-    pub fn answer(&self, words: &str, input: &str) -> Said {
+    pub fn answer(&self, words: &str, input: impl AsRef<[u8]>) -> Said {
         finish(self.command(words), input)
     }
 
@@ -109,12 +109,12 @@ impl Folder {
 }
 
 /// Runs a command to its end.
-pub fn finish(mut command: Command, input: &str) -> Said {
+pub fn finish(mut command: Command, input: impl AsRef<[u8]>) -> Said {
     command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     let mut child = command.spawn().expect("the binary starts");
     let mut stdin = child.stdin.take().expect("it is piped");
     // A command that reads nothing may be gone already.
-    let _gone = stdin.write_all(input.as_bytes());
+    let _gone = stdin.write_all(input.as_ref());
     drop(stdin);
     let output = child.wait_with_output().expect("it ends");
     let text = |bytes: Vec<u8>| String::from_utf8(bytes).expect("it says UTF-8");

@@ -8,6 +8,7 @@ mod bad_input;
 mod blocks;
 mod bucket;
 mod crash;
+mod encryption;
 mod explain;
 mod fmt;
 mod folder;

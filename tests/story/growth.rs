@@ -50,6 +50,29 @@ fn what_would_lose_data_is_shown_and_stopped_before_the_first_step() {
     assert_eq!(lab.sh("cat mnt/file"), "precious\n");
 }
 
+/// A target that is replaced is another target: its files say that they are gone, and new ones go to the new one.
+#[test]
+fn a_target_is_replaced_on_request_and_its_cluster_stays_in_use() {
+    let lab = Lab::new();
+    lab.spec(&(lab.cluster(2, "NONE") + &lab.mount("mnt")));
+    lab.apply();
+    lab.sh("for i in $(seq 8); do head -c 200000 /dev/urandom > mnt/large$i; done && sync");
+    let replace = "-replace=cluster.story.target[\"story-OST0001\"]";
+    let gated = lab.lustre(["apply", "-auto-approve", replace]);
+    assert_eq!(gated.code, Some(4), "{}", gated.all());
+    assert!(gated.all().contains("an index is never given twice"), "{}", gated.all());
+    let apply = lab.must(["apply", "-auto-approve", replace, "-allow-data-loss=cluster.story"]);
+    assert!(apply.stdout.contains("story-OST0002"), "{}", apply.all());
+    assert_eq!(lab.lustre(["plan", "-detailed-exitcode"]).code, Some(0));
+    let df = lab.must(["fs", "df", &lab.path("mnt").to_string_lossy()]).stdout;
+    assert!(df.contains("OST0002") && !df.contains("OST0001"), "{df}");
+    let gone = lab.sh("for i in $(seq 8); do cat mnt/large$i > copy 2> error || cat error; done");
+    assert!(gone.lines().all(|line| line.contains("Input/output error")), "{gone}");
+    assert!((1..8).contains(&gone.lines().count()), "those of one target of two: {gone}");
+    lab.sh("for i in $(seq 20); do echo new > mnt/new$i; done; cat mnt/new* | wc -l | grep -x 20");
+    lab.must(["destroy", "-auto-approve", "-allow-data-loss=cluster.story"]);
+}
+
 /// What was on a removed target is gone and said to be gone; nothing takes its place unnoticed, nothing waits for it.
 #[test]
 fn files_of_a_removed_target_say_so_and_its_successor_is_another_target() {

@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::io::Read;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -157,6 +157,28 @@ data_repository_association "data" {{
         finish(command, COMMAND_LIMIT)
     }
 
+    /// Starts `lustre` on the story's folder, with what it says in files there: `NAME.out` and `NAME.err`; its temporary files are
+    /// in `tmp`.
+    pub fn start(&self, name: &str, arguments: &[&str]) -> Child {
+        self.write("tmp/.keep", "");
+        let file = |end: &str| {
+            fs_err::File::create(self.path(&format!("{name}.{end}")))
+                .expect("a file can be made")
+                .into_parts()
+                .0
+        };
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lustre"));
+        command.arg(format!("-chdir={}", self.folder.path().display())).args(arguments);
+        command.env("NO_COLOR", "1").env("TMPDIR", self.path("tmp"));
+        command.stdin(Stdio::null()).stdout(file("out")).stderr(file("err"));
+        command.spawn().expect("the program can be started")
+    }
+
+    /// What a file of the story holds.
+    pub fn read(&self, name: &str) -> String {
+        fs_err::read_to_string(self.path(name)).expect("a file can be read")
+    }
+
     /// Runs `lustre` and fails the story unless it succeeds.
     pub fn must<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Said {
         let said = self.lustre(arguments);
@@ -247,6 +269,21 @@ impl Lab {
             "find agent -name '*log*' -type f | while read f; do echo \"--- $f\"; tail -n 15 \"$f\"; done",
         );
         println!("{}", said.stdout);
+    }
+}
+
+/// Waits for the end of what was started; returns its exit code.
+pub fn ended(mut child: Child) -> Option<i32> {
+    let deadline = Instant::now() + COMMAND_LIMIT;
+    loop {
+        if let Some(status) = child.try_wait().expect("a child can be waited for") {
+            return status.code();
+        }
+        if Instant::now() > deadline {
+            child.kill().expect("a child can be killed");
+            assert!(Instant::now() < deadline, "it did not end within {COMMAND_LIMIT:?}");
+        }
+        sleep(Duration::from_millis(5));
     }
 }
 

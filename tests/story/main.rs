@@ -16,5 +16,6 @@ mod lab;
 mod link;
 mod refresh;
 mod relink;
+mod tested;
 mod two_mounts;
 mod workloads;

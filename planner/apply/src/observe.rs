@@ -300,9 +300,12 @@ async fn space(realm: &Realm, fs_name: &FsName, entry: &metadata::TargetEntry) -
     Ok(Space { capacity, used, objects, disk: (disk, disk_free) })
 }
 
-/// Returns the world with each object that drifted marked so, for a plan that makes it whole.
-pub fn as_observed(world: &World, drift: &BTreeMap<Address, String>) -> World {
-    let mut observed = world.clone();
+/// Returns the world with each object that drifted marked so, for a plan that makes it whole; the same where none did.
+pub fn as_observed(world: &Arc<World>, drift: &BTreeMap<Address, String>) -> Arc<World> {
+    if drift.is_empty() {
+        return Arc::clone(world);
+    }
+    let mut observed = World::clone(world);
     for (address, cause) in drift {
         if let Some(object) =
             observed.objects.get_mut(address).filter(|object| object.status == Status::Present)
@@ -310,7 +313,7 @@ pub fn as_observed(world: &World, drift: &BTreeMap<Address, String>) -> World {
             object.status = Status::Drifted { cause: cause.clone() };
         }
     }
-    observed
+    Arc::new(observed)
 }
 
 /// Returns the host on which a recorded object's process runs; `None` when it has no process.

@@ -23,7 +23,7 @@ pub struct Task {
     pub attributes: Attributes,
     /// What only the executor reads.
     pub private: BTreeMap<String, Secret>,
-    /// The recorded world when the step began.
+    /// What was recorded when the step began, of the object and of those that it refers to.
     pub world: Arc<World>,
     /// Takes news of the step.
     pub tell: Tell,

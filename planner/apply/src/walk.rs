@@ -367,10 +367,16 @@ impl Walk {
         if (parts.extent, parts.mode) == (Extent::Whole, Mode::Normal) {
             self.report.warnings = self.apply.resolve.warnings(&world);
         }
-        if outputs != world.outputs {
-            drop(world);
-            append(&self.apply.journal, vec![Record::Outputs { outputs }]).await?;
-        }
+        let staying = parts.dependencies.iter();
+        let mut records: Vec<Record> = staying
+            .map(|(address, dependencies)| Record::Depends {
+                address: address.clone(),
+                dependencies: dependencies.clone(),
+            })
+            .collect();
+        records.extend((outputs != world.outputs).then_some(Record::Outputs { outputs }));
+        drop(world);
+        append(&self.apply.journal, records).await?;
         Ok(self.report)
     }
 }
@@ -450,14 +456,28 @@ fn verify(apply: &Apply, step: &Step, world: &World) -> Result<(), StepError> {
     }
 }
 
+/// Asks something of the world as it is now, without a copy of it: one that lived while others append would cost each of
+/// them another.
+fn at_present<T>(apply: &Apply, ask: impl Fn(&World) -> T) -> T {
+    let mut answer = None;
+    apply.journal.look(&mut |world| answer = Some(ask(world)));
+    answer.unwrap_or_else(|| ask(&apply.journal.world()))
+}
+
+/// Returns what the step's object is to become, and what of the world the step looks at.
+fn prepared(apply: &Apply, step: &Step, world: &World) -> Result<(Attributes, Arc<World>), StepError> {
+    let attributes = attributes(apply, step, world)?;
+    let around = world.around(&step.address, (step.kind, &attributes));
+    Ok((attributes, Arc::new(around)))
+}
+
 /// Runs one step: intent, work, result.
 async fn run(apply: Arc<Apply>, id: StepId) -> Ended {
     let Some(step) = apply.plan.step(id).cloned() else { return Ended::Done };
     let begun = Instant::now();
     see(&apply, &step, begun, What::Started);
-    let world = apply.journal.world();
-    let attributes = match attributes(&apply, &step, &world) {
-        Ok(attributes) => attributes,
+    let (attributes, world) = match at_present(&apply, |world| prepared(&apply, &step, world)) {
+        Ok(prepared) => prepared,
         Err(error) => return Ended::Failed(error),
     };
     let private = world.objects.get(&step.address).map(|object| object.private.clone()).unwrap_or_default();
@@ -471,7 +491,7 @@ async fn run(apply: Arc<Apply>, id: StepId) -> Ended {
     let task = Task { step: step.clone(), attributes, private, world, tell };
     match attempt(&apply, task).await {
         Ok(left) => match append(&apply.journal, vec![result(&step, left)]).await {
-            Ok(()) => match verify(&apply, &step, &apply.journal.world()) {
+            Ok(()) => match at_present(&apply, |world| verify(&apply, &step, world)) {
                 Ok(()) => Ended::Done,
                 Err(error) => Ended::Failed(error),
             },

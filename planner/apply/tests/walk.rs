@@ -214,6 +214,7 @@ fn parts(steps: Vec<Step>, world: &World) -> PlanParts {
         moves: Vec::new(),
         changes: Vec::new(),
         steps,
+        dependencies: BTreeMap::new(),
         outputs: Vec::new(),
         gates: Vec::new(),
         allowances: Vec::new(),

@@ -254,18 +254,40 @@ impl<'a> Context<'a> {
         let condition = self.condition(condition, "the condition")?;
         // The branch that is not taken gives only its type and its mark; what is wrong in it does not matter.
         let (then, otherwise) = match condition.as_bool() {
-            Some(true) => {
-                (self.expression(then)?, self.quietly(|context| context.expression(otherwise)).ok())
-            }
-            Some(false) => {
-                (self.expression(otherwise)?, self.quietly(|context| context.expression(then)).ok())
-            }
+            Some(true) => (self.expression(then)?, self.untaken(otherwise)),
+            Some(false) => (self.expression(otherwise)?, self.untaken(then)),
             None => return self.undecided(whole, &condition, [then, otherwise]),
         };
-        let otherwise = otherwise.unwrap_or(Value::unknown(Type::Any));
+        if same_resources(&then, &otherwise) {
+            return Ok(then.marked(condition.is_sensitive() || otherwise.is_sensitive()));
+        }
         let common = self.common_result(whole, [&then, &otherwise])?;
         let converted = self.convert(&then, &common, whole, "the result of a conditional")?;
         Ok(converted.marked(condition.is_sensitive() || otherwise.is_sensitive()))
+    }
+
+    /// Returns the value of the branch that is not taken; of one that fails as much as can be told without it.
+    fn untaken(&mut self, branch: &Expr) -> Value {
+        let value = self.quietly(|context| context.expression(branch));
+        value.unwrap_or_else(|Failed| match &branch.kind {
+            ExprKind::Tuple(items) => Value::tuple(items.iter().map(literal).collect::<Vec<_>>()),
+            ExprKind::Object(items) => {
+                let named = items.iter().map(|(key, value)| {
+                    let key = literal(key);
+                    Some((key.as_str()?.to_owned(), literal(value)))
+                });
+                named.collect::<Option<Vec<_>>>().map_or(Value::unknown(Type::Any), Value::object)
+            }
+            ExprKind::Literal(_)
+            | ExprKind::Template(_)
+            | ExprKind::Variable(_)
+            | ExprKind::Access(..)
+            | ExprKind::Call(_)
+            | ExprKind::Conditional(..)
+            | ExprKind::Unary(..)
+            | ExprKind::Binary(..)
+            | ExprKind::For(_) => literal(branch),
+        })
     }
 
     /// A conditional whose condition is not known: a branch that fails may not be the one.
@@ -273,7 +295,8 @@ impl<'a> Context<'a> {
         let [then, otherwise] = branches.map(|branch| {
             self.quietly(|context| context.expression(branch)).unwrap_or(Value::unknown(Type::Any))
         });
-        let common = self.common_result(whole, [&then, &otherwise])?;
+        let same = same_resources(&then, &otherwise) || same_resources(&otherwise, &then);
+        let common = if same { Type::Any } else { self.common_result(whole, [&then, &otherwise])? };
         let marked = condition.is_sensitive() || then.is_sensitive() || otherwise.is_sensitive();
         if then.is_null() && otherwise.is_null() {
             return Ok(Value::null(common).marked(marked));
@@ -422,11 +445,48 @@ fn as_expression(reference: &mention::Reference<'_>) -> Expr {
     let base = Expr { kind: ExprKind::Variable(reference.root.to_owned()), span: reference.span };
     let plain = reference.steps.iter().take_while(|step| match step {
         Step::Attribute(..) => true,
-        Step::Index(index) => matches!(index.kind, ExprKind::Literal(_)),
+        Step::Index(index, _) => matches!(index.kind, ExprKind::Literal(_)),
         Step::Splat(..) => false,
     });
     let steps: Vec<Step> = plain.cloned().collect();
     Expr { kind: ExprKind::Access(Box::new(base), steps), span: reference.span }
+}
+
+/// Returns a value that is written out; one that is not may be any.
+fn literal(expression: &Expr) -> Value {
+    match &expression.kind {
+        ExprKind::Literal(value) => value.clone(),
+        ExprKind::Template(_) => Value::unknown(Type::String),
+        ExprKind::Tuple(_)
+        | ExprKind::Object(_)
+        | ExprKind::Variable(_)
+        | ExprKind::Access(..)
+        | ExprKind::Call(_)
+        | ExprKind::Conditional(..)
+        | ExprKind::Unary(..)
+        | ExprKind::Binary(..)
+        | ExprKind::For(_) => Value::unknown(Type::Any),
+    }
+}
+
+/// Says whether a conditional leaves its result alone: both are resources of one kind, or collections of them, which may have
+/// different attributes and would lose what they are if they were made alike.
+fn same_resources(taken: &Value, other: &Value) -> bool {
+    match (resources_in(taken), resources_in(other)) {
+        (Some(taken), Some(other)) => taken == other,
+        (Some(_), None) => elements(other).is_some_and(|items| items.is_empty()),
+        (None, _) => false,
+    }
+}
+
+/// Returns the kind of the resources that a value is made of and nothing else, and how deep they are in it.
+fn resources_in(value: &Value) -> Option<(&str, usize)> {
+    if let Some(address) = value.resource() {
+        return Some((&address.kind, 0));
+    }
+    let mut parts = value.parts().map(resources_in);
+    let (kind, depth) = parts.next()??;
+    parts.all(|part| part == Some((kind, depth))).then_some((kind, depth + 1))
 }
 
 /// Says whether a value is within bounds; `parts` is used up.

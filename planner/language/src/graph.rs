@@ -331,7 +331,7 @@ impl<'a> Graph<'a> {
         let edge = |to: &usize| Edge { to: *to, span: reference.span, key: reference.key(1), purpose };
         edges.extend(at.calls.get(name).map(|to| Edge { key: None, purpose: Purpose::Order, ..edge(to) }));
         let Some(child) = at.children.get(name).map(|child| &self.places[*child]) else { return };
-        let indexed = matches!(reference.steps.get(1), Some(Step::Index(_)));
+        let indexed = matches!(reference.steps.get(1), Some(Step::Index(..)));
         match reference.name(if indexed { 2 } else { 1 }) {
             Some(output) => edges.extend(child.outputs.get(output).map(edge)),
             None => edges.extend(child.outputs.values().map(edge)),
@@ -391,9 +391,8 @@ impl Reach {
                 if let Block::Resource(resource) = graph.nodes[edge.to].block
                     && !resource.is_data()
                 {
-                    let mut address = resource.address().with_key(edge.key.clone());
-                    address.modules = scope.path(instance);
-                    Rc::make_mut(&mut found).insert(address);
+                    let address = resource.address().with_key(edge.key.clone());
+                    Rc::make_mut(&mut found).insert(address.with_modules(scope.path(instance)));
                 } else if let Some(behind) = self.known.get(&(edge.to, instance)) {
                     merge(&mut found, behind);
                 }
@@ -418,5 +417,5 @@ fn merge(found: &mut Rc<BTreeSet<Address>>, more: &Rc<BTreeSet<Address>>) {
 
 /// Returns the address of a call in an instance of its module, which no resource can have.
 pub(crate) fn call_address(modules: &[ModuleStep], call: &ModuleCall) -> Address {
-    Address { modules: modules.to_vec(), ..Address::new("module", &call.name) }
+    Address::new("module", &call.name).with_modules(modules.to_vec())
 }

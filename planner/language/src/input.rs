@@ -13,6 +13,7 @@ use lustre_model::value::Value;
 
 use crate::evaluate::{Context, Failed, Outcome};
 use crate::program::{Module, Program, Variable};
+use crate::stray;
 use crate::suggest::did_you_mean;
 use crate::syntax::{self, Expr};
 use crate::world::EmptyWorld;
@@ -70,6 +71,9 @@ impl Program {
         }
         let mut inputs = Vec::new();
         for (name, attribute) in body.attributes {
+            if let Some(variable) = self.root().variables.get(&name) {
+                stray::report(&attribute.value, &variable.constraint, &name, &mut diagnostics);
+            }
             let mut context = Context::new(&EmptyWorld, None);
             if let Ok(value) = context.evaluate(&attribute.value) {
                 let origin = Origin::File(attribute.name_span.to(attribute.value.span));

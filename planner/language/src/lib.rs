@@ -70,6 +70,7 @@ mod lock;
 mod mention;
 mod program;
 mod scope;
+mod stray;
 mod style;
 mod suggest;
 mod syntax;

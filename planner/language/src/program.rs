@@ -90,6 +90,8 @@ pub struct Module {
 pub struct Settings {
     /// Where the state is kept; evaluated by `Scope::state_backend`.
     pub(crate) state: Option<BlockSyntax>,
+    /// How state and plans are encrypted; evaluated by `Scope::encryption`.
+    pub(crate) encryption: Option<BlockSyntax>,
 }
 
 /// A block `variable`.
@@ -214,6 +216,8 @@ pub struct Resource {
     pub(crate) repetition: Repetition,
     pub(crate) depends_on: Vec<Expr>,
     pub(crate) lifecycle: LifecycleSyntax,
+    /// The `check` that it stands in and that alone sees it; only data can.
+    pub(crate) check: Option<String>,
 }
 
 impl Resource {
@@ -236,6 +240,11 @@ impl Resource {
     /// Returns whether it is a `data` block: read, and never made.
     pub fn is_data(&self) -> bool {
         self.kind.starts_with(DATA)
+    }
+
+    /// Returns the `check` that data stands in, which alone sees it.
+    pub fn check(&self) -> Option<&str> {
+        self.check.as_deref()
     }
 
     /// Returns whether it says `depends_on`.
@@ -385,6 +394,11 @@ impl Program {
     /// Returns the repositories that modules come from, as far as the modules that name them could be read.
     pub fn remotes(&self) -> &[Remote] {
         &self.remotes
+    }
+
+    /// Tells whether some text of the root did not parse, so that blocks may be missing which are there.
+    pub fn is_incomplete(&self) -> bool {
+        self.root().incomplete
     }
 
     /// Returns the block `lustre`.

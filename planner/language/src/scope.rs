@@ -21,7 +21,7 @@ use crate::body::Block;
 use crate::evaluate::{Context, Failed, Outcome};
 use crate::input::{self, Input};
 use crate::program::{Assertions, Check, Module, Output, Program};
-use crate::syntax::{Expr, Step};
+use crate::syntax::{BlockSyntax, Expr, Step};
 use crate::world::World;
 
 mod expand;
@@ -232,7 +232,16 @@ impl<'a> Scope<'a> {
 
     /// Evaluates the block `state` of `lustre`, if there is one: labels say which backend.
     pub fn state_backend(&self) -> Option<Block> {
-        let syntax = self.program.root().settings.state.as_ref()?;
+        self.setting(self.program.root().settings.state.as_ref())
+    }
+
+    /// Evaluates the block `encryption` of `lustre`, if there is one.
+    pub fn encryption(&self) -> Option<Block> {
+        self.setting(self.program.root().settings.encryption.as_ref())
+    }
+
+    fn setting(&self, syntax: Option<&BlockSyntax>) -> Option<Block> {
+        let syntax = syntax?;
         let mut context = self.context(ModuleInstance::ROOT);
         let (body, _) = instance::body(&mut context, &syntax.body);
         self.collect(context);

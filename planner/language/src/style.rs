@@ -71,7 +71,7 @@ fn mistakes(sources: &Sources, id: SourceId) -> Diagnostics {
 }
 
 fn misread(id: SourceId) -> Diagnostic {
-    Diagnostic::error("E0104", "the text cannot be formatted without changing what it says")
+    Diagnostic::error("E0105", "the text cannot be formatted without changing what it says")
         .detail("It is left as it is.")
         .hint("This is a bug in lustre; please report it with the text.")
         .at(Span::new(id, 0..0))

@@ -55,6 +55,7 @@ fn check(cases: &[(&str, &str)]) {
 
 #[test]
 fn arithmetic_is_exact_and_never_wraps() {
+    let large = "9".repeat(400);
     check(&[
         ("0.1 + 0.2", "0.3"),
         ("18446744073709551615 + 1", "18446744073709551616"),
@@ -67,6 +68,8 @@ fn arithmetic_is_exact_and_never_wraps() {
         ("- 5", "-5"),
         ("-(-2.50)", "2.5"),
         ("1e400 / 1e398", "100"),
+        (&format!("{large} - {large}"), "0"),
+        (&format!("[0, {{ a = \"x${{[-{large}, 1][1]}}\" }}][1].a"), "\"x1\""),
         ("1e400 == 10e399 && 2.5e+400 > 2e400 && -1e400 < 0", "true"),
         ("1e5000", "!E0102 invalid number…"),
         ("5 % 0.3", "0.2"),
@@ -309,4 +312,36 @@ fn inputs_convert_to_the_type_of_their_variable() {
     let found = scope.take_diagnostics();
     let codes: Vec<&str> = found.iter().map(|it| it.code).collect();
     assert_eq!(codes, ["E0604", "E0607", "E0608", "E0605", "E0605"], "{}", told(&found));
+}
+
+#[test]
+fn lines_go_on_where_line_ends_mean_nothing() {
+    check(&[
+        ("{ for k in [\"a\"] : k => true ? \"x\" :\n \"y\" }", "{\"a\":\"x\"}"),
+        (
+            "{\n for k in [\"a\"] :\n k =>\n 1 + # one\n 1 ==\n 2 &&\n anytrue([\n true,\n ])\n}",
+            "{\"a\":true}",
+        ),
+        ("{ for k in [\"a\"] : k => true ?\n {\n b = 1\n c = 2 } : null }", "{\"a\":{\"b\":1,\"c\":2}}"),
+        ("{ for k in [\"a\"] : k => <<-E\n  x # y\n  E\n if k ==\n \"a\" }", "{\"a\":\"x # y\\n\"}"),
+    ]);
+}
+
+#[test]
+fn a_heredoc_without_a_line_ends_where_it_says() {
+    check(&[
+        ("[<<E\nE\n, <<-E\n  x\n  E\n]", "[\"\",\"x\\n\"]"),
+        ("[<<-E\n  E\n, \"${<<E\nE\n}\", <<E\n<<F\nF\nE\n]", "[\"\",\"\",\"<<F\\nF\\n\"]"),
+        ("<<E\nE\n", "\"\""),
+    ]);
+}
+
+#[test]
+fn a_conditional_gives_what_both_branches_can_be() {
+    check(&[
+        ("try((false ? toset([\"a\"]) : [])[0], \"a set has no index\")", "\"a set has no index\""),
+        ("try((true ? [] : toset([1]))[0], \"a set has no index\")", "\"a set has no index\""),
+        ("(true ? [\"a\"] : tolist([1]))[0]", "\"a\""),
+        ("false ? [upper(null)] : []", "{\"$list\":[\"any\",[]]}"),
+    ]);
 }

@@ -80,7 +80,7 @@ fn huge_numbers_have_a_place() {
         refused_value(number, &["main.hcl:2:11 E0102"]);
     }
     for number in [&digits, &format!("1e{digits}"), &format!("{digits}.{digits}e{digits}")] {
-        refused_value(number, &["main.hcl:2:3 E0101"]);
+        refused_value(number, &["main.hcl:2:11 E0102"]);
     }
     refused_value("9e4095 * 9e4095", &["main.hcl:2:11 E0411"]);
     for (call, column) in [
@@ -171,4 +171,22 @@ fn templates_in_a_loop_take_steps_of_one_expression() {
     let text = "locals {\n  t = \"%%{for a in l}%%{for b in l}.%%{endfor}%%{endfor}\"\n}\noutput \"o\" {\n  \
                 value = [for i in range(1000) : templatestring(local.t, {l = range(100)})]\n}\n";
     refused(text, &["main.hcl:5:35 E0432"]);
+}
+
+#[test]
+fn a_file_of_blocks_that_are_not_closed_is_told_in_few_errors() {
+    let found = told(&[("main.hcl", "value \"a\" {\n".repeat(10_000))]);
+    assert_eq!(found.len(), 21, "{found:?}");
+    let (program, found) = Program::load([("main.hcl".to_owned(), "a \"b\" {\n".repeat(100))], &["host"]);
+    let rest = found.iter().find(|it| it.summary.contains("more syntax errors")).expect("it says so");
+    assert_eq!(rest.summary, "and 16 more syntax errors in this file, from here on");
+    let place = rest.span.and_then(|span| program.sources().positions(span)).map(|(start, _)| start.line);
+    assert!(place.is_some_and(|line| (80..90).contains(&line)), "{place:?}");
+}
+
+#[test]
+fn a_number_that_is_too_large_has_its_own_place() {
+    let large = "1".repeat(5000);
+    refused(&format!("locals {{\n  a = [1, {large}]\n}}\n"), &["main.hcl:2:11 E0102"]);
+    refused(&format!("locals {{\n  a = \"{large} ${{{large}}}\"\n}}\n"), &["main.hcl:2:5011 E0102"]);
 }

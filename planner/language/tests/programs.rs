@@ -90,8 +90,7 @@ fn ordered<'a>(
             let behind = reach.of(&graph, scope, (node, module));
             match at.block {
                 GraphBlock::Resource(resource) => {
-                    let mut address = resource.address();
-                    address.modules = scope.path(module);
+                    let address = resource.address().with_modules(scope.path(module));
                     tell(address.to_string(), behind.iter().map(ToString::to_string).collect());
                     found.push((module, resource));
                 }

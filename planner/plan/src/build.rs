@@ -87,18 +87,18 @@ pub fn plan(
         return (None, decided.found);
     }
     if options.mode == Mode::RefreshOnly {
-        let spec = sealed(text.files, noting, (variables, std::mem::take(&mut decided.data)));
+        let spec = sealed(text.files, &noting, (variables, std::mem::take(&mut decided.data)));
         return refresh(decided, (text.program, recorded), options, spec);
     }
-    towards((decided, variables), (text, recorded), options, noting)
+    towards((decided, variables), (text, recorded), options, &noting)
 }
 
 /// Makes a plan from what was decided: everything that leads to the spec, or to nothing.
 fn towards(
-    (mut decided, variables): (Decided, BTreeMap<String, Value>),
+    (mut decided, variables): (Decided<'_>, BTreeMap<String, Value>),
     (text, recorded): (SpecText<'_>, &World),
     options: &Options,
-    noting: Noting<'_>,
+    noting: &Noting<'_>,
 ) -> (Option<Plan>, Diagnostics) {
     let deletions = deletions(&decided.world, &decided.changes, (text.program, options.mode));
     decided.changes.extend(deletions);
@@ -119,7 +119,7 @@ fn towards(
         Extent::Part => outputs(&recorded.outputs, recorded),
     };
     let previous = origins(&decided.moves);
-    set_aside(&mut decided, recorded.serial);
+    set_aside(&mut decided);
     let steps = match steps(&decided.changes, &decided.dependencies, &decided.world) {
         Ok(steps) => steps,
         Err(circle) => {
@@ -128,6 +128,10 @@ fn towards(
         }
     };
     let gates = gates(&decided.changes, &decided.world);
+    let dependencies = match (options.mode, extent) {
+        (Mode::Normal, Extent::Whole) => other_dependencies(&decided),
+        (Mode::Normal | Mode::Destroy | Mode::RefreshOnly, _) => BTreeMap::new(),
+    };
     let spec = sealed(text.files, noting, (variables, decided.data));
     let changes = with_previous(decided.changes, &previous);
     let parts = PlanParts {
@@ -145,6 +149,7 @@ fn towards(
         forgotten: decided.forgotten.into_keys().collect(),
         changes,
         steps,
+        dependencies,
         outputs,
         gates,
         allowances: options.allowances.clone(),
@@ -161,13 +166,24 @@ fn towards(
     }
 }
 
+/// Returns what objects depend on that stay as they are and are recorded to depend on something else.
+fn other_dependencies(decided: &Decided<'_>) -> BTreeMap<Address, BTreeSet<Address>> {
+    let staying = decided.changes.iter().filter(|(_, change)| change.action == Action::NoOp);
+    let other = staying.filter_map(|(address, _)| {
+        let recorded = &decided.world.objects.get(address)?.dependencies;
+        let wanted = decided.dependencies.get(address)?;
+        (recorded != wanted).then(|| (address.clone(), wanted.clone()))
+    });
+    other.collect()
+}
+
 /// Gives old objects another address that stay until their replacements are there.
-fn set_aside(decided: &mut Decided, serial: u64) {
-    let deposing = depose(&mut decided.changes, &decided.dependencies, serial, &decided.create_first);
+fn set_aside(decided: &mut Decided<'_>) {
+    let deposing = depose(&mut decided.changes, &decided.dependencies, &decided.world, &decided.create_first);
     match deposing {
         Ok(moves) => {
             // Every old object is recorded, and no serial is met twice.
-            if let Err(error) = decided.world.apply(&Event::MovedAll { moves: moves.clone() }) {
+            if let Err(error) = decided.world.to_mut().apply(&Event::MovedAll { moves: moves.clone() }) {
                 decided.found.push(Diagnostic::error("E0839", error.to_string()));
             }
             decided.moves.extend(moves);
@@ -215,20 +231,26 @@ fn deletions(
     let deletion = gone.map(|(address, object)| {
         let reason = match mode {
             Mode::Destroy => ActionReason::DeleteByRequest,
-            Mode::Normal | Mode::RefreshOnly => delete_reason(address, changes, program),
+            Mode::Normal | Mode::RefreshOnly => delete_reason(address, (changes, world), program),
         };
         (address.clone(), deletion(address, object, reason))
     });
     deletion.collect()
 }
 
-fn delete_reason(address: &Address, changes: &BTreeMap<Address, Change>, program: &Program) -> ActionReason {
+fn delete_reason(
+    address: &Address,
+    (changes, world): (&BTreeMap<Address, Change>, &World),
+    program: &Program,
+) -> ActionReason {
     let whole = address.whole();
     if address.is_deposed() {
         return ActionReason::DeleteBecauseDeposed;
     }
     if !address.parts.is_empty() && changes.get(&whole).is_some_and(|change| change.after.is_some()) {
-        return ActionReason::DeleteBecauseNoTarget;
+        let replaced = has_successor(address, changes, world);
+        let (other, none) = (ActionReason::DeleteBecauseTargetReplaced, ActionReason::DeleteBecauseNoTarget);
+        return if replaced { other } else { none };
     }
     if program.module_of(address).is_none() {
         return ActionReason::DeleteBecauseNoModule;
@@ -238,6 +260,18 @@ fn delete_reason(address: &Address, changes: &BTreeMap<Address, Change>, program
         (Some(_), Some(Key::Name(_))) => ActionReason::DeleteBecauseEachKey,
         (Some(_), None) | (None, _) => ActionReason::DeleteBecauseNoResourceConfig,
     }
+}
+
+/// Tells whether another target is to be where a recorded one is.
+fn has_successor(address: &Address, changes: &BTreeMap<Address, Change>, world: &World) -> bool {
+    let place = |attributes: &Attributes| {
+        let names = ["role", "host", "ordinal"];
+        names.map(|name| attributes.get(name).cloned())
+    };
+    let Some(here) = world.objects.get(address).map(|object| place(&object.attributes)) else { return false };
+    let whole = address.whole();
+    let others = changes.range(whole.clone()..).take_while(|(other, _)| other.whole() == whole);
+    others.filter_map(|(_, change)| change.after.as_ref()).any(|after| place(after) == here)
 }
 
 /// Lowers the impact of losing a cluster, or a target of one, that never held a file.
@@ -392,7 +426,7 @@ fn protected(change: &Change, changes: &BTreeMap<Address, Change>, world: &World
 
 fn sealed(
     files: &[(String, String)],
-    noting: Noting<'_>,
+    noting: &Noting<'_>,
     (variables, data): (BTreeMap<String, Value>, BTreeMap<Address, Attributes>),
 ) -> SealedSpec {
     let sources: Vec<Source> =

@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 
 use lustre_language::{Body, World as Outside, WorldError, nearest};
 use lustre_model::address::Address;
-use lustre_model::diagnostic::{Diagnostic, Diagnostics, Span};
+use lustre_model::diagnostic::{Diagnostic, Diagnostics, Severity, Span};
 use lustre_model::recorded::{Object, World};
 use lustre_model::resource::{Attributes, Kind};
 use lustre_model::types::Type;
@@ -78,7 +78,8 @@ pub fn read(question: &Question, outside: &dyn Outside) -> Result<Answer, Box<Di
         Err(WorldError::Offline) => return Ok(Answer::Later),
         Err(error) => {
             let summary = format!("the state {state:?} cannot be read: {error}");
-            return Err(Box::new(Diagnostic::error("E0840", summary).at(question.spans.0)));
+            let hint = "Say where that deployment keeps its state; a path that is not absolute begins at this folder.";
+            return Err(Box::new(Diagnostic::error("E0854", summary).hint(hint).at(question.spans.0)));
         }
     };
     let clusters = world.objects.iter().filter(|(_, object)| object.kind == Kind::Cluster);
@@ -103,6 +104,13 @@ pub fn read(question: &Question, outside: &dyn Outside) -> Result<Answer, Box<Di
             Err(refuse(summary, format!("Say which by its address: {}.", names.join(", "))))
         }
     }
+}
+
+/// Says that the data of a check could not be read, which only warns.
+pub fn unreadable(check: &str, refused: Diagnostic) -> Diagnostic {
+    let summary = format!("check `{check}` could not read its data");
+    let detail = format!("{}. What it asserts about the data is not checked.", refused.summary);
+    Diagnostic { severity: Severity::Warning, code: "W0610", summary, detail, ..refused }
 }
 
 /// Returns what data has of which only the type is known.

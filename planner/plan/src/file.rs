@@ -17,6 +17,9 @@ use lustre_model::recorded::{Lineage, World};
 
 const FORMAT: &str = "lustre plan";
 
+/// Bytes in which what `show -json` prints is known.
+const SHOWN_BYTES: usize = 4096;
+
 #[derive(Serialize, Deserialize)]
 struct Header {
     format: String,
@@ -31,6 +34,19 @@ pub enum PlanFileError {
     /// Some other file.
     #[error("it is not a plan of lustre")]
     Foreign,
+    /// Not a byte.
+    #[error("it is empty; plan again")]
+    Empty,
+    /// A zip, as other tools save plans.
+    #[error(
+        "it is a plan of Terraform or OpenTofu, which lustre does not carry out; make one with `lustre plan -out=FILE`"
+    )]
+    OtherTool,
+    /// A plan as other programs read it.
+    #[error(
+        "it is what `show -json` prints, which has no steps; give the file that `lustre plan -out=FILE` wrote"
+    )]
+    Shown,
     /// Made by other code.
     #[error("the plan has version {found}, and this lustre carries out version {PLAN_VERSION}; plan again")]
     Version {
@@ -87,13 +103,31 @@ pub fn encode(plan: &Plan) -> Result<Vec<u8>, PlanFileError> {
     Ok(bytes)
 }
 
+/// Tells whether bytes are not a plan of any version, whole or not.
+pub fn is_foreign(bytes: &[u8]) -> bool {
+    header(bytes).is_err()
+}
+
+fn header(bytes: &[u8]) -> Result<(Header, usize), PlanFileError> {
+    let start = bytes.iter().position(|byte| *byte == b'\n').ok_or_else(|| other(bytes))? + 1;
+    let header: Header = serde_json::from_slice(&bytes[..start]).map_err(|_| other(bytes))?;
+    if header.format == FORMAT { Ok((header, start)) } else { Err(other(bytes)) }
+}
+
+/// Says what a file is that does not begin as a plan.
+fn other(bytes: &[u8]) -> PlanFileError {
+    let shown = |field: &[u8]| bytes.windows(field.len()).take(SHOWN_BYTES).any(|window| window == field);
+    match bytes {
+        [] => PlanFileError::Empty,
+        [b'P', b'K', 3, 4, ..] => PlanFileError::OtherTool,
+        [b'{', ..] if shown(b"\"format_version\"") || shown(b"\"resource_changes\"") => PlanFileError::Shown,
+        _ => PlanFileError::Foreign,
+    }
+}
+
 /// Reads a plan.
 pub fn decode(bytes: &[u8]) -> Result<Plan, PlanFileError> {
-    let start = bytes.iter().position(|byte| *byte == b'\n').ok_or(PlanFileError::Foreign)? + 1;
-    let header: Header = serde_json::from_slice(&bytes[..start]).map_err(|_| PlanFileError::Foreign)?;
-    if header.format != FORMAT {
-        return Err(PlanFileError::Foreign);
-    }
+    let (header, start) = header(bytes)?;
     if header.version != PLAN_VERSION {
         return Err(PlanFileError::Version { found: header.version });
     }

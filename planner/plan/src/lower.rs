@@ -4,7 +4,9 @@
 //! cluster.x ─┬─ cluster.x.target["x-MDT0000"]
 //!            └─ cluster.x.target["x-OST0000"], …      one per host and ordinal on that host
 //! ```
-//! What is recorded of a target under the same (cluster, host, ordinal) is kept: index and port.
+//! What is recorded of a target under the same (cluster, host, ordinal) is kept: index and port. An object target that
+//! cannot stay as it is goes, and another one with the next index takes its place: files that had bytes on the old one must
+//! never find the new one under its name.
 //! Invariant: lowering the same spec over the world that its plan made gives the same targets again.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -12,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use lustre_model::address::Address;
 use lustre_model::diagnostic::{Diagnostic, Diagnostics, Span};
 use lustre_model::id::{FsName, TargetId, TargetKind};
-use lustre_model::recorded::World;
+use lustre_model::recorded::{Object, Status, World};
 use lustre_model::resource::{Attributes, Fields, Kind};
 use lustre_model::types::Type;
 use lustre_model::value::Value;
@@ -33,6 +35,8 @@ pub struct Giving<'a> {
     pub decoded: &'a Decoded,
     /// What is wrong.
     pub found: &'a mut Diagnostics,
+    /// Tells of a recorded object target and its host whether the target has to go although its cluster stays.
+    pub goes: &'a dyn Fn(&Address, &Address) -> bool,
 }
 
 /// A target as the spec wants it.
@@ -86,7 +90,7 @@ pub fn bucket(
 ) -> Option<()> {
     let host: Address = Fields::new(Kind::Bucket, attributes).parsed("host").ok()?;
     let recorded = giving.world.objects.get(address).map(|object| &object.attributes);
-    let kept = recorded.and_then(listen).map(|(_, port)| port);
+    let kept = recorded.and_then(|recorded| kept_port(recorded, &host, giving.decoded));
     let wanted = attributes.get("port").and_then(Value::as_u64).and_then(|port| u16::try_from(port).ok());
     let port = match wanted.or(kept) {
         Some(port) => port,
@@ -124,23 +128,27 @@ pub fn link(address: &Address, attributes: &mut Attributes, giving: &mut Giving<
 }
 
 /// Recorded targets of one cluster by what identifies them.
-struct Known<'a>(BTreeMap<(String, String, u64), &'a Attributes>);
+struct Known<'a>(BTreeMap<(String, String, u64), (&'a Address, &'a Object)>);
 
 impl<'a> Known<'a> {
     fn new(cluster: &Address, world: &'a World) -> Self {
         // Parts order behind their whole, so that the targets of a cluster lie together.
         let range = world.objects.range(cluster.clone()..);
         let own = range.take_while(|(address, _)| address.whole() == *cluster);
-        let known = own.filter(|(_, object)| object.kind == Kind::Target).filter_map(|(_, object)| {
+        let known = own.filter(|(_, object)| object.kind == Kind::Target).filter_map(|(address, object)| {
             let fields = Fields::new(Kind::Target, &object.attributes);
             let identity =
                 (fields.text("role").ok()?, fields.text("host").ok()?, fields.number("ordinal").ok()?);
-            Some((identity, &object.attributes))
+            Some((identity, (address, object)))
         });
         Self(known.collect())
     }
 
     fn get(&self, kind: TargetKind, place: (&Address, u32)) -> Option<&'a Attributes> {
+        self.find(kind, place).map(|(_, object)| &object.attributes)
+    }
+
+    fn find(&self, kind: TargetKind, place: (&Address, u32)) -> Option<(&'a Address, &'a Object)> {
         self.0.get(&(role(kind).to_owned(), place.0.to_string(), u64::from(place.1))).copied()
     }
 }
@@ -162,8 +170,12 @@ fn indices<'a>(
     let mut given = Vec::new();
     for ordinal in 0..storage.targets_per_host {
         for host in &storage.hosts {
-            let recorded = known.get(TargetKind::Ost, (host, ordinal));
-            let kept = recorded.and_then(|recorded| Fields::new(Kind::Target, recorded).number("index").ok());
+            let recorded = known.find(TargetKind::Ost, (host, ordinal));
+            let stays = recorded.filter(|(address, object)| {
+                !(giving.goes)(address, host) && can_stay(address, object, &storage.path)
+            });
+            let kept = stays
+                .and_then(|(_, object)| Fields::new(Kind::Target, &object.attributes).number("index").ok());
             let index = kept.or_else(|| giving.allotted.target_index(cluster));
             let Some(index) = index else {
                 let summary = format!("{cluster} has had all object targets that a cluster can have");
@@ -175,6 +187,19 @@ fn indices<'a>(
     }
     given.sort_by_key(|(_, _, index)| *index);
     Some(given)
+}
+
+/// Tells whether an object target may be under its index: nothing of it was deleted yet, and its folder is where it was.
+fn can_stay(address: &Address, object: &Object, folder: &Value) -> bool {
+    let id = address.parts.last().map(|part| part.name.as_str()).unwrap_or_default();
+    let there = object.attributes.get("path").and_then(Value::as_str);
+    let moved = folder.as_str().zip(there).is_some_and(|(folder, there)| format!("{folder}/{id}") != there);
+    match object.status {
+        // What never held anything is made where it is wanted now.
+        Status::Creating => true,
+        Status::Present | Status::Updating | Status::Drifted { .. } => !moved,
+        Status::Deleting | Status::Tainted { .. } => false,
+    }
 }
 
 /// What all targets of a cluster share.
@@ -198,8 +223,8 @@ fn target(
     giving: &mut Giving<'_>,
 ) -> Option<Target> {
     let recorded = known.get(id.kind, (place.host, place.ordinal));
-    let port = match recorded.and_then(listen) {
-        Some((_, port)) => port,
+    let port = match recorded.and_then(|recorded| kept_port(recorded, place.host, giving.decoded)) {
+        Some(port) => port,
         None => port(place.host, place.span, giving)?,
     };
     let path = match place.path.as_str() {
@@ -220,6 +245,14 @@ fn target(
         attributes: attributes.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         dependencies: BTreeSet::from([shared.cluster.clone(), place.host.clone()]),
     })
+}
+
+/// Returns the port that an object has and keeps: on another machine it may be somebody else's.
+fn kept_port(recorded: &Attributes, host: &Address, decoded: &Decoded) -> Option<u16> {
+    let (there, port) = listen(recorded)?;
+    let (_, attributes) = decoded.get(host)?;
+    let here = attributes.get("address")?;
+    (here.as_str() == Some(there.as_str())).then_some(port)
 }
 
 fn port(host: &Address, span: Span, giving: &mut Giving<'_>) -> Option<u16> {

@@ -40,6 +40,9 @@ fn identify(kind: Kind, attributes: &Attributes) -> Option<Vec<&Value>> {
 ///
 /// `instances` are all instances of the block that the spec has.
 pub fn moves(kind: Kind, instances: &BTreeMap<Address, &Attributes>, world: &World) -> Vec<Move> {
+    if identity(kind).is_empty() {
+        return Vec::new();
+    }
     let Some(block) = instances.keys().next().map(Address::block) else { return Vec::new() };
     let recorded = world.objects.range(block.clone()..).take_while(|(address, _)| address.block() == block);
     let recorded = recorded.filter(|(address, object)| address.parts.is_empty() && object.kind == kind);
@@ -117,7 +120,7 @@ struct Hop {
 
 /// Adds the parts of what moves: their addresses begin with that of their whole.
 fn with_parts(hop: &Hop, world: &World) -> Vec<Move> {
-    let under = |whole: &Address, part: &Address| Address { parts: part.parts.clone(), ..whole.clone() };
+    let under = |whole: &Address, part: &Address| whole.clone().with_parts(part.parts.clone());
     let own = world.objects.range(hop.recorded.clone()..).map(|(address, _)| address);
     let own = own.take_while(|address| address.whole() == hop.recorded);
     own.map(|part| Move { from: under(&hop.from, part), to: under(&hop.to, part) }).collect()

@@ -20,7 +20,7 @@ use crate::resolve::Resolver;
 
 /// Makes the plan; `decided` is what a plan towards the spec decided, of which only moves are looked at.
 pub fn refresh(
-    decided: Decided,
+    decided: Decided<'_>,
     (program, recorded): (&Program, &World),
     options: &Options,
     spec: SealedSpec,
@@ -41,6 +41,7 @@ pub fn refresh(
         forgotten: Vec::new(),
         changes,
         steps: Vec::new(),
+        dependencies: BTreeMap::new(),
         outputs,
         gates: Vec::new(),
         allowances: Vec::new(),

@@ -8,10 +8,11 @@
 //! blocks are ordered. Costs a few look-ups for each recorded object, and not one for each pair of object and statement.
 //! Invariant: what is not clear is refused: two ways from one place, two objects to one place, a way without end.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use lustre_language::{Endpoint, Graph, Module, Program};
-use lustre_model::address::{Address, Key, ModuleStep};
+use lustre_model::address::{Address, Key, ModuleStep, Words};
 use lustre_model::diagnostic::{Diagnostic, Diagnostics, Span};
 use lustre_model::journal::Event;
 use lustre_model::plan::Move;
@@ -42,7 +43,7 @@ impl Relocation {
 /// Moves and forgets recorded objects as the spec says.
 pub fn relocate(
     (graph, program): (&Graph<'_>, &Program),
-    world: &mut World,
+    world: &mut Cow<'_, World>,
     found: &mut Diagnostics,
 ) -> Relocation {
     let mut relocation = Relocation::default();
@@ -59,14 +60,17 @@ pub fn relocate(
     }
     implied(program, world, &mut wanted);
     relocation.moves = ordered(wanted, world);
-    if let Err(error) = world.apply(&Event::MovedAll { moves: relocation.moves.clone() }) {
-        // Every goal is free and every origin recorded.
-        found.push(Diagnostic::error("E0839", error.to_string()));
+    if !relocation.moves.is_empty() {
+        let moved = world.to_mut().apply(&Event::MovedAll { moves: relocation.moves.clone() });
+        if let Err(error) = moved {
+            // Every goal is free and every origin recorded.
+            found.push(Diagnostic::error("E0839", error.to_string()));
+        }
     }
     let gone: Vec<Address> =
         world.objects.keys().filter(|address| removed.forgets(address)).cloned().collect();
     for address in gone {
-        relocation.forgotten.extend(world.objects.remove(&address).map(|object| (address, object)));
+        relocation.forgotten.extend(world.to_mut().objects.remove(&address).map(|object| (address, object)));
     }
     relocation
 }
@@ -148,7 +152,7 @@ impl<'a> Statements<'a> {
         let address = |statement: &Statement<'_>| {
             let (kind, name) = statement.from.resource.as_ref()?;
             let modules = statement.from.modules.clone();
-            let address = Address { modules, ..Address::new(kind, name) };
+            let address = Address::new(kind, name).with_modules(modules);
             Some((address.with_key(statement.from.key.clone()), statement.from.span))
         };
         own.filter_map(address).collect()
@@ -234,7 +238,7 @@ fn moved(statement: &Statement<'_>, at: &Address) -> Option<Address> {
         }
         let key = if single { to.key.clone() } else { at.key.clone() };
         let parts = at.parts.clone();
-        return Some(Address { modules, kind: kind.clone(), name: name.clone(), key, parts });
+        return Some(Words { modules, kind: kind.clone(), name: name.clone(), key, parts }.into());
     }
     let ((last, before), (from_last, from_before)) = (own.split_last()?, from.modules.split_last()?);
     if before != from_before || last.name != from_last.name || (single && last.key != from_last.key) {
@@ -244,7 +248,7 @@ fn moved(statement: &Statement<'_>, at: &Address) -> Option<Address> {
         step.key = last.key.clone();
     }
     modules.extend(at.modules[end..].iter().cloned());
-    Some(Address { modules, ..at.clone() })
+    Some(at.clone().with_modules(modules))
 }
 
 fn ambiguous(summary: String, at: Span, first: Span) -> Diagnostic {
@@ -370,14 +374,14 @@ fn counted(program: &Program, address: &Address) -> Option<Address> {
         Some(Key::Index(0)) if !repeated => None,
         None | Some(Key::Index(_) | Key::Name(_)) => key.clone(),
     };
-    let mut now = address.clone();
+    let mut modules = address.modules.clone();
     let mut module = program.root();
-    for step in &mut now.modules {
+    for step in &mut modules {
         let call = module.call(&step.name)?;
         step.key = fitting(&step.key, call.is_counted(), call.is_repeated());
         module = program.callee(call)?;
     }
-    let resource = module.resource(&now.kind, &now.name)?;
-    now.key = fitting(&now.key, resource.is_counted(), resource.is_repeated());
-    Some(now)
+    let resource = module.resource(&address.kind, &address.name)?;
+    let key = fitting(&address.key, resource.is_counted(), resource.is_repeated());
+    Some(address.clone().with_modules(modules).with_key(key))
 }

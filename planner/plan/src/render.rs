@@ -1,10 +1,12 @@
 //! A plan as people and other programs read it. Pure: text goes out, nothing is printed.
 //!
-//! [`text`] is Terraform's way of showing changes, with styles instead of colours; [`json`] is Terraform's JSON.
-//! Invariant: no sensitive value is in either.
+//! [`text`] is Terraform's way of showing changes, with styles instead of colours; [`json`] is Terraform's JSON; [`markdown`]
+//! is a comment for a pull request.
+//! Invariant: no sensitive value is in any of them.
 
 pub mod json;
 pub mod literal;
+pub mod markdown;
 pub mod text;
 
 /// What a piece of text means; whoever prints it picks the colour.

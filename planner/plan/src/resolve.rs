@@ -17,6 +17,7 @@ use lustre_model::journal::{Resolve, ResolveError};
 use lustre_model::plan::{Plan, Step};
 use lustre_model::recorded::{Object, Output, Status, World};
 use lustre_model::resource::{Attributes, Kind};
+use lustre_model::types::Type;
 use lustre_model::value::{Kind as ValueKind, Value};
 
 use crate::KINDS;
@@ -117,12 +118,19 @@ impl Resolver {
         let attributes = self.read_data(address, &mut scope);
         now.depth.set(now.depth.get() - 1);
         now.found.borrow_mut().extend(scope.take_diagnostics());
-        match attributes? {
-            Ok(attributes) => {
+        let check = self.program.resource(address).and_then(lustre_language::Resource::check);
+        match (attributes?, check) {
+            // It is read again whenever the check is evaluated.
+            (Ok(attributes), Some(_)) => Some(attributes),
+            (Err(refused), Some(check)) => {
+                now.found.borrow_mut().push(data::unreadable(check, *refused));
+                None
+            }
+            (Ok(attributes), None) => {
                 kept().insert(address.clone(), attributes.clone());
                 Some(attributes)
             }
-            Err(refused) => {
+            (Err(refused), None) => {
                 now.found.borrow_mut().push(*refused);
                 None
             }
@@ -156,13 +164,15 @@ impl Resolver {
         self
     }
 
-    /// Asks for something with all values as they were applied in sight. What was found wrong before the question is dropped.
-    pub fn within<R>(&self, world: &World, ask: impl FnOnce(&Scope<'_>) -> R) -> R {
+    /// Asks for something with all values as they were applied in sight. What was found wrong before the question is dropped;
+    /// what was wrong with data that the answer needed is returned beside.
+    pub fn within<R>(&self, world: &World, ask: impl FnOnce(&Scope<'_>) -> R) -> (R, Diagnostics) {
         let telling = Telling::new(&self.plan, self.began);
         let now = Now::new(self, world);
         let scope = Scope::new(&self.program, &telling, &self.inputs).with_applied(&now);
         scope.take_diagnostics();
-        ask(&scope)
+        let answer = ask(&scope);
+        (answer, now.found.take())
     }
 
     /// Evaluates the blocks `check` of all modules; what is wrong is left in the scope.
@@ -213,6 +223,7 @@ impl Resolver {
             allotted: &mut Allotted::new(&planned),
             decoded: &decoded,
             found: &mut found,
+            goes: &|_, _| false,
         };
         let targets = match (kind, &spec.storage) {
             (Kind::Cluster, Some(storage)) => lower::targets((&whole, &mut attributes), storage, &mut giving),
@@ -330,6 +341,11 @@ impl Applied for Now<'_> {
     }
 
     fn value(&self, instance: &Address) -> Option<Value> {
+        if self.resolver.program.resource(instance).is_some_and(|it| it.check().is_some()) {
+            // What is wrong was noted, and what the check asserts about it is neither true nor false.
+            let read = self.resolver.data(instance, self).map(Value::object);
+            return Some(read.unwrap_or_else(|| Value::unknown(Type::Any)));
+        }
         if self.resolver.data.contains(instance) {
             return self.resolver.data(instance, self).map(Value::object);
         }
@@ -406,13 +422,14 @@ impl Resolve for Resolver {
     }
 
     fn warnings(&self, world: &World) -> Vec<Diagnostic> {
-        let found = self.within(world, |scope| {
+        let (mut found, of_data) = self.within(world, |scope| {
             self.check_all(scope);
-            scope.take_diagnostics().into_iter()
+            scope.take_diagnostics()
         });
+        found.extend(of_data);
         // The texts that places are in are not at hand for whoever carries a plan out.
         let placeless = |found: Diagnostic| Diagnostic { span: None, related: Vec::new(), ..found };
-        found.filter(|it| it.severity == Severity::Warning).map(placeless).collect()
+        found.into_iter().filter(|it| it.severity == Severity::Warning).map(placeless).collect()
     }
 
     fn outputs(&self, world: &World) -> Result<BTreeMap<String, Output>, ResolveError> {

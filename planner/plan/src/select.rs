@@ -24,7 +24,7 @@ struct Needs<'a> {
 }
 
 /// Leaves only the selected changes, when something was selected.
-pub fn select(decided: &mut Decided, options: &Options) -> Extent {
+pub fn select(decided: &mut Decided<'_>, options: &Options) -> Extent {
     if options.target.is_empty() && options.exclude.is_empty() {
         return Extent::Whole;
     }
@@ -51,7 +51,7 @@ pub fn select(decided: &mut Decided, options: &Options) -> Extent {
 }
 
 /// Leaves an object as it is recorded.
-fn leave(address: &Address, decided: &mut Decided) {
+fn leave(address: &Address, decided: &mut Decided<'_>) {
     let adopted = decided.adopted.len();
     decided.adopted.retain(|adoption| adoption.address != *address);
     decided.forgotten.remove(address);

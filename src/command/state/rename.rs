@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use lustre_model::address::Address;
+use lustre_model::address::{Address, Words};
 use lustre_model::journal::{Event, Journal as _};
 use lustre_model::recorded::World;
 
@@ -85,11 +85,11 @@ fn moves(world: &World, from: &Address, to: &Address) -> Result<BTreeMap<Address
         let cause = format!("{from} has several instances, and {to} is one");
         return Err(said(cause, "move them one by one, or name the destination without a key"));
     }
-    let moved = |address: &Address| Address {
-        modules: to.modules.clone(),
-        name: to.name.clone(),
-        key: if many { address.key.clone() } else { to.key.clone() },
-        ..address.clone()
+    let moved = |address: &Address| {
+        let key = if many { address.key.clone() } else { to.key.clone() };
+        let renamed =
+            Words { modules: to.modules.clone(), name: to.name.clone(), key, ..Words::clone(address) };
+        Address::from(renamed)
     };
     let moves: BTreeMap<Address, Address> =
         covered.into_iter().map(|address| (address.clone(), moved(address))).collect();

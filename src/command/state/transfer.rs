@@ -8,7 +8,7 @@ use std::io::Read as _;
 use lustre_model::recorded::World;
 
 use super::back_up;
-use crate::cli::state::PushFlags;
+use crate::cli::state::{PushFlags, RekeyFlags};
 use crate::command::recorded;
 use crate::command::spec;
 use crate::exit::{Failure, Success};
@@ -24,7 +24,7 @@ pub fn pull(terminal: Terminal) -> Result<Success, Failure> {
         terminal.tell("There is no state yet.");
         return Ok(Success::Done);
     }
-    let bytes = lustre_store::encode(&recorded.world, recorded.token, recorded::seal().as_ref())?;
+    let bytes = lustre_store::encode(&recorded.world, recorded.token, recorded.seal.as_ref())?;
     terminal.say_raw(&String::from_utf8_lossy(&bytes));
     Ok(Success::Done)
 }
@@ -37,8 +37,9 @@ pub fn push(flags: &PushFlags, terminal: Terminal) -> Result<Success, Failure> {
     } else {
         fs_err::File::open(&flags.file)?.take(STATE_BYTES_MAX).read_to_end(&mut bytes)?;
     }
-    let pushed = lustre_store::decode(&flags.file, &bytes, recorded::seal().as_ref())?.world;
-    let recorded = recorded::lock(spec::place()?, "state push", flags.lock.lock_timeout)?;
+    let place = spec::place()?;
+    let pushed = lustre_store::decode(&flags.file, &bytes, place.seal.as_ref())?.world;
+    let recorded = recorded::lock(place, "state push", flags.lock.lock_timeout)?;
     if *recorded.world == pushed {
         terminal.tell("The state is that already.");
         return Ok(Success::Done);
@@ -54,6 +55,28 @@ pub fn push(flags: &PushFlags, terminal: Terminal) -> Result<Success, Failure> {
     if let Some(backup) = backup {
         terminal.tell(&format!("The state as it was is in {}.", backup.display()));
     }
+    Ok(Success::Done)
+}
+
+/// Writes the state anew, so that it is encrypted under the key that writes now, or no longer.
+///
+/// No copy is left beside it: that would be one under the old key.
+pub fn rekey(flags: &RekeyFlags, terminal: Terminal) -> Result<Success, Failure> {
+    let recorded = recorded::lock(spec::place()?, "state rekey", flags.lock.lock_timeout)?;
+    if recorded.world.lineage.0.is_empty() {
+        terminal.tell("There is no state yet.");
+        return Ok(Success::Done);
+    }
+    let (place, seal) = (recorded.place.clone(), std::sync::Arc::clone(&recorded.seal));
+    let world = recorded.world.as_ref().clone();
+    let journal = recorded.open("state rekey")?;
+    journal.replace(world)?;
+    journal.close()?;
+    terminal.say(&match seal.writes_under() {
+        Some(key) => format!("{place} is written anew, encrypted under the key \"{key}\"."),
+        None => format!("{place} is written anew, and is not encrypted."),
+    });
+    terminal.tell("Copies of it, such as one that ends in .backup, are still as they were: delete those that are under an old key.");
     Ok(Success::Done)
 }
 

@@ -44,7 +44,7 @@ pub enum Status {
 }
 
 /// Runs all files; tells whether all passed.
-pub fn run(suite: &Suite, view: View, terminal: Terminal) -> Result<bool, Failure> {
+pub fn run(suite: &Suite, view: &View, terminal: Terminal) -> Result<bool, Failure> {
     let runtime = runtime()?;
     let stop = {
         let _inside = runtime.enter();
@@ -71,7 +71,7 @@ pub fn run(suite: &Suite, view: View, terminal: Terminal) -> Result<bool, Failur
 /// One file.
 struct Session<'a> {
     suite: &'a Suite,
-    view: View,
+    view: &'a View,
     terminal: Terminal,
     stop: Stop,
     /// Which file.
@@ -242,15 +242,21 @@ impl Session<'_> {
         bench.inputs.clone_from(&trial.spec.inputs);
         let carried = bench.carry_out(plan, Arc::clone(&resolver) as _, (PARALLELISM, self.terminal));
         let (outcome, world) = carried.map_err(|failure| diagnosed(&failure))?;
-        let checked = warnings.into_iter().filter(|warning| warning.code != "W0601");
+        // Checks are evaluated again.
+        let checked = warnings.into_iter().filter(|warning| !["W0601", "W0610"].contains(&warning.code));
         let mut found = collected(checked);
-        found.extend(resolver.within(&world, |scope| undo::after(scope, &resolver, (trial.run, &outcome))));
+        let after = |scope: &Scope<'_>| undo::after(scope, &resolver, (trial.run, &outcome));
+        let (more, of_data) = resolver.within(&world, after);
+        found.extend(more);
+        found.extend(of_data);
         let mut found = settled(trial, found);
         if found.iter().any(|one| one.severity == Severity::Error && one.code != "E0976") {
             return Err(found);
         }
-        let (outputs, more) = resolver.within(&world, |scope| conditions(scope, trial, Some(&world)));
+        let ((outputs, more), of_data) =
+            resolver.within(&world, |scope| conditions(scope, trial, Some(&world)));
         found.extend(more);
+        found.extend(of_data);
         Ok(Left { outputs, found, shown: Some(Shown::State(Box::new(world))) })
     }
 
@@ -303,7 +309,7 @@ pub fn diagnosed(failure: &Failure) -> Diagnostics {
 
 /// Tells whether a diagnostic is one of a condition that a spec states.
 fn is_condition(found: &Diagnostic) -> bool {
-    matches!(found.code, "E0601" | "W0601")
+    matches!(found.code, "E0601" | "W0601" | "W0610")
 }
 
 /// Takes out what was expected, and adds what was expected and did not happen. What else a spec asserts is an error in a test.
@@ -317,7 +323,7 @@ fn settled(trial: &Trial<'_>, found: Diagnostics) -> Diagnostics {
         }
     }
     let failing = |one: Diagnostic| match one.code {
-        "W0601" => Diagnostic { severity: Severity::Error, code: "E0601", ..one },
+        "W0601" | "W0610" => Diagnostic { severity: Severity::Error, code: "E0601", ..one },
         _ => one,
     };
     collected(left.into_iter().map(failing))

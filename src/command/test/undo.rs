@@ -24,7 +24,7 @@ use lustre_plan::Resolver;
 use super::session::diagnosed;
 use lustre_store::Place;
 
-use crate::command::recorded::{self, Recorded};
+use crate::command::recorded::{self, Recorded, StatePlace};
 use crate::command::spec::Spec;
 use crate::command::{interrupt, runtime};
 use crate::exit::{Failure, chain};
@@ -86,7 +86,7 @@ pub enum Outcome {
 pub fn read(state: Option<PathBuf>) -> Result<Recorded, Failure> {
     // Where nothing is, nothing is read.
     let path = state.unwrap_or_else(|| std::env::temp_dir().join("lustre-test-none").join(STATE));
-    recorded::read_apart(Place::Local { path })
+    recorded::read(StatePlace::plain(Place::Local { path }))
 }
 
 impl Bench {
@@ -114,8 +114,8 @@ impl Bench {
         self.folder.join(STATE)
     }
 
-    fn place(&self) -> Place {
-        Place::Local { path: self.state() }
+    fn place(&self) -> StatePlace {
+        StatePlace::plain(Place::Local { path: self.state() })
     }
 
     /// Carries a plan out and returns what is recorded then.
@@ -125,8 +125,8 @@ impl Bench {
         resolve: Arc<dyn Resolve>,
         (parallelism, terminal): (usize, Terminal),
     ) -> Result<(Outcome, World), Failure> {
-        let recorded = recorded::lock_apart(self.place(), OPERATION, Duration::ZERO)?;
-        let journal = recorded.open_apart(OPERATION)?;
+        let recorded = recorded::lock(self.place(), OPERATION, Duration::ZERO)?;
+        let journal = recorded.open(OPERATION)?;
         let binary = wiring::agent_binary()?;
         // All bytes here are the test's own.
         let allowances = vec![Allowance("*".to_owned())];
@@ -158,7 +158,7 @@ impl Bench {
 
     /// Destroys everything; returns what is left.
     pub fn undo(self, spec: &Spec, manner: (usize, Terminal)) -> Result<Option<Left>, Failure> {
-        let before = recorded::read_apart(self.place())?;
+        let before = recorded::read(self.place())?;
         let mut left = Left { addresses: Vec::new(), state: self.state(), causes: Vec::new() };
         if !before.world.objects.is_empty() {
             match self.destroy(before, spec, manner) {
@@ -167,8 +167,7 @@ impl Bench {
                     left.causes = causes(outcome);
                 }
                 Err(failure) => {
-                    left.addresses =
-                        recorded::read_apart(self.place())?.world.objects.keys().cloned().collect();
+                    left.addresses = recorded::read(self.place())?.world.objects.keys().cloned().collect();
                     let found = diagnosed(&failure);
                     left.causes =
                         found.iter().map(|one| format!("{}: {}", one.summary, one.detail)).collect();
@@ -196,7 +195,7 @@ impl Bench {
         }
         before.world = Arc::new(world);
         let (plan, _) = wiring::plan(spec, &before, wiring::options(Mode::Destroy), None)?;
-        let resolve = wiring::resolve(&plan)?;
+        let resolve = wiring::resolve(&plan, Arc::clone(&before.seal))?;
         self.carry_out(plan, resolve, manner)
     }
 }

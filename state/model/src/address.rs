@@ -7,11 +7,16 @@
 //! cluster.scratch.target["scratch-OST0003"]     a part of a cluster, made by the planner
 //! data.cluster.other                            data; its kind is `data.cluster`
 //! ```
-//! An address is a name only; whether anything is there is not its business.
+//! An address is a name only; whether anything is there is not its business. It is the key of everything that a plan
+//! knows about an object: a copy shares its words with the original, and two are compared as one run of bytes.
 //! Invariant: printing and parsing are inverse, and identifiers inside are never empty.
 
+use std::cmp::Ordering;
 use std::fmt;
+use std::hash::{Hash, Hasher};
+use std::ops::Deref;
 use std::str::FromStr;
+use std::sync::Arc;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -48,9 +53,20 @@ pub struct Part {
 /// Kind of the part that an object becomes whose replacement is created before it goes.
 pub const DEPOSED: &str = "deposed";
 
-/// Names a resource instance or a part of one.
+/// Names a resource instance or a part of one. Copying costs a counter.
+#[derive(Debug, Clone)]
+pub struct Address(Arc<Named>);
+
+#[derive(Debug)]
+struct Named {
+    words: Words,
+    /// Bytes in the order of the words; equal where those are.
+    order: Box<[u8]>,
+}
+
+/// What an address is made of.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Address {
+pub struct Words {
     /// Modules from the outermost in; empty in the root.
     pub modules: Vec<ModuleStep>,
     /// Type of the resource, `host`.
@@ -84,27 +100,40 @@ pub enum AddressError {
 impl Address {
     /// Names a resource of the root module, without an instance key.
     pub fn new(kind: impl Into<String>, name: impl Into<String>) -> Self {
-        Self { modules: Vec::new(), kind: kind.into(), name: name.into(), key: None, parts: Vec::new() }
+        let (kind, name) = (kind.into(), name.into());
+        Words { modules: Vec::new(), kind, name, key: None, parts: Vec::new() }.into()
+    }
+
+    /// Returns the same name inside these modules.
+    #[must_use]
+    pub fn with_modules(self, modules: Vec<ModuleStep>) -> Self {
+        if self.modules == modules { self } else { Words { modules, ..self.into_words() }.into() }
     }
 
     /// Returns the instance with that key.
     #[must_use]
-    pub fn with_key(mut self, key: Option<Key>) -> Self {
-        self.key = key;
-        self
+    pub fn with_key(self, key: Option<Key>) -> Self {
+        if self.key == key { self } else { Words { key, ..self.into_words() }.into() }
     }
 
     /// Returns the address of a part of this.
     #[must_use]
-    pub fn part(mut self, kind: impl Into<String>, name: impl Into<String>) -> Self {
-        self.parts.push(Part { kind: kind.into(), name: name.into() });
-        self
+    pub fn part(self, kind: impl Into<String>, name: impl Into<String>) -> Self {
+        let mut words = self.into_words();
+        words.parts.push(Part { kind: kind.into(), name: name.into() });
+        words.into()
+    }
+
+    /// Returns this with other parts behind it.
+    #[must_use]
+    pub fn with_parts(self, parts: Vec<Part>) -> Self {
+        if self.parts == parts { self } else { Words { parts, ..self.into_words() }.into() }
     }
 
     /// Returns the address of the whole that this is a part of; itself when it is no part.
     #[must_use]
     pub fn whole(&self) -> Self {
-        Self { parts: Vec::new(), ..self.clone() }
+        self.clone().with_parts(Vec::new())
     }
 
     /// Returns whether it is that of an object which is being replaced.
@@ -115,7 +144,7 @@ impl Address {
     /// Returns the address of the block, without instance key and parts.
     #[must_use]
     pub fn block(&self) -> Self {
-        Self { key: None, parts: Vec::new(), ..self.clone() }
+        self.whole().with_key(None)
     }
 
     /// Returns the address of the module instance that it lies in, `module.lab["x"]`; empty in the root.
@@ -135,6 +164,109 @@ impl Address {
             && (&self.kind, &self.name) == (&other.kind, &other.name)
             && (self.key == other.key || (self.key.is_none() && self.parts.is_empty()))
             && other.parts.starts_with(&self.parts)
+    }
+
+    fn into_words(self) -> Words {
+        Arc::try_unwrap(self.0).map_or_else(|shared| shared.words.clone(), |own| own.words)
+    }
+}
+
+impl Words {
+    /// Bytes that compare as the words do, field by field.
+    fn order(&self) -> Box<[u8]> {
+        let mut order = Vec::with_capacity(self.kind.len() + self.name.len() + ORDER_MORE);
+        for ModuleStep { name, key } in &self.modules {
+            order.push(NEXT);
+            put_text(&mut order, name);
+            put_key(&mut order, key.as_ref());
+        }
+        order.push(LAST);
+        put_text(&mut order, &self.kind);
+        put_text(&mut order, &self.name);
+        put_key(&mut order, self.key.as_ref());
+        for Part { kind, name } in &self.parts {
+            order.push(NEXT);
+            put_text(&mut order, kind);
+            put_text(&mut order, name);
+        }
+        order.push(LAST);
+        order.into()
+    }
+}
+
+/// Room that an order has beyond kind and name; most addresses have no more.
+const ORDER_MORE: usize = 24;
+
+/// Before the next of a list, and behind its last: a list that ends comes before one that goes on.
+const NEXT: u8 = 1;
+const LAST: u8 = 0;
+
+/// Ends a text; a zero inside of one is followed by something greater.
+const TEXT_END: [u8; 2] = [0, 1];
+const ZERO_INSIDE: [u8; 2] = [0, 2];
+
+fn put_text(order: &mut Vec<u8>, text: &str) {
+    let mut parts = text.as_bytes().split(|byte| *byte == 0);
+    order.extend_from_slice(parts.next().unwrap_or_default());
+    for part in parts {
+        order.extend_from_slice(&ZERO_INSIDE);
+        order.extend_from_slice(part);
+    }
+    order.extend_from_slice(&TEXT_END);
+}
+
+fn put_key(order: &mut Vec<u8>, key: Option<&Key>) {
+    match key {
+        None => order.push(0),
+        Some(Key::Index(index)) => {
+            order.push(1);
+            order.extend_from_slice(&index.to_be_bytes());
+        }
+        Some(Key::Name(name)) => {
+            order.push(2);
+            put_text(order, name);
+        }
+    }
+}
+
+impl From<Words> for Address {
+    fn from(words: Words) -> Self {
+        let order = words.order();
+        Self(Arc::new(Named { words, order }))
+    }
+}
+
+impl Deref for Address {
+    type Target = Words;
+
+    fn deref(&self) -> &Words {
+        &self.0.words
+    }
+}
+
+impl PartialEq for Address {
+    fn eq(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.0, &other.0) || self.0.order == other.0.order
+    }
+}
+
+impl Eq for Address {}
+
+impl PartialOrd for Address {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Address {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.order.cmp(&other.0.order)
+    }
+}
+
+impl Hash for Address {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.order.hash(state);
     }
 }
 
@@ -227,7 +359,7 @@ impl FromStr for Address {
         if reader.at < text.len() {
             return Err(reader.unexpected("the end"));
         }
-        Ok(Self { modules, kind, name, key, parts })
+        Ok(Words { modules, kind, name, key, parts }.into())
     }
 }
 
@@ -391,14 +523,38 @@ mod tests {
         ]))
     }
 
+    /// Addresses that often have much in common.
+    fn alike() -> impl Strategy<Value = Address> {
+        let text = || "[ab\0]{0,3}";
+        let key = || {
+            prop::option::of(prop::strategy::Union::new([
+                (0_u64..300).prop_map(Key::Index).boxed(),
+                text().prop_map(Key::Name).boxed(),
+            ]))
+        };
+        let modules = prop::collection::vec((text(), key()), 0..3);
+        let parts = prop::collection::vec((text(), text()), 0..3);
+        (modules, text(), text(), key(), parts).prop_map(|(modules, kind, name, key, parts)| {
+            let modules = modules.into_iter().map(|(name, key)| ModuleStep { name, key }).collect();
+            let parts = parts.into_iter().map(|(kind, name)| Part { kind, name }).collect();
+            Words { modules, kind, name, key, parts }.into()
+        })
+    }
+
     proptest! {
+        #[test]
+        fn addresses_compare_as_their_words_do(one in alike(), other in alike()) {
+            prop_assert_eq!(one.cmp(&other), Words::clone(&one).cmp(&Words::clone(&other)));
+            prop_assert_eq!(one == other, Words::clone(&one) == Words::clone(&other));
+        }
+
         #[test]
         fn printing_and_parsing_are_inverse(
             module in prop::option::of(("[a-z][a-z0-9_-]{0,5}", key())), name in "[a-z_][a-zA-Z0-9_-]{0,8}",
             key in key(), part in prop::option::of(any::<String>()),
         ) {
-            let mut address = Address::new("host", name).with_key(key);
-            address.modules = module.into_iter().map(|(name, key)| ModuleStep { name, key }).collect();
+            let modules = module.into_iter().map(|(name, key)| ModuleStep { name, key }).collect();
+            let mut address = Address::new("host", name).with_key(key).with_modules(modules);
             if let Some(part) = part {
                 address = address.part("target", part);
             }

@@ -84,6 +84,13 @@ pub enum Event {
         /// Which.
         address: Address,
     },
+    /// An object stays as it is and depends on others now.
+    Depends {
+        /// Which object.
+        address: Address,
+        /// Its direct dependencies from now on.
+        dependencies: BTreeSet<Address>,
+    },
     /// The outputs are these now.
     Outputs {
         /// All of them.

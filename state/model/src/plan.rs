@@ -17,7 +17,7 @@ use crate::resource::{Attributes, Kind};
 use crate::value::Value;
 
 /// The version of the plan that this code writes and reads.
-pub const PLAN_VERSION: u32 = 3;
+pub const PLAN_VERSION: u32 = 4;
 
 /// What happens to an object, as a person sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -65,6 +65,8 @@ pub enum ActionReason {
     DeleteBecauseCountIndex,
     /// The cluster's storage block asks for fewer targets, or the host is no longer named there.
     DeleteBecauseNoTarget,
+    /// Another target takes its place under another index: what an index named is gone for ever.
+    DeleteBecauseTargetReplaced,
     /// A replacement is there, and this is what it replaced.
     DeleteBecauseDeposed,
     /// Everything is to be destroyed.
@@ -330,6 +332,9 @@ pub struct PlanParts {
     pub changes: Vec<Change>,
     /// What to do.
     pub steps: Vec<Step>,
+    /// Direct dependencies of objects that stay as they are and are recorded with others; recorded behind the last step,
+    /// so that a later deletion goes against them.
+    pub dependencies: BTreeMap<Address, BTreeSet<Address>>,
     /// Changes of outputs.
     pub outputs: Vec<OutputChange>,
     /// What stops it.

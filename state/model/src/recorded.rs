@@ -164,6 +164,28 @@ impl World {
         Self { lineage, ..Self::default() }
     }
 
+    /// Returns what a step on one object looks at: the object, and those that its attributes, recorded or `wanted`, refer
+    /// to. Costs as much as they are large, however many others there are.
+    pub fn around(&self, address: &Address, (kind, wanted): (Kind, &Attributes)) -> Self {
+        let recorded = self.objects.get(address).map(|object| &object.attributes);
+        let named = |attributes: &Attributes| -> Vec<Address> {
+            let texts = kind.references().iter().filter_map(|name| attributes.get(*name)?.as_str());
+            texts.filter_map(|text| text.parse().ok()).collect()
+        };
+        let references = recorded.into_iter().chain([wanted]).flat_map(named);
+        let near = references.chain([address.clone()]);
+        let objects =
+            near.filter_map(|near| Some((near.clone(), self.objects.get(&near)?.clone()))).collect();
+        Self {
+            lineage: self.lineage.clone(),
+            serial: self.serial,
+            authority: self.authority.clone(),
+            objects,
+            outputs: BTreeMap::new(),
+            allotments: BTreeMap::new(),
+        }
+    }
+
     /// Records one event; on refusal nothing changed.
     pub fn apply(&mut self, event: &Event) -> Result<(), IllegalEvent> {
         match event {
@@ -181,6 +203,9 @@ impl World {
                     || IllegalEvent::Missing { address: Box::new(address.clone()), verb: "forgotten" };
                 self.objects.remove(address).ok_or_else(missing)?;
             }
+            Event::Depends { address, dependencies } => {
+                self.object_mut(address, "given other dependencies")?.dependencies = dependencies.clone();
+            }
             Event::Outputs { outputs } => self.outputs = outputs.clone(),
             Event::Authority { authority } => self.authority = Some(authority.clone()),
         }
@@ -192,7 +217,9 @@ impl World {
     /// whole only where one of them is about more than one object.
     pub fn apply_all(&mut self, events: &[Event]) -> Result<(), IllegalEvent> {
         let single = |event: &Event| match event {
-            Event::Intent { address, .. } | Event::Result { address, .. } => Some(address.clone()),
+            Event::Intent { address, .. }
+            | Event::Result { address, .. }
+            | Event::Depends { address, .. } => Some(address.clone()),
             Event::Moved { .. }
             | Event::MovedAll { .. }
             | Event::Forgotten { .. }

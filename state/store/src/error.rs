@@ -113,6 +113,15 @@ pub enum StoreError {
         #[source]
         source: Box<LockError>,
     },
+    /// What was read cannot be decrypted, or should have been encrypted.
+    #[error("{} cannot be read", path.display())]
+    Unseal {
+        /// Which file.
+        path: PathBuf,
+        /// Why, and what to do.
+        #[source]
+        source: SealError,
+    },
     /// The bucket refused or did not answer.
     #[error("the state could not be {verb}")]
     Storage {
@@ -182,8 +191,8 @@ pub enum StoreError {
         "a state cannot go back to an older one in the same command that appended to it; run another command"
     )]
     Backwards,
-    /// Bytes could not be sealed or unsealed.
-    #[error("the state could not be sealed or unsealed")]
+    /// What is to be written cannot be encrypted.
+    #[error("the state could not be encrypted")]
     Seal {
         /// Why, and what to do.
         #[source]

@@ -1,7 +1,7 @@
 //! Keeps the recorded world: reads, locks, migrates and writes it atomically, in the [`Place`] that the spec names.
 //!
 //! What is recorded, and what an event does to it, is `lustre_model::recorded`. The format of every file is in the
-//! README beside this crate, field by field.
+//! README beside this crate, field by field. What encrypts and signs, states and plan files alike, is [`Seal`] and [`signature`].
 //! Invariant: a state that cannot be read completely is an error that says what to do. Nothing here ever takes a
 //! missing, empty or torn file for "nothing exists", except where no file of that state exists at all.
 //!
@@ -32,5 +32,7 @@ pub use error::{Damage, LockError, StoreError};
 pub use lock::{Holder, Lock, holder, lock, newest_token};
 pub use open_state::OpenState;
 pub use record::frame;
-pub use seal::{Plain, Seal, SealError};
+pub use seal::{
+    Cost, Key, Keyring, Keys, Plain, Plaintext, Random, Seal, SealError, Wrapper, sealed_under, signature,
+};
 pub use snapshot::{Snapshot, decode, encode, save};

@@ -26,6 +26,9 @@ const HEAD: usize = 12;
 /// Bytes around a payload.
 const FRAME: usize = HEAD + END.len();
 
+/// What sealed records are about. Which state, and where in it, their payloads say.
+const ABOUT: &[u8] = b"lustre state journal";
+
 /// Most bytes of one payload.
 pub const PAYLOAD_MAX: usize = 1 << 30;
 
@@ -51,7 +54,7 @@ pub struct Commit {
 
 /// Makes a record of a journal from its payload, sealed.
 pub fn sealed(seal: &dyn Seal, payload: &[u8]) -> Result<Vec<u8>, StoreError> {
-    Ok(frame(&seal.seal(payload).map_err(|source| StoreError::Seal { source })?))
+    Ok(frame(&seal.seal(payload, ABOUT).map_err(|source| StoreError::Seal { source })?))
 }
 
 /// Reads the payload of a record: unseals it and takes it for what it should be.
@@ -60,7 +63,8 @@ pub fn unsealed<T: serde::de::DeserializeOwned>(
     path: &Path,
     payload: &[u8],
 ) -> Result<T, StoreError> {
-    let payload = seal.unseal(payload).map_err(|source| StoreError::Seal { source })?;
+    let unsealed = seal.unseal(payload, ABOUT);
+    let payload = unsealed.map_err(|source| StoreError::Unseal { path: path.to_owned(), source })?;
     let damaged = |_| StoreError::Damaged { path: path.to_owned(), damage: Damage::Content };
     serde_json::from_slice(&payload).map_err(damaged)
 }

@@ -38,6 +38,14 @@ struct Header {
     length: usize,
 }
 
+impl Header {
+    /// What is authenticated with a sealed body: all but its length, which is that of the sealed bytes.
+    fn about(&self) -> Vec<u8> {
+        let Self { format, version, lineage, serial, token, length: _ } = self;
+        format!("{format} {version} {lineage} {serial} {token}").into_bytes()
+    }
+}
+
 /// What a snapshot holds.
 #[derive(Debug)]
 pub struct Snapshot {
@@ -51,15 +59,16 @@ pub struct Snapshot {
 pub fn encode(world: &World, token: u64, seal: &dyn Seal) -> Result<Vec<u8>, StoreError> {
     let encoding = |source| StoreError::Encoding { source };
     let body = serde_json::to_vec(world).map_err(encoding)?;
-    let body = seal.seal(&body).map_err(|source| StoreError::Seal { source })?;
-    let header = Header {
+    let mut header = Header {
         format: FORMAT.to_owned(),
         version: VERSION,
         lineage: world.lineage.clone(),
         serial: world.serial,
         token,
-        length: body.len(),
+        length: 0,
     };
+    let body = seal.seal(&body, &header.about()).map_err(|source| StoreError::Seal { source })?;
+    header.length = body.len();
     let mut bytes = serde_json::to_vec(&header).map_err(encoding)?;
     bytes.push(b'\n');
     bytes.extend_from_slice(&body);
@@ -91,9 +100,16 @@ pub fn decode(path: &Path, bytes: &[u8], seal: &dyn Seal) -> Result<Snapshot, St
         Ordering::Equal => return Err(damaged(Damage::Checksum)),
     }
     let content = |_| damaged(Damage::Content);
-    let body = seal.unseal(body).map_err(|source| StoreError::Seal { source })?;
-    let body = serde_json::from_slice(&body).map_err(content)?;
-    let world: World = serde_json::from_value(migrate(header.version, body)).map_err(content)?;
+    let unsealed = seal.unseal(body, &header.about());
+    let body = unsealed.map_err(|source| StoreError::Unseal { path: path.to_owned(), source })?;
+    // Only an older body takes the way through JSON without a type, which is three times as long.
+    let world: World = match header.version {
+        VERSION => serde_json::from_slice(&body).map_err(content)?,
+        older => {
+            let body = serde_json::from_slice(&body).map_err(content)?;
+            serde_json::from_value(migrate(older, body)).map_err(content)?
+        }
+    };
     if world.lineage != header.lineage || world.serial != header.serial {
         return Err(damaged(Damage::Content));
     }

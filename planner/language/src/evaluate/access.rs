@@ -18,7 +18,7 @@ impl Context<'_> {
             let marked = value.is_sensitive();
             let next = match step {
                 Step::Attribute(name, _) => self.attribute(&value, name, step, whole),
-                Step::Index(index) => self.index(&value, index, step, whole),
+                Step::Index(index, _) => self.index(&value, index, step, whole),
                 Step::Splat(each, _) => self.splat(&value, each, whole),
             };
             value = next?.marked(marked);

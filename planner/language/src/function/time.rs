@@ -70,16 +70,19 @@ const NANOSECONDS: i128 = 1_000_000_000;
 const DAY_SECONDS: i64 = 86_400;
 
 fn timestamp(applying: &Applying, _draw: &Draw, _arguments: &[Value]) -> Yield {
-    Ok(written(applying.began).into())
+    Ok(applying.began.rfc3339().into())
 }
 
 fn plan_timestamp(world: &dyn World, _arguments: &[Value]) -> Read {
-    let value = world.planned_at().map_or(Value::unknown(Type::String), |moment| written(moment).into());
+    let value = world.planned_at().map_or(Value::unknown(Type::String), |moment| moment.rfc3339().into());
     Ok((value, None))
 }
 
-fn written(moment: Moment) -> String {
-    Time { nanoseconds: i128::from(moment.0) * NANOSECONDS, offset_minutes: 0 }.rfc3339()
+impl Moment {
+    /// Writes the instant as `timestamp` does: `2026-11-21T01:30:00Z`.
+    pub fn rfc3339(self) -> String {
+        Time { nanoseconds: i128::from(self.0) * NANOSECONDS, offset_minutes: 0 }.rfc3339()
+    }
 }
 
 /// A time: since 1970 in UTC, with the offset that it is written with.

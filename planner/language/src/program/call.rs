@@ -11,6 +11,7 @@ use lustre_model::types::Type;
 
 use crate::program::declare::{constant, label_name, list, missing, repetition, unknown_inner};
 use crate::program::{Module, ModuleId, Repetition, Variable, duplicate};
+use crate::stray;
 use crate::suggest::did_you_mean;
 use crate::syntax::{AttributeSyntax, BlockSyntax, Expr};
 
@@ -48,6 +49,7 @@ pub(crate) struct Callee {
 /// What a caller has to know of a variable.
 #[derive(Debug, Clone)]
 pub(crate) struct Parameter {
+    pub(crate) constraint: Type,
     pub(crate) required: bool,
     pub(crate) ephemeral: bool,
     pub(crate) deprecated: Option<String>,
@@ -56,6 +58,7 @@ pub(crate) struct Parameter {
 impl Callee {
     pub(super) fn new(id: ModuleId, module: &Module) -> Self {
         let parameter = |variable: &Variable| Parameter {
+            constraint: variable.constraint.clone(),
             required: variable.is_required(),
             ephemeral: variable.ephemeral,
             deprecated: variable.deprecated.clone(),
@@ -147,6 +150,12 @@ impl ModuleCall {
             let summary = format!("variable `{name}` of `module.{}` is deprecated", self.name);
             Some(Diagnostic::warning("W0228", summary).detail(why).at(argument.name_span))
         });
-        unknown.chain(needed).chain(deprecated).collect()
+        let mut dropped = Diagnostics::new();
+        for (name, argument) in &self.arguments {
+            if let Some(parameter) = callee.variables.get(name) {
+                stray::report(&argument.value, &parameter.constraint, name, &mut dropped);
+            }
+        }
+        unknown.chain(needed).chain(deprecated).chain(dropped).collect()
     }
 }

@@ -26,6 +26,23 @@ pub(crate) enum Place<'a> {
     Repeated(&'a Repetition),
     /// In the validation of a variable.
     Validation(&'a str),
+    /// In an assertion of a `check`.
+    Check(&'a str),
+}
+
+impl Place<'_> {
+    /// Returns whether it is in a `check` of that name.
+    fn is_in_check(self, name: &str) -> bool {
+        match self {
+            Self::Check(check) => check == name,
+            Self::Plain
+            | Self::Resource(_)
+            | Self::After(_)
+            | Self::Call(_)
+            | Self::Repeated(_)
+            | Self::Validation(_) => false,
+        }
+    }
 }
 
 impl Module {
@@ -54,14 +71,16 @@ impl Module {
         for call in self.calls.values() {
             self.check_module_call(call, diagnostics);
         }
-        for expression in self.assertions.values().flat_map(|check| check.expressions()) {
-            self.check_expression(expression, Place::Plain, diagnostics);
+        for check in self.assertions.values() {
+            for expression in check.expressions() {
+                self.check_expression(expression, Place::Check(&check.name), diagnostics);
+            }
         }
         for import in &self.imports {
             self.check_import(import, diagnostics);
         }
-        if let Some(state) = &self.settings.state {
-            for expression in state.body.expressions() {
+        for block in self.settings.state.iter().chain(&self.settings.encryption) {
+            for expression in block.body.expressions() {
                 self.check_expression(expression, Place::Plain, diagnostics);
             }
         }
@@ -82,7 +101,13 @@ impl Module {
         for expression in &resource.lifecycle.replace_triggered_by {
             let target = mention::references(expression).next();
             let known = target.and_then(|it| self.named(&it)).filter(|it| !it.is_data());
-            if known.is_none() && !self.incomplete {
+            let inside = |span: Span| {
+                let (whole, source) = (expression.span, expression.span.source);
+                span.source == source && whole.start <= span.start && span.end <= whole.end
+            };
+            // A name that is wrong was told above.
+            let told = || diagnostics.iter().any(|it| it.span.is_some_and(inside));
+            if known.is_none() && !self.incomplete && !told() {
                 let summary = "`replace_triggered_by` names no resource";
                 let detail =
                     "Each element is a resource, an instance or an attribute: `value.x[\"a\"].input`.";
@@ -127,9 +152,14 @@ impl Module {
     fn check_depends_on(&self, expressions: &[Expr], diagnostics: &mut Diagnostics) {
         for expression in expressions {
             let target = mention::references(expression).next();
+            let named = target.and_then(|it| self.named(&it));
+            if let Some((resource, check)) = named.and_then(|it| Some((it, it.check.as_deref()?))) {
+                diagnostics.push(out_of_sight(resource, check, expression.span));
+                continue;
+            }
             let known = target.is_some_and(|it| match (it.root, it.name(0)) {
                 ("module", Some(name)) => self.calls.contains_key(name),
-                (_, _) => self.named(&it).is_some(),
+                (_, _) => named.is_some(),
             });
             if !known && !self.incomplete {
                 let diagnostic =
@@ -189,6 +219,7 @@ impl Module {
                 | Place::Call(_)
                 | Place::Repeated(_)
                 | Place::Plain
+                | Place::Check(_)
                 | Place::Validation(_) => Some(out_of_place("each", "for_each", span)),
             },
             "count" => match place {
@@ -201,6 +232,7 @@ impl Module {
                 | Place::Call(_)
                 | Place::Repeated(_)
                 | Place::Plain
+                | Place::Check(_)
                 | Place::Validation(_) => Some(out_of_place("count", "count", span)),
             },
             "module" => self.check_module_reference(reference, place),
@@ -210,6 +242,7 @@ impl Module {
                 | Place::Call(_)
                 | Place::Repeated(_)
                 | Place::Plain
+                | Place::Check(_)
                 | Place::Validation(_) => {
                     let diagnostic = Diagnostic::error("E0309", "`self` has no meaning here").at(span);
                     Some(diagnostic.detail("It stands only inside a `postcondition`."))
@@ -283,6 +316,9 @@ impl Module {
             let diagnostic = Diagnostic::error("E0305", format!("`{}` refers to itself", resource.address()));
             return Some(diagnostic.at(reference.span));
         }
+        if let Some(check) = resource.check.as_deref().filter(|check| !place.is_in_check(check)) {
+            return Some(out_of_sight(resource, check, reference.span));
+        }
         let key = reference.key(if resource.is_data() { 2 } else { 1 });
         if !resource.is_repeated() && key.is_some() {
             let diagnostic =
@@ -312,7 +348,7 @@ impl Module {
             let diagnostic = Diagnostic::error("E0305", format!("`{address}` refers to itself"));
             return Some(diagnostic.at(reference.span));
         }
-        let indexed = matches!(reference.steps.get(1), Some(Step::Index(_)));
+        let indexed = matches!(reference.steps.get(1), Some(Step::Index(..)));
         let repeated = !matches!(call.repetition, Repetition::Single);
         if reference.key(1).is_some() && !repeated {
             let diagnostic = Diagnostic::error("E0306", format!("`{address}` has one instance only"));
@@ -365,6 +401,13 @@ fn one_of(root: &str, name: Option<&str>, known: &[&str], span: Span) -> Option<
     let names: Vec<String> = known.iter().map(|known| format!("`{root}.{known}`")).collect();
     let diagnostic = Diagnostic::error("E0308", format!("invalid reference to `{root}`")).at(span);
     Some(diagnostic.detail(format!("There is {}.", names.join(", "))))
+}
+
+/// Says that data is seen by its check only.
+fn out_of_sight(resource: &Resource, check: &str, span: Span) -> Diagnostic {
+    let summary = format!("`{}` is seen only inside check `{check}`", resource.address());
+    let diagnostic = Diagnostic::error("E0314", summary).at(span).related(resource.span, "declared here");
+    diagnostic.hint("Move the `data` block out of the `check` if others need it.")
 }
 
 fn out_of_place(root: &str, argument: &str, span: Span) -> Diagnostic {

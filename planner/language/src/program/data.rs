@@ -1,7 +1,8 @@
 //! Blocks `data`: `data "cluster" "x" { … }`.
 //!
 //! Kept as resources whose kind is `data.cluster`: they are expanded, evaluated and referred to in the same way. Which kinds
-//! there are the caller says, among the kinds of resources.
+//! there are the caller says, among the kinds of resources. Data inside a `check` has a name of the module too, but only
+//! that check may use it, and what is wrong with reading it is a warning.
 //! Invariant: data has no `lifecycle` but conditions, for nothing is made or destroyed.
 
 use lustre_model::diagnostic::{Diagnostic, Diagnostics, Span};
@@ -38,6 +39,33 @@ impl Module {
         self.declare_resource(block, diagnostics);
     }
 
+    /// Takes in the `data` of a `check`.
+    pub(super) fn declare_data_of_check(
+        &mut self,
+        mut block: BlockSyntax,
+        check: &str,
+        diagnostics: &mut Diagnostics,
+    ) {
+        let misplaced = |what: &str| {
+            let summary = format!("`{what}` in the data of a check");
+            let detail =
+                "It is read once, each time the check is evaluated, and its assertions are its conditions.";
+            let hint = "Leave it out, or move the `data` block out of the `check`.";
+            Diagnostic::error("E0315", summary).detail(detail).hint(hint)
+        };
+        for name in ["for_each", "count"] {
+            let argument = block.body.attributes.shift_remove(name);
+            diagnostics.extend(argument.map(|argument| misplaced(name).at(argument.name_span)));
+        }
+        let lifecycles = block.body.blocks.extract_if(.., |inner| inner.kind == "lifecycle");
+        diagnostics.extend(lifecycles.map(|inner| misplaced("lifecycle").at(inner.header_span)));
+        let before = self.resources.len();
+        self.declare_data(block, diagnostics);
+        if let Some((_, resource)) = self.resources.get_index_mut(before) {
+            resource.check = Some(check.to_owned());
+        }
+    }
+
     pub(super) fn unknown_data(&self, kind: &str, span: Span) -> Diagnostic {
         let known: Vec<&str> = self.kinds.iter().filter_map(|known| known.strip_prefix(DATA)).collect();
         let diagnostic =
@@ -66,7 +94,7 @@ impl<'a> Named<'a> {
     pub(crate) fn read(root: &'a str, steps: &'a [Step]) -> Option<Self> {
         let name = |place: usize| match steps.get(place)? {
             Step::Attribute(name, _) => Some(name.as_str()),
-            Step::Index(_) | Step::Splat(..) => None,
+            Step::Index(..) | Step::Splat(..) => None,
         };
         match root {
             "data" => Some(Self { kind: name(0)?, name: name(1)?, data: true }),

@@ -13,6 +13,7 @@ use crate::program::{
     Assertions, Check, DATA, LifecycleSyntax, Local, Module, Output, ROOT_BLOCKS, Repetition, Resource,
     Variable, duplicate,
 };
+use crate::stray;
 use crate::suggest::did_you_mean;
 use crate::syntax::{AttributeSyntax, BlockSyntax, BodySyntax, Expr, ExprKind};
 use crate::world::EmptyWorld;
@@ -35,7 +36,7 @@ impl Module {
                 "moved" => self.declare_moved(&block, diagnostics),
                 "removed" => self.declare_removed(&block, diagnostics),
                 "import" => self.declare_import(block, diagnostics),
-                "check" => self.declare_check(&block, diagnostics),
+                "check" => self.declare_check(block, diagnostics),
                 "provider" => refuse_provider(&block, diagnostics),
                 "data" => self.declare_data(block, diagnostics),
                 kind if self.kinds.iter().any(|known| known == kind) => {
@@ -75,12 +76,19 @@ impl Module {
             misfit.into_iter().for_each(|diagnostic| diagnostics.push(diagnostic));
         }
         for inner in block.body.blocks {
-            if inner.kind != "state" {
-                unknown_inner(&inner, &["state"], "lustre", diagnostics);
-            } else if let Some(first) = &self.settings.state {
-                diagnostics.push(duplicate("block", "state", inner.header_span, first.header_span));
-            } else if labels(&inner, 1, diagnostics) {
-                self.settings.state = Some(inner);
+            let (slot, count) = match inner.kind.as_str() {
+                "state" => (&mut self.settings.state, 1),
+                "encryption" => (&mut self.settings.encryption, 0),
+                _ => {
+                    unknown_inner(&inner, &["state", "encryption"], "lustre", diagnostics);
+                    continue;
+                }
+            };
+            if let Some(first) = slot {
+                diagnostics.push(duplicate("block", &inner.kind, inner.header_span, first.header_span));
+            } else if labels(&inner, count, diagnostics) || count == 0 {
+                // A label too many is told, and takes no encryption away.
+                *slot = Some(inner);
             }
         }
     }
@@ -111,8 +119,12 @@ impl Module {
                 unknown_inner(inner, &["validation"], "variable", diagnostics);
             }
         }
+        let constraint = constraint.unwrap_or(Type::Any);
+        if let Some(default) = attribute("default") {
+            stray::report(&default.value, &constraint, &name, diagnostics);
+        }
         let variable = Variable {
-            constraint: constraint.unwrap_or(Type::Any),
+            constraint,
             description: told(&block.body, "description", diagnostics),
             sensitive,
             nullable,
@@ -191,21 +203,28 @@ impl Module {
         self.outputs.insert(name, output);
     }
 
-    fn declare_check(&mut self, block: &BlockSyntax, diagnostics: &mut Diagnostics) {
-        let Some(name) = label_name(block, diagnostics) else { return };
+    fn declare_check(&mut self, block: BlockSyntax, diagnostics: &mut Diagnostics) {
+        let Some(name) = label_name(&block, diagnostics) else { return };
         if let Some(first) = self.assertions.get(&name) {
             diagnostics.push(duplicate("check", &name, block.header_span, first.span));
             return;
         }
         known_arguments(&block.body, &[], "check", diagnostics);
         let mut asserts = Vec::new();
-        for inner in &block.body.blocks {
+        let mut data: Option<Span> = None;
+        let mut empty = true;
+        for inner in block.body.blocks {
+            empty &= inner.kind == "data";
             match inner.kind.as_str() {
-                "assert" => asserts.extend(check(inner, diagnostics)),
-                _ => unknown_inner(inner, &["assert"], "check", diagnostics),
+                "assert" => asserts.extend(check(&inner, diagnostics)),
+                "data" => match data.replace(inner.header_span) {
+                    None => self.declare_data_of_check(inner, &name, diagnostics),
+                    Some(first) => diagnostics.push(duplicate_inner("data", inner.header_span, first)),
+                },
+                _ => unknown_inner(&inner, &["assert", "data"], "check", diagnostics),
             }
         }
-        if block.body.blocks.is_empty() {
+        if empty {
             let diagnostic = Diagnostic::error("E0215", "`check` without `assert`").at(block.header_span);
             diagnostics.push(diagnostic.hint("Add `assert { condition = …, error_message = … }`."));
         }
@@ -232,6 +251,7 @@ impl Module {
             repetition,
             depends_on: list(depends_on.as_ref(), diagnostics),
             lifecycle: lifecycle(lifecycles, diagnostics),
+            check: None,
         };
         self.resources.insert(key, resource);
     }

@@ -10,7 +10,7 @@ use lustre_model::diagnostic::{Diagnostic, Diagnostics, Span};
 
 use crate::mention::{self, Reference};
 use crate::program::Module;
-use crate::syntax::{Expr, Step};
+use crate::syntax::{Expr, ExprKind, Step};
 
 impl Module {
     pub(super) fn check_ephemeral(&self, diagnostics: &mut Diagnostics) {
@@ -55,6 +55,31 @@ impl Module {
         }
     }
 
+    /// Refuses passphrases that plans would hold: written in the spec, read by a function, or of a variable that is kept.
+    pub(super) fn check_passphrases(&self, diagnostics: &mut Diagnostics) {
+        let keys =
+            self.settings.encryption.iter().flat_map(|it| &it.body.blocks).filter(|it| it.kind == "key");
+        for attribute in keys.filter_map(|key| key.body.attributes.get("passphrase")) {
+            let mut references = mention::references(&attribute.value);
+            let (first, more) = (references.next(), references.next().is_some());
+            let whole = matches!(attribute.value.kind, ExprKind::Access(..)) && !more;
+            let named = first.filter(|it| whole && it.root == "var" && it.steps.len() == 1);
+            let variable = named.and_then(|it| self.variables.get(it.name(0)?));
+            let kept = match variable {
+                Some(variable) if !variable.ephemeral => "the variable is not ephemeral",
+                Some(variable) if variable.default.is_some() => {
+                    "the variable has a default, which the spec's text holds"
+                }
+                Some(_) => continue,
+                None => "it is not a variable alone",
+            };
+            let diagnostic = Diagnostic::error("E0985", format!("the passphrase would be written into plans: {kept}"))
+                .detail("Plans hold the spec's text, the values of its variables and the files that it reads.")
+                .hint("Write `passphrase = var.NAME` of a variable with `ephemeral = true` and without a default, or say `passphrase_file` or `passphrase_environment`.");
+            diagnostics.push(diagnostic.at(attribute.value.span));
+        }
+    }
+
     /// Returns the locals that are computed from ephemeral values: each is visited once.
     fn ephemeral_locals(&self) -> BTreeSet<&str> {
         let mut users: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
@@ -86,7 +111,7 @@ impl Module {
                 "local" => locals.contains(name),
                 "module" => {
                     let callee = self.calls.get(name).and_then(|call| call.callee.as_ref());
-                    let indexed = matches!(reference.steps.get(1), Some(Step::Index(_)));
+                    let indexed = matches!(reference.steps.get(1), Some(Step::Index(..)));
                     let output = reference.name(if indexed { 2 } else { 1 });
                     callee.is_some_and(|callee| match output {
                         Some(output) => callee.ephemeral.contains(output),

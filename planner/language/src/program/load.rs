@@ -150,12 +150,16 @@ impl Loader<'_> {
             module.declare(body, &mut self.found);
         }
         if folder != "." {
-            self.found.extend(module.settings.state.take().map(|state| {
-                let detail = "Where the state is kept is said by the folder that lustre runs in.";
-                Diagnostic::warning("W0224", "`state` of a module does nothing")
-                    .detail(detail)
-                    .at(state.header_span)
-            }));
+            let settings = &mut module.settings;
+            self.found.extend(settings.state.take().into_iter().chain(settings.encryption.take()).map(
+                |block| {
+                    let detail =
+                        "Where the state is kept, and how, is said by the folder that lustre runs in.";
+                    Diagnostic::warning("W0224", format!("`{}` of a module does nothing", block.kind))
+                        .detail(detail)
+                        .at(block.header_span)
+                },
+            ));
         }
         let mut calls = std::mem::take(&mut module.calls);
         for call in calls.values_mut() {
@@ -166,6 +170,7 @@ impl Loader<'_> {
         module.check(&mut self.found);
         module.mark_cycles(&mut self.found);
         module.check_ephemeral(&mut self.found);
+        module.check_passphrases(&mut self.found);
         let id = ModuleId(self.program.modules.len());
         self.by_folder.insert(folder.to_owned(), id);
         self.program.modules.push(module);

@@ -28,7 +28,7 @@ use super::declare::{check, constant, known_arguments, label_name, labels, list,
 use crate::evaluate::Context;
 use crate::input::{Given, Input, Origin};
 use crate::mention::{self, Mention, Reference};
-use crate::program::{Check, Module, Named, Program, check_call, duplicate};
+use crate::program::{Check, Module, Named, Program, Resource, check_call, duplicate};
 use crate::suggest::did_you_mean;
 use crate::syntax::{self, AttributeSyntax, BlockSyntax, BodySyntax, Expr, ExprKind};
 use crate::world::World;
@@ -192,7 +192,11 @@ impl Program {
             let summary = format!("`{}` has no conditions that could fail", expected.text);
             return Err(Box::new(refused(summary).detail(general)));
         }
-        Ok(checks.into_iter().map(|check| check.condition.span).collect())
+        // The data of a check fails at what says where it is read from.
+        let own = |resource: &&Resource| reference.root == "check" && resource.check() == Some(name);
+        let data = root.resources.values().filter(own).flat_map(|it| it.body.attributes.values());
+        let data = data.map(|attribute| attribute.value.span);
+        Ok(checks.into_iter().map(|check| check.condition.span).chain(data).collect())
     }
 
     /// Returns the names of everything in the root that may have conditions.

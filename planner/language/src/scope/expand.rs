@@ -57,7 +57,7 @@ impl Scope<'_> {
         let mut context = self.context(module);
         let instances = instances(&mut context, repetition, block.clone());
         self.collect(context);
-        let keys = instances?.into_iter().map(|instance| (instance.address.key, instance.each_value));
+        let keys = instances?.into_iter().map(|instance| (instance.address.key.clone(), instance.each_value));
         let expansion: Expansion = Arc::new(keys.collect());
         if let Some(applied) =
             self.applied.filter(|_| expansion.values().flatten().all(Value::is_wholly_known))

@@ -82,7 +82,7 @@ impl Frame {
 
     /// Returns the address that a block of this module has here.
     pub(super) fn address(&self, block: Address) -> Address {
-        Address { modules: self.path.clone(), ..block }
+        block.with_modules(self.path.clone())
     }
 }
 

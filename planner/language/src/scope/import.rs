@@ -68,7 +68,7 @@ impl Scope<'_> {
             let detail = "Name the resources in it one by one.";
             return Err(context.into_inner().refuse(diagnostic.detail(detail)));
         };
-        let address = Address { modules: endpoint.modules, ..Address::new(kind, name) };
+        let address = Address::new(kind, name).with_modules(endpoint.modules);
         Ok(Imported { address: address.with_key(endpoint.key), id, span: import.span })
     }
 }

@@ -10,6 +10,7 @@ use std::ops::Range;
 
 use lustre_model::diagnostic::{Diagnostic, Diagnostics, SourceId, Sources, Span};
 
+use super::blank::{Shape, blanked, without_empty};
 use super::unclosed::unclosed_text;
 use crate::syntax::lower::Lowering;
 use crate::syntax::{BodySyntax, Expr, Part, template};
@@ -17,11 +18,8 @@ use crate::syntax::{BodySyntax, Expr, Part, template};
 /// Longest text that is parsed.
 pub(crate) const SOURCE_BYTES_MAX: usize = 64 << 20;
 
-/// Longest number that is looked for around an error.
-const NUMBER_BYTES_MAX: usize = 8192;
-
-/// Most numbers beyond floating point in one text.
-const LARGE_NUMBERS_MAX: usize = 16;
+/// Most syntax errors of one file that are told one by one.
+const ERRORS_MAX: usize = 20;
 
 /// Parses a file; what is wrong is reported, what is good is returned.
 pub(crate) fn parse(sources: &Sources, id: SourceId, diagnostics: &mut Diagnostics) -> BodySyntax {
@@ -42,6 +40,7 @@ pub(crate) fn parse(sources: &Sources, id: SourceId, diagnostics: &mut Diagnosti
         Err(error) => diagnostics.push(*error),
     }
     let broken = diagnostics.iter().last().and_then(|first| first.span).map_or(0, |span| span.start as usize);
+    let mut more: Vec<Box<Diagnostic>> = Vec::new();
     for range in pieces(text, start) {
         match piece(text, id, range.clone()) {
             Ok(part) => {
@@ -50,16 +49,23 @@ pub(crate) fn parse(sources: &Sources, id: SourceId, diagnostics: &mut Diagnosti
                 body.blocks.extend(part.blocks);
             }
             // The piece with the first error was reported already.
-            Err(error) if range.start > broken => diagnostics.push(*error),
+            Err(error) if range.start > broken => more.push(error),
             Err(_) => {}
         }
     }
+    // The first was reported; one is left for the rest.
+    let untold = more.len().saturating_sub(ERRORS_MAX - 1);
+    let rest = more.get(ERRORS_MAX - 1).and_then(|first| first.span).map(|span| {
+        let summary = format!("and {untold} more syntax errors in this file, from here on");
+        Diagnostic::error("E0101", summary).hint("Correct those above first.").at(span)
+    });
+    diagnostics.extend(more.into_iter().take(ERRORS_MAX - 1).map(|error| *error).chain(rest));
     body
 }
 
 /// Returns whether a text without byte order mark is a body, with numbers of any size in it.
 pub(crate) fn is_body(text: &str) -> bool {
-    with_numbers(text, hcl_edit::parser::parse_body).is_ok()
+    leniently((text, Shape::Code), hcl_edit::parser::parse_body).is_ok()
 }
 
 /// Parses one expression.
@@ -72,7 +78,7 @@ pub(crate) fn parse_expression(
     // White space around an expression means nothing, also behind the end of a heredoc.
     let bare = text.trim();
     let start = text.len() - text.trim_start().len();
-    match with_numbers(bare, hcl_edit::parser::parse_expr) {
+    match leniently((bare, Shape::Code), hcl_edit::parser::parse_expr) {
         Ok(parsed) => Some(Lowering::new(text, id, start, diagnostics).expression(&parsed)),
         Err(error) => {
             diagnostics.push(syntax_error(&error, bare, id, start));
@@ -88,7 +94,7 @@ pub(crate) fn parse_template(
     diagnostics: &mut Diagnostics,
 ) -> Option<Vec<Part>> {
     let text = sources.get(id).map_or("", |source| &source.text);
-    match with_numbers(text, hcl_edit::parser::parse_template) {
+    match leniently((text, Shape::Template), hcl_edit::parser::parse_template) {
         Ok(parsed) => {
             let mut lowering = Lowering::new(text, id, 0, diagnostics);
             Some(template::build(&parsed, &mut lowering, template::Shape::Plain))
@@ -106,49 +112,25 @@ fn piece(
     range: Range<usize>,
 ) -> Result<hcl_edit::structure::Body, Box<Diagnostic>> {
     let part = &text[range.clone()];
-    with_numbers(part, hcl_edit::parser::parse_body)
+    leniently((part, Shape::Code), hcl_edit::parser::parse_body)
         .map_err(|error| Box::new(syntax_error(&error, part, id, range.start)))
 }
 
-/// Parses with numbers of any size: hcl-edit stops within those that do not fit 64 bits of floating point. They are
-/// blanked out for it, byte for byte; the tree takes numbers from the text and not from hcl-edit.
-fn with_numbers<T>(
-    text: &str,
+/// Parses; what hcl-edit refuses, or takes with the wrong place, is blanked out for it, byte for byte: numbers beyond floating
+/// point, which the tree takes from the text and not from hcl-edit, and line ends that mean nothing.
+fn leniently<T>(
+    (text, shape): (&str, Shape),
     parse: impl Fn(&str) -> Result<T, hcl_edit::parser::Error>,
 ) -> Result<T, hcl_edit::parser::Error> {
-    let mut result = parse(text);
-    let mut shown = Cow::Borrowed(text);
-    for _ in 0..LARGE_NUMBERS_MAX {
-        let Err(error) = &result else { break };
-        let Some(range) = large_number(&shown, error.location().offset()) else { break };
-        let digits = "0".repeat(range.len());
-        shown.to_mut().replace_range(range, &digits);
-        result = parse(&shown);
+    let result = parse(&without_empty(text, shape).map_or(Cow::Borrowed(text), Cow::Owned));
+    let shown = if result.is_err() { blanked(text, shape) } else { None };
+    let Some(shown) = shown else { return result };
+    // Of a text that is wrong all the same, the place is told that was found in it as it is; but for a number.
+    match (parse(&shown), result) {
+        (Ok(parsed), _) => Ok(parsed),
+        (Err(error), Err(first)) if error.location().offset() < first.location().offset() => Err(first),
+        (Err(error), _) => Err(error),
     }
-    result
-}
-
-/// Finds the number around a place, if it is too large for floating point.
-fn large_number(text: &str, offset: usize) -> Option<Range<usize>> {
-    let bytes = text.as_bytes();
-    let signed = |at: usize| at > 0 && matches!(bytes[at - 1], b'e' | b'E');
-    let inside = |at: usize| match bytes[at] {
-        b'0'..=b'9' | b'.' | b'e' | b'E' => true,
-        b'+' | b'-' => signed(at),
-        _ => false,
-    };
-    let offset = offset.min(bytes.len());
-    let start =
-        (0..offset).rev().take(NUMBER_BYTES_MAX).take_while(|at| inside(*at)).last().unwrap_or(offset);
-    let end = (offset..bytes.len())
-        .take(NUMBER_BYTES_MAX)
-        .take_while(|at| inside(*at))
-        .last()
-        .map_or(offset, |at| at + 1);
-    let number = text.get(start..end)?;
-    let is_number = number.starts_with(|first: char| first.is_ascii_digit());
-    let large = is_number && number.parse::<f64>().is_ok_and(f64::is_infinite);
-    large.then_some(start..end)
 }
 
 fn syntax_error(error: &hcl_edit::parser::Error, text: &str, id: SourceId, base: usize) -> Diagnostic {
@@ -182,6 +164,9 @@ fn sentence(message: &str) -> String {
 fn hint(rest: &str, unclosed: bool, message: &str) -> Option<&'static str> {
     if rest.starts_with('\'') {
         return Some("Text is written in double quotes: \"…\".");
+    }
+    if message.contains("redefined object key") {
+        return Some("A key is given once; of two Terraform takes the last. Remove the other.");
     }
     if message.contains("redefined attribute") {
         return Some("An attribute is given once; remove one of the two.");

@@ -2,6 +2,7 @@
 //!
 //! Invariant: what is published of an object is what it will have, with unknown values where apply decides.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use lustre_language::{
@@ -19,7 +20,7 @@ use lustre_model::value::Value;
 use super::{Options, SpecText};
 use crate::adopt::{adoption, recorded};
 use crate::allot::Allotted;
-use crate::data::{self, Answer};
+use crate::data::{self, Answer, Question};
 use crate::depose::single;
 use crate::diff::{Desired, Force, Ignore, change};
 use crate::lower::{self, Giving};
@@ -32,7 +33,7 @@ use crate::schema::PREVENT_DESTROY;
 use crate::spec::{Decoded, Evaluation, Spec, decode};
 
 /// What the walk decided.
-pub struct Decided {
+pub struct Decided<'a> {
     /// About every object of the spec.
     pub changes: BTreeMap<Address, Change>,
     /// Direct dependencies of every object of the spec.
@@ -51,8 +52,8 @@ pub struct Decided {
     pub reads: Vec<Address>,
     /// Whose replacements are created before the old ones go, and where that is said.
     pub create_first: BTreeMap<Address, Span>,
-    /// The recorded world after them.
-    pub world: World,
+    /// The recorded world after them; a copy only where something moved, was taken over or forgotten.
+    pub world: Cow<'a, World>,
     /// Outputs as planned.
     pub outputs: BTreeMap<String, Output>,
     /// Values of variables.
@@ -65,7 +66,7 @@ pub struct Walk<'a> {
     program: &'a Program,
     scope: Scope<'a>,
     options: &'a Options,
-    world: World,
+    world: Cow<'a, World>,
     allotted: Allotted,
     decoded: Decoded,
     changes: BTreeMap<Address, Change>,
@@ -96,7 +97,7 @@ struct Decent {
 impl<'a> Walk<'a> {
     pub fn new(
         text: SpecText<'a>,
-        recorded: &World,
+        recorded: &'a World,
         options: &'a Options,
         (noting, found): (&'a Noting<'a>, Diagnostics),
     ) -> Self {
@@ -104,7 +105,7 @@ impl<'a> Walk<'a> {
             program: text.program,
             scope: Scope::new(text.program, noting, text.inputs),
             options,
-            world: recorded.clone(),
+            world: Cow::Borrowed(recorded),
             allotted: Allotted::new(recorded),
             decoded: Decoded::new(),
             changes: BTreeMap::new(),
@@ -137,7 +138,14 @@ impl<'a> Walk<'a> {
         let ordered = match order(graph.nodes().len(), &edges, &|node| graph.label(node)) {
             Ok(ordered) => ordered,
             Err(circles) => {
-                self.found.extend(circles);
+                // A block that refers to itself was told of where it does.
+                let own = self.found.iter().filter(|it| it.code == "E0305").filter_map(|it| it.span);
+                let own: BTreeSet<Span> = own.collect();
+                let told = |circle: &Diagnostic| {
+                    let spans = circle.span.into_iter().chain(circle.related.iter().map(|it| it.span));
+                    spans.into_iter().any(|span| own.contains(&span))
+                };
+                self.found.extend(circles.into_iter().filter(|circle| !told(circle)));
                 return;
             }
         };
@@ -195,7 +203,7 @@ impl<'a> Walk<'a> {
         (ask(&self.scope), self.found)
     }
 
-    pub fn decided(mut self) -> Decided {
+    pub fn decided(mut self) -> Decided<'a> {
         if !self.found.has_errors() {
             self.check_statements();
         }
@@ -243,6 +251,10 @@ impl<'a> Walk<'a> {
             self.found.extend(self.scope.take_diagnostics());
             let evaluation = if complete { Evaluation::Complete } else { Evaluation::Partial };
             let question = data::decode(&instance.address, (&body, evaluation), &mut self.found);
+            if let (Some(check), Some(question)) = (resource.check(), &question) {
+                self.data_of_check((&instance.address, check), question, wait);
+                continue;
+            }
             let answer = question.as_ref().map(|question| match data::read(question, self.outside) {
                 Ok(Answer::Read(attributes)) if !wait => Ok(Some(attributes)),
                 Ok(Answer::Read(_) | Answer::Later) => Ok(None),
@@ -270,6 +282,20 @@ impl<'a> Walk<'a> {
             }
         }
         self.found.extend(self.scope.take_diagnostics());
+    }
+
+    /// Reads the data of a check. Nothing of it is sealed: it is read again whenever the check is evaluated.
+    fn data_of_check(&mut self, (address, check): (&Address, &str), question: &Question, wait: bool) {
+        let attributes = match data::read(question, self.outside) {
+            Ok(Answer::Read(attributes)) if !wait => attributes,
+            Ok(Answer::Read(_) | Answer::Later) => data::unread(question),
+            Err(refused) => {
+                // What it depends on may only come to be with this plan.
+                self.found.extend((!wait).then(|| data::unreadable(check, *refused)));
+                data::unread(question)
+            }
+        };
+        self.scope.set(address, Value::object(attributes));
     }
 
     /// Decides about a resource of an instance of a module; `references` are the blocks and instances behind it.
@@ -329,7 +355,7 @@ impl<'a> Walk<'a> {
     fn renamed(&mut self, kind: Kind, decoded: &[Decent]) {
         let instances = decoded.iter().map(|it| (it.address.clone(), &it.spec.attributes)).collect();
         let moves = moves(kind, &instances, &self.world);
-        if !moves.is_empty() && self.world.apply(&Event::MovedAll { moves: moves.clone() }).is_ok() {
+        if !moves.is_empty() && self.world.to_mut().apply(&Event::MovedAll { moves: moves.clone() }).is_ok() {
             moves.iter().for_each(|found| self.allotted.rename(&found.from, &found.to));
             self.moves.extend(moves);
         }
@@ -347,11 +373,17 @@ impl<'a> Walk<'a> {
     fn decide(&mut self, decent: Decent, (references, span): (&BTreeSet<Address>, Span)) -> Option<()> {
         let Decent { address, kind, spec, lifecycle, .. } = decent;
         let mut attributes = spec.attributes;
+        let (changes, requests) = (&self.changes, &self.options.replace);
+        let replaced =
+            |host: &Address| changes.get(host).is_some_and(|change| change.action == Action::Replace);
+        let asked = |address: &Address| requests.iter().any(|pattern| pattern.covers(address));
+        let goes = |target: &Address, host: &Address| !asked(&address) && (asked(target) || replaced(host));
         let mut giving = Giving {
             world: &self.world,
             allotted: &mut self.allotted,
             decoded: &self.decoded,
             found: &mut self.found,
+            goes: &goes,
         };
         let targets = match (kind, &spec.storage) {
             (Kind::Cluster, Some(storage)) => {
@@ -402,7 +434,7 @@ impl<'a> Walk<'a> {
         }
         match adoption(desired, import) {
             Ok(adoption) => {
-                self.world.objects.insert(adoption.address.clone(), recorded(&adoption));
+                self.world.to_mut().objects.insert(adoption.address.clone(), recorded(&adoption));
                 self.adopted.push(adoption);
                 Some(import.id.clone())
             }
@@ -446,7 +478,7 @@ impl<'a> Walk<'a> {
         if parents.any(|parent| replaced(&parent)) {
             return Force::Parent;
         }
-        if self.options.replace.iter().any(|pattern| pattern.covers(&desired.address)) {
+        if self.is_asked_for(desired) {
             return Force::Request;
         }
         let triggered = |(address, attribute): &(Address, Option<String>)| {
@@ -455,6 +487,17 @@ impl<'a> Walk<'a> {
                 .any(|instance| self.changes_there(instance, attribute.as_deref()))
         };
         if lifecycle.replace_triggered_by.iter().any(triggered) { Force::Trigger } else { Force::None }
+    }
+
+    /// Tells whether `-replace` names the object. Without its metadata target a cluster is none, so that who names the one
+    /// names the other.
+    fn is_asked_for(&self, desired: &Desired) -> bool {
+        let metadata = (desired.kind == Kind::Cluster)
+            .then(|| desired.attributes.get("fs_name")?.as_str().map(|name| format!("{name}-MDT0000")))
+            .flatten()
+            .map(|id| desired.address.clone().part(lower::TARGET, id));
+        let named = |address: &Address| self.options.replace.iter().any(|pattern| pattern.covers(address));
+        named(&desired.address) || metadata.is_some_and(|metadata| named(&metadata))
     }
 
     fn changes_there(&self, address: &Address, attribute: Option<&str>) -> bool {

@@ -1,15 +1,19 @@
 //! The plan as JSON in Terraform's shape, so that policies and comment bots read it unchanged.
 //!
-//! `format_version` 1.2 of Terraform's `show -json`; ours besides: `impact`, `data_loss`, `gates` and `steps`. Unknown
-//! values are left out of `after` and are `true` in `after_unknown`, as there.
+//! `format_version` 1.2 of Terraform's `show -json`; ours besides: `impact`, `data_loss`, `gates`, `lineage`, `serial` and
+//! `config_hash`. `terraform_version` is there because readers refuse a plan without it, and says the version of lustre.
+//! Unknown values are left out of `after` and are `true` in `after_unknown`, as there.
 //! Invariant: a sensitive value is `null` here, and `true` in `before_sensitive` or `after_sensitive`.
 
+use lustre_language::Moment;
 use lustre_model::address::{Address, Key};
 use lustre_model::plan::{Action, Change, Impact, OutputChange, Plan};
 use lustre_model::recorded::Output;
 use lustre_model::resource::Attributes;
 use lustre_model::value::{Kind, Value};
 use serde_json::{Map, Value as Json, json};
+
+pub mod values;
 
 /// The version of the shape.
 pub const FORMAT_VERSION: &str = "1.2";
@@ -28,14 +32,23 @@ pub fn plan(plan: &Plan) -> Json {
     let outputs: Map<String, Json> =
         parts.outputs.iter().map(|change| (change.name.clone(), output_change(change))).collect();
     let gates = plan.closed_gates(&[]);
+    let changes = plan.changes().iter().map(resource_change);
     json!({
         "format_version": FORMAT_VERSION,
+        "terraform_version": parts.tool_version,
         "lustre_version": parts.tool_version,
+        "timestamp": parts.spec.world.planned_at.map(|at| Moment(at).rfc3339()),
         "lineage": parts.lineage,
         "serial": parts.serial,
         "config_hash": parts.spec.config_hash,
         "variables": variables,
-        "resource_changes": plan.changes().iter().map(resource_change).collect::<Vec<_>>(),
+        "planned_values": values::planned(plan),
+        "prior_state": {
+            "format_version": values::VALUES_VERSION,
+            "terraform_version": parts.tool_version,
+            "values": values::prior(plan),
+        },
+        "resource_changes": changes.chain(parts.reads.iter().map(read)).collect::<Vec<_>>(),
         "resource_drift": drift(plan),
         "output_changes": outputs,
         "data_loss": plan.data_loss().map(Address::to_string).collect::<Vec<_>>(),
@@ -75,6 +88,7 @@ fn drift(plan: &Plan) -> Json {
 pub fn errored(tool_version: &str) -> Json {
     json!({
         "format_version": FORMAT_VERSION,
+        "terraform_version": tool_version,
         "lustre_version": tool_version,
         "resource_changes": [],
         "resource_drift": [],
@@ -115,11 +129,36 @@ pub fn resource_change(change: &Change) -> Json {
     Json::Object(shown)
 }
 
+/// Shows data that is read while the plan is carried out; nothing of it is known before.
+fn read(address: &Address) -> Json {
+    let mut shown = json!({
+        "address": address.to_string(),
+        "mode": "data",
+        "type": address.kind.strip_prefix("data.").unwrap_or(&address.kind),
+        "name": address.name,
+        "provider_name": "lustre",
+        "change": {
+            "actions": actions(Action::Read),
+            "before": null, "after": {}, "after_unknown": true, "before_sensitive": false, "after_sensitive": {},
+        },
+        "action_reason": "read_because_config_unknown",
+    });
+    if !address.modules.is_empty() {
+        shown["module_address"] = json!(address.module_path());
+    }
+    match &address.key {
+        Some(Key::Index(index)) => shown["index"] = json!(index),
+        Some(Key::Name(name)) => shown["index"] = json!(name),
+        None => {}
+    }
+    shown
+}
+
 fn change_json(change: &Change) -> Json {
     let side = |attributes: &Option<Attributes>| attributes.as_ref().map_or(Json::Null, plain_attributes);
     let marks =
         |attributes: &Option<Attributes>| attributes.as_ref().map_or(json!(false), sensitive_attributes);
-    let unknown = change.after.as_ref().map_or(json!(false), unknown_attributes);
+    let unknown = change.after.as_ref().map_or(json!({}), unknown_attributes);
     let mut shown = json!({
         "actions": if change.deposed.is_some() { json!(["create", "delete"]) } else { actions(change.action) },
         "before": side(&change.before),
@@ -159,14 +198,17 @@ fn output_change(change: &OutputChange) -> Json {
         Some(output) => sensitive(&output.value).unwrap_or(json!(false)),
         None => json!(false),
     };
-    json!({
+    let mut shown = json!({
         "actions": actions(change.action),
         "before": value(&change.before),
-        "after": value(&change.after),
         "after_unknown": change.after.as_ref().and_then(|after| unknown(&after.value)).unwrap_or(json!(false)),
         "before_sensitive": marks(&change.before),
         "after_sensitive": marks(&change.after),
-    })
+    });
+    if change.after.as_ref().is_none_or(|after| after.value.is_known()) {
+        shown["after"] = value(&change.after);
+    }
+    shown
 }
 
 /// The value without what is sensitive (null) or unknown (left out, or null where that is not possible).
@@ -183,7 +225,7 @@ pub fn plain(value: &Value) -> Json {
 }
 
 fn plain_attributes(attributes: &Attributes) -> Json {
-    let known = attributes.iter().filter(|(_, value)| value.is_known() || value.is_sensitive());
+    let known = attributes.iter().filter(|(_, value)| value.is_known());
     Json::Object(known.map(|(name, value)| (name.clone(), plain(value))).collect())
 }
 
@@ -201,7 +243,8 @@ fn sensitive(value: &Value) -> Option<Json> {
     shape(value, &Value::is_sensitive)
 }
 
-fn sensitive_attributes(attributes: &Attributes) -> Json {
+/// Where attributes are sensitive: `true`, or the shape of them down to the sensitive parts.
+pub fn sensitive_attributes(attributes: &Attributes) -> Json {
     let parts = attributes.iter().filter_map(|(name, value)| Some((name.clone(), sensitive(value)?)));
     Json::Object(parts.collect())
 }

@@ -25,17 +25,10 @@ pub fn plan(plan: &Plan) -> Styled {
         return out;
     }
     if !plan.has_changes() {
-        let nothing = match plan.parts().mode {
-            Mode::Normal | Mode::RefreshOnly => "No changes. Everything is as the spec says.\n",
-            Mode::Destroy => "No changes. Nothing is recorded, so there is nothing to destroy.\n",
-        };
-        out.push(Style::Heading, nothing);
+        out.push(Style::Heading, format!("{}\n", nothing(plan)));
         return out;
     }
-    let acts = |change: &&Change| {
-        change.action != Action::NoOp || change.previous_address.is_some() || change.imported.is_some()
-    };
-    let changes: Vec<&Change> = plan.changes().iter().filter(acts).collect();
+    let changes: Vec<&Change> = plan.changes().iter().filter(|change| is_shown(change)).collect();
     if !changes.is_empty() {
         out.push(Style::Heading, "lustre will perform the following actions:\n\n");
     }
@@ -51,17 +44,30 @@ pub fn plan(plan: &Plan) -> Styled {
     out
 }
 
+/// Says that there is nothing to do.
+pub(super) fn nothing(plan: &Plan) -> &'static str {
+    match plan.parts().mode {
+        Mode::Normal => "No changes. Everything is as the spec says.",
+        Mode::Destroy => "No changes. Nothing is recorded, so there is nothing to destroy.",
+        Mode::RefreshOnly if plan.changes().iter().any(|change| change.kind == Kind::Host) => {
+            "No differences. Hosts report everything as recorded, and the outputs are as recorded."
+        }
+        Mode::RefreshOnly => {
+            "No differences. No host is recorded, so nothing outside of the state can differ, and the outputs are as recorded."
+        }
+    }
+}
+
+/// Tells whether a change is more than that everything stays.
+pub(super) fn is_shown(change: &Change) -> bool {
+    change.action != Action::NoOp || change.previous_address.is_some() || change.imported.is_some()
+}
+
 /// Shows what a plan found out that touches no object.
 fn refresh(out: &mut Styled, plan: &Plan) {
     let parts = plan.parts();
     if !plan.finds_differences() {
-        let host = plan.changes().iter().any(|change| change.kind == Kind::Host);
-        let nothing = if host {
-            "No differences. Hosts report everything as recorded, and the outputs are as recorded.\n"
-        } else {
-            "No differences. No host is recorded, so nothing outside of the state can differ, and the outputs are as recorded.\n"
-        };
-        out.push(Style::Heading, nothing);
+        out.push(Style::Heading, format!("{}\n", nothing(plan)));
         return;
     }
     if !parts.drift.is_empty() {
@@ -113,7 +119,8 @@ pub fn counts(plan: &Plan) -> Counts {
     counts
 }
 
-fn summary(plan: &Plan) -> String {
+/// Says how many objects come, change and go.
+pub fn summary(plan: &Plan) -> String {
     let Counts { add, change, destroy } = counts(plan);
     let (import, forget) = (plan.parts().adopted.len(), plan.parts().forgotten.len());
     let before = if import == 0 { String::new() } else { format!("{import} to import, ") };
@@ -143,16 +150,16 @@ fn object(out: &mut Styled, change: &Change) {
 }
 
 /// A resource as its block begins in a spec: `host "oss"`.
-fn title(address: &Address) -> String {
+pub(super) fn title(address: &Address) -> String {
     match address.parts.last() {
         Some(part) => format!("{} {}", part.kind, quote(&part.name)),
         None => format!("{} {}", address.kind, quote(&address.name)),
     }
 }
 
-fn heading(out: &mut Styled, change: &Change) {
-    let address = &change.address;
-    let what = match (change.action, change.reason) {
+/// Says what will happen to the object: the words behind its address.
+pub(super) fn what(change: &Change) -> &'static str {
+    match (change.action, change.reason) {
         (Action::Create, Some(ActionReason::ResumeInterrupted)) => {
             "will be created, as an earlier apply was cut off"
         }
@@ -172,7 +179,11 @@ fn heading(out: &mut Styled, change: &Change) {
         (Action::Forget, _) => "will no longer be managed, and is not destroyed",
         (Action::NoOp, _) if change.imported.is_some() => "will be imported",
         (Action::NoOp, _) => "has moved",
-    };
+    }
+}
+
+fn heading(out: &mut Styled, change: &Change) {
+    let (address, what) = (&change.address, what(change));
     out.push(Style::Heading, format!("  # {address} {what}\n"));
     if let Some(id) = &change.imported {
         out.push(Style::Plain, format!("  # (imported from {})\n", quote(id)));
@@ -190,14 +201,19 @@ fn heading(out: &mut Styled, change: &Change) {
             out.push(Style::Change, format!("  # impact: {}\n", change.impact));
         }
     }
-    let ends = matches!(change.action, Action::Delete | Action::Replace);
-    if ends && change.kind == Kind::DataRepositoryAssociation && change.impact > Impact::Live {
-        let cut_off = "files whose bytes are only in the bucket cannot be read until a link leads to the same objects again";
+    if let Some(cut_off) = cut_off(change) {
         out.push(Style::Plain, format!("  # ({cut_off})\n"));
     }
 }
 
-fn because(reason: ActionReason) -> Option<&'static str> {
+/// Says what the end of a link means for files that were not read yet.
+pub(super) fn cut_off(change: &Change) -> Option<&'static str> {
+    let ends = matches!(change.action, Action::Delete | Action::Replace);
+    let cuts = ends && change.kind == Kind::DataRepositoryAssociation && change.impact > Impact::Live;
+    cuts.then_some("files whose bytes are only in the bucket cannot be read until a link leads to the same objects again")
+}
+
+pub(super) fn because(reason: ActionReason) -> Option<&'static str> {
     match reason {
         ActionReason::DeleteBecauseNoResourceConfig => Some("the spec has no such block"),
         ActionReason::DeleteBecauseNoModule => Some("the spec has no such module"),
@@ -205,6 +221,9 @@ fn because(reason: ActionReason) -> Option<&'static str> {
         ActionReason::DeleteBecauseEachKey => Some("its for_each has no such key"),
         ActionReason::DeleteBecauseCountIndex => Some("its count is lower now"),
         ActionReason::DeleteBecauseNoTarget => Some("the storage block asks for no target there any more"),
+        ActionReason::DeleteBecauseTargetReplaced => {
+            Some("another target takes its place; an index is never given twice")
+        }
         ActionReason::ReplaceBecauseParentReplaced => Some("what it stands on is replaced"),
         ActionReason::ReplaceByTriggers => Some("triggers_replace changed"),
         ActionReason::ReplaceBecauseHalfDeleted => Some("an earlier apply began to delete it"),
@@ -217,7 +236,7 @@ fn because(reason: ActionReason) -> Option<&'static str> {
     }
 }
 
-fn attributes(out: &mut Styled, change: &Change, (before, after): (&Attributes, &Attributes)) {
+pub(super) fn attributes(out: &mut Styled, change: &Change, (before, after): (&Attributes, &Attributes)) {
     let mut names: Vec<&String> = before.keys().chain(after.keys()).collect();
     names.sort();
     names.dedup();
@@ -255,7 +274,7 @@ fn attributes(out: &mut Styled, change: &Change, (before, after): (&Attributes, 
     unchanged(out, 1, (hidden, "attribute"));
 }
 
-fn outputs(out: &mut Styled, changes: &[OutputChange]) {
+pub(super) fn outputs(out: &mut Styled, changes: &[OutputChange]) {
     let changes: Vec<&OutputChange> = changes.iter().filter(|change| change.action != Action::NoOp).collect();
     if changes.is_empty() {
         return;
@@ -309,13 +328,13 @@ fn gates(out: &mut Styled, closed: &[&Gate]) {
 }
 
 /// Leaves out parts whose whole is named too: its allowance covers them.
-fn wholes<'a>(addresses: &[&'a Address]) -> Vec<&'a Address> {
+pub(super) fn wholes<'a>(addresses: &[&'a Address]) -> Vec<&'a Address> {
     let covered = |address: &Address| !address.parts.is_empty() && addresses.contains(&&address.whole());
     addresses.iter().filter(|address| !covered(address)).copied().collect()
 }
 
 /// Quotes for a shell what has brackets or quotes in it.
-fn shell(text: &str) -> String {
+pub(super) fn shell(text: &str) -> String {
     if text.contains(['[', '"', ' ', '*']) {
         format!("'{}'", text.replace('\'', "'\\''"))
     } else {

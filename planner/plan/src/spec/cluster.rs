@@ -176,7 +176,7 @@ fn storage(reader: &mut Reader<'_>) -> Option<Objects> {
         let size = match (each, total, total_span) {
             (Some((_, span)), Some((_, other)), _) => {
                 let summary = "either `target_capacity` or `storage_capacity`, never both";
-                reader.push(Diagnostic::error("E0807", summary).at(span).related(other, "the other is here"));
+                reader.push(Diagnostic::error("E0853", summary).at(span).related(other, "the other is here"));
                 None
             }
             (Some((bytes, _)), None, _) => Some(TargetSize::Each(bytes)),

@@ -203,7 +203,7 @@ output "o" {
 "#;
     let told = plan(text, &nothing()).expect_err("refused");
     for line in [
-        "3:11: E0840 the state \"nowhere\" cannot be read: no file is there",
+        "3:11: E0854 the state \"nowhere\" cannot be read: no file is there",
         "9:3: E0801 a `data` block has no attribute `size`",
         "13:11: E0840 the state \"../lab/lustre.state\" records no cluster \"scrach\" | Did you mean \"scratch\"?",
         "15:5: E0243 `prevent_destroy` of data has no meaning",
@@ -223,4 +223,142 @@ output "o" {
 fn what_is_only_validated_reads_no_other_state() {
     let plan = plan(&USER.replace("../lab/lustre.state", "offline"), &nothing()).expect("a plan");
     assert_eq!(plan.parts().reads.len(), 1);
+}
+
+const CHECKED: &str = r#"
+value "name" {
+  input = "scratch"
+}
+check "lab" {
+  data "cluster" "lab" {
+    state = "../lab/lustre.state"
+    name  = "scratch"
+  }
+  assert {
+    condition     = data.cluster.lab.fs_name == "slow"
+    error_message = "It is ${data.cluster.lab.fs_name}."
+  }
+}
+"#;
+
+fn told(text: &str, world: &World, states: &States) -> (Option<Plan>, String) {
+    plan_within(text, &[], (world, states), &options())
+}
+
+fn warnings(plan: &Plan, world: &World, states: States) -> Vec<String> {
+    let found = Resolver::new(plan.clone(), Arc::new(states)).warnings(world);
+    found.iter().map(|it| format!("{} {}: {}", it.code, it.summary, it.detail)).collect()
+}
+
+#[test]
+fn data_of_a_check_is_read_for_it_alone_and_again_behind_the_apply() {
+    let (plan, told) = told(CHECKED, &nothing(), &states());
+    assert_eq!(told, "11:21: W0601 check `lab` does not hold | It is fast.\n");
+    let plan = plan.expect("a plan");
+    assert!(plan.parts().reads.is_empty() && plan.parts().spec.data.is_empty(), "it is no part of the plan");
+    let world = carry_out(&plan, &nothing());
+    assert_eq!(warnings(&plan, &world, states()), ["W0601 check `lab` does not hold: It is fast."]);
+    // What the other deployment did meanwhile counts.
+    let slow = States(BTreeMap::from([(
+        "../lab/lustre.state".to_owned(),
+        applied(&LAB.replace("\"fast\"", "\"slow\""), &nothing()),
+    )]));
+    assert_eq!(warnings(&plan, &world, slow), [] as [String; 0]);
+}
+
+#[test]
+fn data_of_a_check_that_cannot_be_read_only_warns() {
+    let (plan, told) = told(CHECKED, &nothing(), &States::default());
+    assert_eq!(
+        told,
+        "7:13: W0610 check `lab` could not read its data | the state \"../lab/lustre.state\" cannot be read: no file \
+         is there. What it asserts about the data is not checked. Say where that deployment keeps its state; a path that is \
+         not absolute begins at this folder.\n"
+    );
+    let plan = plan.expect("a plan");
+    let world = carry_out(&plan, &nothing());
+    let after = warnings(&plan, &world, States::default());
+    assert_eq!(after.len(), 1, "{after:?}");
+    assert!(after[0].starts_with("W0610 check `lab` could not read its data: the state"), "{after:?}");
+}
+
+#[test]
+fn data_of_a_check_waits_for_what_it_depends_on() {
+    for (from, to) in [
+        ("name  = \"scratch\"\n  }", "name  = value.name.output\n  }"),
+        ("name  = \"scratch\"\n  }", "name  = \"scratch\"\n    depends_on = [value.name]\n  }"),
+    ] {
+        let (plan, told) = told(&CHECKED.replacen(from, to, 1), &nothing(), &States::default());
+        assert_eq!(told, "", "it may only come to be with this plan");
+        let plan = plan.expect("a plan");
+        let world = carry_out(&plan, &nothing());
+        assert_eq!(warnings(&plan, &world, states()), ["W0601 check `lab` does not hold: It is fast."]);
+    }
+    let (plan, told) = told(&CHECKED.replace("../lab/lustre.state", "offline"), &nothing(), &states());
+    assert!(plan.is_some() && told.is_empty(), "{told}");
+}
+
+#[test]
+fn data_of_a_check_in_each_instance_of_a_module() {
+    let text = format!(
+        "module \"m\" {{\n  source = \"./m\"\n  for_each = toset([\"fast\", \"slow\"])\n  want = each.key\n}}\n-- m/main.hcl --\n\
+         variable \"want\" {{}}\n{}",
+        CHECKED.replace("\"slow\"", "var.want")
+    );
+    let (plan, told) = told(&text, &nothing(), &states());
+    assert!(told.contains("m/main.hcl:12:21: W0601 check `lab` does not hold | It is fast.\n"), "{told}");
+    assert_eq!(told.lines().count(), 1, "{told}");
+    let plan = plan.expect("a plan");
+    let world = carry_out(&plan, &nothing());
+    assert_eq!(warnings(&plan, &world, states()).len(), 1);
+}
+
+#[test]
+fn data_of_a_check_is_out_of_sight_elsewhere() {
+    let text = format!(
+        "{CHECKED}{}",
+        r#"output "o" {
+  value = data.cluster.lab.fs_name
+}
+value "after" {
+  depends_on = [data.cluster.lab]
+}
+check "other" {
+  data "cluster" "lab" {
+    state = "x"
+    name  = "y"
+  }
+  data "cluster" "second" {
+    state = "x"
+    name  = "y"
+  }
+  assert {
+    condition     = data.cluster.lab.fs_name == "fast"
+    error_message = "m"
+  }
+}
+check "odd" {
+  data "cluster" "odd" {
+    for_each = toset(["a"])
+    state    = "x"
+    name     = "y"
+    lifecycle {}
+  }
+}
+"#
+    );
+    let refused = plan(&text, &nothing()).expect_err("refused");
+    for line in [
+        "16:11: E0314 `data.cluster.lab` is seen only inside check `lab` | Move",
+        "19:17: E0314 `data.cluster.lab` is seen only inside check `lab` | Move",
+        "22:3: E0201 duplicate data.cluster `lab`",
+        "26:3: E0201 duplicate block `data`",
+        "31:21: E0314 `data.cluster.lab` is seen only inside check `lab` | Move",
+        "35:1: E0215 `check` without `assert`",
+        "37:5: E0315 `for_each` in the data of a check",
+        "40:5: E0315 `lifecycle` in the data of a check",
+    ] {
+        assert!(refused.lines().any(|told| told.starts_with(line)), "expected `{line}` in:\n{refused}");
+    }
+    assert_eq!(refused.lines().count(), 10, "two warnings besides: {refused}");
 }

@@ -1,11 +1,17 @@
 //! Targets: how many there are, which index each has, and what happens when hosts come, go, or change places.
 
-use lustre_model::plan::{Action, GateReason};
+use std::collections::BTreeMap;
+
+use lustre_model::pattern::Pattern;
+use lustre_model::plan::{Action, ActionReason, GateReason};
 use lustre_model::recorded::World;
 use lustre_model::resource::Fields;
+use lustre_plan::Options;
 use proptest::prelude::{Just, ProptestConfig, Strategy as _, prop, prop_assert, prop_assert_eq, proptest};
 
-use crate::harness::{actions, applied, carry_out, destroyed, nothing, planned, steps};
+use crate::harness::{
+    actions, applied, carry_out, destroyed, intent, nothing, options, planned, steps, try_plan,
+};
 
 /// A cluster over hosts named by address, in a `for_each` over a map from key to address.
 fn spread(hosts: &[(String, u8)], targets_per_host: u32) -> String {
@@ -47,7 +53,7 @@ fn named(hosts: &[(&str, u8)]) -> Vec<(String, u8)> {
 }
 
 /// Index, by listening address and folder of the target.
-fn indices(world: &World) -> std::collections::BTreeMap<(String, u64), u64> {
+fn indices(world: &World) -> BTreeMap<(String, u64), u64> {
     let targets = world.objects.values().filter_map(|object| {
         let fields = Fields::new(object.kind, &object.attributes);
         let index = fields.number("index").ok()?;
@@ -124,10 +130,55 @@ fn another_machine_under_a_host_means_its_targets_lose_data() {
     let plan = planned(&spread(&named(&[("a", 9)]), 1), &world);
     let changed: Vec<&str> = plan.data_loss().map(|address| address.name.as_str()).collect();
     assert_eq!(changed, ["x"]);
-    let replaced = plan.changes().iter().filter(|change| change.action == Action::Replace);
-    assert_eq!(replaced.count(), 2, "{:?}", actions(&plan));
+    assert_eq!(
+        actions(&plan),
+        [
+            "delete cluster.x.target[\"x-ost0000\"]",
+            "create cluster.x.target[\"x-ost0001\"]",
+            "replace host.oss[\"a\"]"
+        ]
+    );
     let after = carry_out(&plan, &world);
     assert!(!planned(&spread(&named(&[("a", 9)]), 1), &after).has_changes());
+}
+
+#[test]
+fn a_target_that_is_replaced_gets_another_index_and_a_metadata_target_takes_its_cluster_with_it() {
+    let text = spread(&named(&[("a", 1)]), 2);
+    let world = applied(&text, &nothing());
+    let replacing = |pattern: &str, world: &World| {
+        let options = Options { replace: vec![Pattern(pattern.to_owned())], ..options() };
+        try_plan(&text, &[], world, &options).unwrap_or_else(|told| panic!("{told}"))
+    };
+    let plan = replacing("cluster.x.target[\"x-OST0000\"]", &world);
+    assert_eq!(
+        actions(&plan),
+        ["delete cluster.x.target[\"x-ost0000\"]", "create cluster.x.target[\"x-ost0002\"]"]
+    );
+    let reason =
+        plan.changes().iter().find(|change| change.action == Action::Delete).expect("it goes").reason;
+    assert_eq!(reason, Some(ActionReason::DeleteBecauseTargetReplaced));
+    let world = carry_out(&plan, &world);
+    assert!(!planned(&text, &world).has_changes());
+
+    let plan = replacing("cluster.x.target[\"x-MDT0000\"]", &world);
+    let replaced: Vec<String> = actions(&plan);
+    assert!(replaced.iter().any(|line| line == "replace cluster.x"), "{replaced:?}");
+    assert!(!planned(&text, &carry_out(&plan, &world)).has_changes());
+}
+
+#[test]
+fn a_target_whose_end_was_cut_off_does_not_come_back_under_its_index() {
+    let text = spread(&named(&[("a", 1)]), 2);
+    let mut world = applied(&text, &nothing());
+    let fewer = planned(&spread(&named(&[("a", 1)]), 1), &world);
+    world.apply(&intent(&fewer.steps()[0], BTreeMap::new())).expect("it may go");
+    let plan = planned(&text, &world);
+    assert_eq!(
+        actions(&plan),
+        ["delete cluster.x.target[\"x-ost0001\"]", "create cluster.x.target[\"x-ost0002\"]"]
+    );
+    assert!(!planned(&text, &carry_out(&plan, &world)).has_changes());
 }
 
 #[test]

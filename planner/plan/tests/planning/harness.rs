@@ -167,14 +167,22 @@ pub fn carry_out(plan: &Plan, world: &World) -> World {
             assert!(world.objects.contains_key(dependency), "{} before {dependency}", step.address);
         }
         if step.operation == Operation::Delete {
-            let dependents =
-                world.objects.iter().filter(|(_, object)| object.dependencies.contains(&step.address));
+            let let_go = |address: &Address| {
+                plan.parts().dependencies.get(address).is_some_and(|now| !now.contains(&step.address))
+            };
+            let dependents = world
+                .objects
+                .iter()
+                .filter(|(address, object)| object.dependencies.contains(&step.address) && !let_go(address));
             let names: Vec<String> = dependents.map(|(address, _)| address.to_string()).collect();
             let replaced =
                 plan.steps().iter().any(|it| it.address == step.address && it.operation == Operation::Create);
             assert!(names.is_empty() || replaced, "{} goes before {names:?}", step.address);
         }
         carry_out_step(step, &resolver, &mut world);
+    }
+    for (address, dependencies) in plan.parts().dependencies.clone() {
+        world.apply(&Event::Depends { address, dependencies }).expect("it stays");
     }
     let outputs = match plan.parts().mode {
         Mode::Normal => resolver.outputs(&world).expect("outputs resolve"),

@@ -4,9 +4,13 @@
 //! Invariant checked everywhere: what was applied as planned needs no further plan.
 
 #[cfg(test)]
+mod comment;
+#[cfg(test)]
 mod conditions;
 #[cfg(test)]
 mod data;
+#[cfg(test)]
+mod edits;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]

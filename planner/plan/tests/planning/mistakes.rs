@@ -220,3 +220,75 @@ fn all_mistakes_come_in_one_run() {
     }
     assert_eq!(told.lines().count(), 6, "{told}");
 }
+
+#[test]
+fn one_mistake_is_told_under_one_code() {
+    let several = "module \"m\" {\n  source = \"./m\"\n  count  = 2\n}\noutput \"o\" {\n  value = module.m.x\n}\n-- m/main.hcl --\n\
+                   output \"x\" {\n  value = 1\n}\n";
+    check(several, &["6:11: E0311 `module.m` has several instances"]);
+    check("value \"a\" {\n  input = value.a.output\n}\n", &["2:11: E0305 `value.a` refers to itself"]);
+    check(
+        "value \"a\" {\n  input = value.b.output\n}\nvalue \"b\" {\n  input = [value.a.output, value.b.output]\n}\n",
+        &[
+            "5:28: E0305 `value.b` refers to itself",
+            "E0812 a circle of references: value.a → value.b → value.a",
+        ],
+    );
+    let trigger = |name: &str| {
+        format!("value \"a\" {{\n  lifecycle {{\n    replace_triggered_by = [{name}]\n  }}\n}}\n")
+    };
+    check(&trigger("value.c[\"x\"].input"), &["3:29: E0304 undeclared value `c`"]);
+    check(&trigger("vlaue.c"), &["3:29: E0307 unknown name `vlaue`"]);
+    check(&trigger("path.module"), &["3:29: E0313 `replace_triggered_by` names no resource"]);
+}
+
+#[test]
+fn a_conditional_between_resources_of_different_attributes_stays_a_resource() {
+    let text = CLUSTER.replace("host \"h\" {}", "variable \"far\" {\n  default = false\n}\nhost \"h\" {\n  for_each = { a = 1, b = 2 }\n  address = \"10.0.0.${each.value}\"\n}\nhost \"i\" {\n  connection = \"local\"\n}\nlocals {\n  here = var.far ? host.h[\"a\"] : host.i\n  all = var.far ? { i = host.i } : host.h\n}");
+    let text = text
+        .replace("host = host.h", "host = local.here")
+        .replace("hosts           = host.h", "hosts           = local.all");
+    let plan = planned(&text, &nothing());
+    let hosts: Vec<String> = plan
+        .changes()
+        .iter()
+        .filter(|change| change.address.to_string().starts_with("cluster.x"))
+        .filter_map(|change| change.after.as_ref()?.get("host")?.as_str().map(str::to_owned))
+        .collect();
+    assert_eq!(hosts, ["host.i", "host.h[\"a\"]", "host.h[\"b\"]"]);
+}
+
+#[test]
+fn attributes_that_the_type_of_a_variable_drops_are_told_where_they_are_written_out() {
+    let text = r#"
+variable "tags" {
+  type    = list(object({ size = optional(number, 1), more = optional(map(object({ deep = optional(string) }))) }))
+  default = [{ siez = 2, more = { a = { deeq = "x" } } }]
+}
+module "m" {
+  source = "./m"
+  one    = { "other" = 1, (var.tags[0].size) = 2 }
+}
+output "o" {
+  value = var.tags
+}
+-- m/main.hcl --
+variable "one" {
+  type = object({ size = optional(number) })
+}
+"#;
+    let (plan, told) = crate::harness::plan_and_told(text, &[], &nothing(), &options());
+    assert!(plan.is_some(), "{told}");
+    let lines: Vec<&str> = told.lines().collect();
+    assert_eq!(
+        lines,
+        [
+            "4:16: W0316 variable `tags` has no attribute `siez` | Its type does not have it, so the value is dropped. Did \
+             you mean `size`?",
+            "4:41: W0316 variable `tags` has no attribute `deeq` | Its type does not have it, so the value is dropped. Did \
+             you mean `deep`?",
+            "8:14: W0316 variable `one` has no attribute `other` | Its type does not have it, so the value is dropped. The \
+             type has `size`.",
+        ]
+    );
+}

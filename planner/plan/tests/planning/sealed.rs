@@ -1,5 +1,6 @@
 //! Plan files: what was sealed comes back, and nothing else is accepted.
 
+use lustre_model::plan::PLAN_VERSION;
 use lustre_plan::file::{PlanFileError, StaleError, check_fresh, decode, encode};
 
 use crate::harness::{applied, carry_out, nothing, planned};
@@ -26,9 +27,13 @@ fn altered_plans_are_refused() {
     for length in 0..bytes.len() {
         assert!(decode(&bytes[..length]).is_err(), "cut at {length}");
     }
-    let newer = String::from_utf8(bytes).expect("text").replacen("\"version\":3", "\"version\":4", 1);
-    assert!(matches!(decode(newer.as_bytes()), Err(PlanFileError::Version { found: 4 })));
-    assert!(matches!(decode(b"PK\x03\x04 something else\n"), Err(PlanFileError::Foreign)));
+    let (ours, next) = (format!("\"version\":{PLAN_VERSION}"), PLAN_VERSION + 1);
+    let newer = String::from_utf8(bytes).expect("text").replacen(&ours, &format!("\"version\":{next}"), 1);
+    assert!(matches!(decode(newer.as_bytes()), Err(PlanFileError::Version { found }) if found == next));
+    assert!(matches!(decode(b"PK\x03\x04 something else\n"), Err(PlanFileError::OtherTool)));
+    assert!(matches!(decode(b"{\"format_version\":\"1.2\"}\n"), Err(PlanFileError::Shown)));
+    assert!(matches!(decode(b""), Err(PlanFileError::Empty)));
+    assert!(matches!(decode(b"something else\n"), Err(PlanFileError::Foreign)));
 }
 
 #[test]

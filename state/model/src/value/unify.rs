@@ -39,7 +39,7 @@ fn pair(left: &Type, right: &Type) -> Option<Type> {
             all(items.iter().chain([element.as_ref()])).map(Type::list)
         }
         (Type::Tuple(items), Type::Set(element)) | (Type::Set(element), Type::Tuple(items)) => {
-            all(items.iter().chain([element.as_ref()])).map(Type::list)
+            all(items.iter().chain([element.as_ref()])).map(Type::set)
         }
         (Type::Object(a), Type::Object(b)) if a.keys().eq(b.keys()) => object(a, b),
         (Type::Object(a), Type::Object(b)) => all(kinds(a).chain(kinds(b))).map(Type::map),

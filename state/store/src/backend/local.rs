@@ -19,8 +19,8 @@ use crate::record::{Commit, Header, frame, scan, sealed, unsealed};
 use crate::seal::Seal;
 use crate::snapshot;
 
-/// Version of the journal's format.
-const JOURNAL_VERSION: u32 = 1;
+/// Version of the journal's format. Since version 2 there is the event `Depends`.
+const JOURNAL_VERSION: u32 = 2;
 
 /// A journal longer than this, and than the snapshot it follows, is folded into a new snapshot.
 const JOURNAL_BYTES_MAX: usize = 16 << 20;

@@ -1,21 +1,21 @@
 //! The suite against a server that speaks Terraform's protocol, and what only such a server has.
 
 use std::path::PathBuf;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lustre_model::journal::{Journal as _, JournalError};
-use lustre_store::{Backend, Http, HttpOptions, HttpPlace, Plain, Recovery, StoreError};
+use lustre_store::{Backend, Http, HttpOptions, HttpPlace, Recovery, StoreError};
 
 use crate::behaviour::{opened, record, small};
 use crate::server::{Outage, Server};
-use crate::subject::{Break, Subject, create, has, holder, lineage};
+use crate::subject::{Break, Seals, Subject, create, encrypted, has, holder, lineage, plain};
 
 /// A state on a server, and two machines.
 pub struct OnServer {
     server: Server,
     folder: tempfile::TempDir,
     post_every: Duration,
+    seals: Seals,
 }
 
 /// Nothing is posted between the beginning and the end of a test that does not ask for it.
@@ -23,7 +23,11 @@ const NEVER: Duration = Duration::from_secs(600);
 
 fn on_server() -> OnServer {
     let folder = tempfile::tempdir().expect("a folder");
-    OnServer { server: Server::new(), folder, post_every: NEVER }
+    OnServer { server: Server::new(), folder, post_every: NEVER, seals: plain }
+}
+
+fn encrypted_on_server() -> OnServer {
+    OnServer { seals: encrypted, ..on_server() }
 }
 
 impl OnServer {
@@ -44,7 +48,7 @@ impl OnServer {
 
     fn spoken_to(&self, place: HttpPlace, name: &str) -> Box<dyn Backend> {
         let options = HttpOptions { folder: self.folder.path().join(name), post_every: self.post_every };
-        Box::new(Http::with_options(place, Arc::new(Plain), options).expect("threads start"))
+        Box::new(Http::with_options(place, (self.seals)(), options).expect("threads start"))
     }
 
     /// Files of the first machine, but for the lock.
@@ -102,6 +106,12 @@ impl Subject for OnServer {
 }
 
 conforms!(on_server);
+
+mod sealed {
+    use super::encrypted_on_server;
+
+    conforms!(encrypted_on_server);
+}
 
 #[test]
 fn a_closed_state_is_on_the_server_and_nowhere_else() {

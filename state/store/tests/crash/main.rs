@@ -5,4 +5,5 @@
 #[cfg(test)]
 mod cuts;
 #[cfg(test)]
+#[expect(dead_code, reason = "whether it breaks is asked in `conformance`")]
 mod made;
