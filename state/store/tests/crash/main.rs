@@ -5,5 +5,4 @@
 #[cfg(test)]
 mod cuts;
 #[cfg(test)]
-#[expect(dead_code, reason = "whether it breaks is asked in `conformance`")]
 mod made;
