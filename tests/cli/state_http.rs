@@ -157,3 +157,28 @@ fn a_foreign_or_damaged_document_is_refused_and_kept() {
         assert!(server.contents().lock.is_none(), "no lock is left behind");
     }
 }
+
+#[test]
+fn an_encrypted_state_is_in_clear_neither_on_the_server_nor_in_the_mirror() {
+    let server = Server::new();
+    let encryption = "lustre {\n  encryption {\n    key \"k\" {\n      passphrase_file = \"passphrase\"\n    }\n    state {\n      \
+                      key = \"k\"\n    }\n  }\n";
+    let spec = state(&server, "").replacen("lustre {\n", encryption, 1);
+    let folder = Folder::with(&format!("{spec}value \"a\" {{\n  input = \"rosebud\"\n}}\n"));
+    folder.write("passphrase", "correct horse battery staple\n");
+    server.contents().outage = Some(Outage { at: 4, happens: false, for_ever: true });
+    assert_eq!(folder.run("apply -auto-approve").code, Some(1));
+    let mirror = folder.path(".lustre");
+    for entry in fs_err::read_dir(mirror).expect("it is kept").flatten() {
+        let bytes = fs_err::read(entry.path()).expect("it can be read");
+        assert!(!String::from_utf8_lossy(&bytes).contains("rosebud"), "{}", entry.path().display());
+    }
+    {
+        let mut contents = server.contents();
+        (contents.outage, contents.lock) = (None, None);
+    }
+    folder.must("apply -auto-approve");
+    let posted = server.contents().state.clone().expect("it was posted");
+    assert!(!String::from_utf8_lossy(&posted).contains("rosebud"));
+    assert!(folder.must("state show value.a").stdout.contains("rosebud"));
+}
