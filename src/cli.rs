@@ -172,6 +172,12 @@ pub struct InitFlags {
     /// `readonly` fails instead of changing the lock file.
     #[arg(long, value_name = "MODE", conflicts_with = "upgrade")]
     pub lockfile: Option<LockfileMode>,
+    /// Copy the state from where the spec had it before to where the spec has it now.
+    #[arg(long)]
+    pub migrate_state: bool,
+    /// How long to wait for locks.
+    #[command(flatten)]
+    pub lock: LockFlags,
     /// Print without colour; NO_COLOR does the same.
     #[arg(long)]
     pub no_color: bool,

@@ -24,6 +24,7 @@ mod graph;
 mod import;
 mod init;
 mod interrupt;
+mod migrate;
 mod output;
 mod place;
 mod plan;
@@ -84,6 +85,8 @@ fn json_into(command: &Command) -> Option<&std::path::Path> {
         &flags.voice
     } else if let Command::Destroy(flags) = command {
         &flags.voice
+    } else if let Command::Test(flags) = command {
+        &flags.voice
     } else {
         return None;
     };
@@ -114,7 +117,7 @@ fn shape(command: &Command) -> (Shape, bool) {
         Command::State(StateCommand::Show { view, .. }) => (Shape::Words, view.no_color),
         Command::Schema(flags) => (Shape::Words, flags.view.no_color),
         Command::Status(flags) => (Shape::Words, flags.view.no_color),
-        Command::Test(flags) => (stream(flags.view.json), flags.view.no_color),
+        Command::Test(flags) => (stream(flags.voice.view.json), flags.voice.view.no_color),
         Command::State(_)
         | Command::ForceUnlock(_)
         | Command::Graph(_)
@@ -156,7 +159,7 @@ fn dispatch(command: Command, voice: &Voice) -> Result<Success, Failure> {
         Command::Completion(flags) => completion::run(&flags, terminal),
         Command::Man(flags) => completion::man(&flags, terminal),
         Command::Status(flags) => status::run(&flags, terminal),
-        Command::Test(flags) => test::run(&flags, terminal),
+        Command::Test(flags) => test::run(&flags, voice),
         Command::Fs(args) => Ok(fs::run(args, terminal).map(|()| Success::Done)?),
         Command::Version(flags) => version::run(&flags, terminal),
     }

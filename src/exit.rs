@@ -14,7 +14,7 @@ use lustre_model::journal::JournalError;
 use lustre_model::plan::{Gate, GateReason};
 use lustre_plan::file::{PlanFileError, StaleError};
 use lustre_store::signature::SignatureError;
-use lustre_store::{LockError, SealError, StoreError};
+use lustre_store::{Ends, LockError, SealError, StoreError};
 use thiserror::Error;
 
 /// Returned for a bug, as `sysexits.h` has it.
@@ -235,10 +235,13 @@ impl Failure {
                  them, then plan again"
             }
             Self::Apply(ApplyError::Journal { .. }) => "make room or repair the disk, then apply again",
-            Self::Lock(LockError::Held { held }) if held.ends_by_itself() => {
+            Self::Lock(LockError::Held { held }) if held.ends != Ends::WithItsProcess => {
+                let ends = match held.ends {
+                    Ends::At(_) => "When its process is dead its lock ends by itself; ",
+                    Ends::WithItsProcess | Ends::Never => "When its process is dead, ",
+                };
                 return Some(format!(
-                    "wait for it, or say -lock-timeout=5m to wait here. When its process is dead its lock ends by itself; \
-                     `lustre force-unlock {}` ends it now",
+                    "wait for it, or say -lock-timeout=5m to wait here. {ends}`lustre force-unlock {}` ends it now",
                     held.id
                 ));
             }

@@ -4,9 +4,12 @@
 //! Invariant: files are read in the order of their names, and each once; no file of a module lies, behind symbolic links,
 //! outside of the folders that the spec spans.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
+use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::{Arc, OnceLock};
 
 use fs_err as fs;
 use lustre_language::{
@@ -14,7 +17,7 @@ use lustre_language::{
     WorldError,
 };
 use lustre_model::recorded::World;
-use lustre_store::{SealError, StoreError};
+use lustre_store::{Seal, SealError, StoreError, sealed_under};
 
 use crate::clock;
 use crate::exit::chain;
@@ -105,12 +108,44 @@ pub struct Folder {
     planned_at: Moment,
     /// Whether other states are read.
     online: bool,
+    keys: Keys,
+}
+
+/// The keys of the spec, once they are known: other states may be encrypted under them too.
+#[derive(Clone, Default)]
+struct Keys(Arc<OnceLock<Arc<dyn Seal>>>);
+
+impl fmt::Debug for Keys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Keys")
+    }
+}
+
+impl Seal for Keys {
+    fn seal<'a>(&self, plain: &'a [u8], _about: &[u8]) -> Result<Cow<'a, [u8]>, SealError> {
+        Ok(Cow::Borrowed(plain))
+    }
+
+    /// Another deployment's state is as that deployment has it, whatever is demanded of ours.
+    fn unseal<'a>(&self, sealed: &'a [u8], about: &[u8]) -> Result<Cow<'a, [u8]>, SealError> {
+        match (sealed_under(sealed)?, self.0.get()) {
+            (Some(_), Some(keys)) => keys.unseal(sealed, about),
+            (Some(key), None) => Err(SealError::Unexpected { key }),
+            (None, _) => Ok(Cow::Borrowed(sealed)),
+        }
+    }
 }
 
 impl Folder {
     /// Takes relative paths from here; the plan's time is now.
     pub fn new(root: PathBuf) -> Self {
-        Self { root, planned_at: clock::moment(), online: true }
+        Self { root, planned_at: clock::moment(), online: true, keys: Keys::default() }
+    }
+
+    /// Reads other states under these keys too, here and in all copies.
+    pub fn read_under(&self, keys: Arc<dyn Seal>) {
+        // Who is asked again has the same keys.
+        let _known = self.keys.0.set(keys);
     }
 
     /// Reads no other state.
@@ -220,13 +255,11 @@ impl Folders for SpecFolders {
 
 /// Says why another deployment's state cannot be read.
 fn unreadable(error: &StoreError) -> String {
-    match error {
-        StoreError::Unseal { source: SealError::Unexpected { key }, .. } => format!(
-            "it is encrypted under the key \"{key}\", and `data` reads only states that are not; hand over what is needed of \
-             it by variables, from `lustre output -json` there"
-        ),
-        other => chain(other),
-    }
+    let StoreError::Unseal { source: SealError::Unexpected { key }, .. } = error else { return chain(error) };
+    format!(
+        "it is encrypted under the key \"{key}\"; `data` reads it when the spec has that key and names it in `previous` of \
+         `state` in `encryption`"
+    )
 }
 
 fn refused(error: &io::Error) -> WorldError {
@@ -283,8 +316,8 @@ impl Outside for Folder {
             return Err(WorldError::Offline);
         }
         let damaged = |error: StoreError| WorldError::Damaged(unreadable(&error));
-        let (disk, seal) = (lustre_store::Folder, lustre_store::Plain);
-        let read = lustre_store::read(&disk, &self.root.join(path), &seal).map_err(damaged)?;
+        let read =
+            lustre_store::read(&lustre_store::Folder, &self.root.join(path), &self.keys).map_err(damaged)?;
         match read.recovery {
             lustre_store::Recovery::Absent => Err(WorldError::NotFound),
             lustre_store::Recovery::Clean | lustre_store::Recovery::Replayed { .. } => Ok(read.world),

@@ -16,6 +16,7 @@ use lustre_model::plan::{Mode, Plan};
 use lustre_model::recorded::World;
 use lustre_model::value::Value;
 use lustre_plan::{Options, Resolver, SpecText};
+use lustre_store::Seal;
 
 use crate::clock;
 use crate::command::{Recorded, Spec, runtime};
@@ -181,9 +182,10 @@ fn planned(
     lustre_plan::plan(text, world, &options, outside, spec.diagnostics.clone())
 }
 
-/// Returns what makes the plan's unknown values known.
-pub fn resolve(plan: &Plan) -> Result<Arc<dyn Resolve>, Failure> {
+/// Returns what makes the plan's unknown values known; other states are read under these keys too.
+pub fn resolve(plan: &Plan, keys: Arc<dyn Seal>) -> Result<Arc<dyn Resolve>, Failure> {
     let outside = Arc::new(Folder::new(std::env::current_dir()?));
+    outside.read_under(keys);
     Ok(Arc::new(Resolver::new(plan.clone(), outside).began(clock::moment())))
 }
 

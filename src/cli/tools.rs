@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
-use super::{VariableFlags, ViewFlags};
+use super::{VariableFlags, ViewFlags, VoiceFlags};
 
 /// How a graph is drawn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -108,7 +108,7 @@ pub struct TestFlags {
     pub verbose: bool,
     /// How to print.
     #[command(flatten)]
-    pub view: ViewFlags,
+    pub voice: VoiceFlags,
     /// Values of variables.
     #[command(flatten)]
     pub variables: VariableFlags,

@@ -170,10 +170,11 @@ impl Manner<'_> {
     ) -> Result<Success, Failure> {
         let mode = plan.parts().mode;
         let imported = plan.parts().adopted.len();
-        let (place, seal) = (recorded.place.clone(), Arc::clone(&recorded.seal));
+        let (place, seal) = (recorded.at.place.clone(), Arc::clone(&recorded.at.seal));
         let journal = recorded.open(verb(mode))?;
         let binary = wiring::agent_binary()?;
-        let report = super::runtime()?.block_on(self.walk(plan, &journal, (allowances, binary)));
+        let report =
+            super::runtime()?.block_on(self.walk(plan, &journal, (allowances, binary, Arc::clone(&seal))));
         let outputs = journal.world().outputs.clone();
         let closed = journal.close();
         if closed.is_err() || report.is_err() {
@@ -203,13 +204,13 @@ impl Manner<'_> {
         &self,
         plan: Plan,
         journal: &Arc<OpenState>,
-        (allowances, binary): (Vec<Allowance>, PathBuf),
+        (allowances, binary, keys): (Vec<Allowance>, PathBuf, Arc<dyn Seal>),
     ) -> Result<Report, Failure> {
         let journal: Arc<dyn Journal> = Arc::clone(journal) as Arc<dyn Journal>;
         let plan = Arc::new(plan);
         let allowed = plan.parts().allowances.iter().chain(&allowances).cloned().collect();
         let apply = Apply {
-            resolve: wiring::resolve(&plan)?,
+            resolve: wiring::resolve(&plan, keys)?,
             perform: Arc::new(Hosts::new(&plan, Arc::clone(&journal), binary, allowed)),
             plan,
             journal,

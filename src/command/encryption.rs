@@ -33,6 +33,12 @@ const PASSPHRASE_BYTES_MIN: usize = 16;
 /// What a block `key` says, one of them.
 const SOURCES: [&str; 4] = ["passphrase", "passphrase_file", "passphrase_environment", "command"];
 
+/// What `state` has.
+const STATE: [&str; 3] = ["key", "previous", "plaintext"];
+
+/// What `plan` has.
+const PLAN: [&str; 4] = ["key", "previous", "plaintext", "signed_by"];
+
 /// How plan files are written and read.
 pub struct Plans {
     /// What encrypts them.
@@ -53,7 +59,7 @@ impl Random for Urandom {
 /// Returns what seals the state.
 pub fn state(scope: &Scope<'_>) -> Result<Arc<dyn Seal>, Diagnostics> {
     let read = |block: &Block, reader: &mut Reader<'_>| {
-        reader.attributes(block, &["key", "previous", "plaintext"]);
+        reader.attributes(block, &STATE);
         reader.seal(block)
     };
     Ok(part(scope, "state", read)?.flatten().unwrap_or_else(|| Arc::new(Plain)))
@@ -62,7 +68,7 @@ pub fn state(scope: &Scope<'_>) -> Result<Arc<dyn Seal>, Diagnostics> {
 /// Returns what seals plans, and who signs them.
 pub fn plans(scope: &Scope<'_>) -> Result<Plans, Diagnostics> {
     let read = |block: &Block, reader: &mut Reader<'_>| {
-        reader.attributes(block, &["key", "previous", "plaintext", "signed_by"]);
+        reader.attributes(block, &PLAN);
         let signed_by = reader.signers(block);
         let open = !block.body.attributes.contains_key("key") && !signed_by.is_empty();
         let seal: Option<Arc<dyn Seal>> = if open { Some(Arc::new(Plain)) } else { reader.seal(block) };
@@ -84,26 +90,60 @@ fn part<T>(
     let Some(encryption) = block else {
         return if found.has_errors() { Err(found) } else { Ok(None) };
     };
-    let mut reader = Reader { keys: BTreeMap::new(), found };
-    reader.attributes(&encryption, &[]);
-    for block in &encryption.body.blocks {
-        reader.block(block);
-    }
-    let mut parts = encryption.body.blocks_of(kind);
-    let (first, second) = (parts.next(), parts.next());
-    if let Some(second) = second {
-        reader.wrong("E0986", format!("`{kind}` is there twice in `encryption`"), second.span, "Keep one.");
-    }
-    let part = first.map(|block| read(block, &mut reader));
+    let mut reader = Reader::new(&encryption, found, Asked::Yes);
+    let part = reader.only(&encryption, kind).map(|block| read(block, &mut reader));
     if reader.found.has_errors() { Err(reader.found) } else { Ok(part) }
+}
+
+/// Returns what is wrong with the block by itself. No passphrase is asked for, and no file is read.
+pub fn check(scope: &Scope<'_>) -> Diagnostics {
+    scope.take_diagnostics();
+    let Some(encryption) = scope.encryption() else { return Diagnostics::new() };
+    // What variables are wrong is told when the spec is planned.
+    scope.take_diagnostics();
+    let mut reader = Reader::new(&encryption, Diagnostics::new(), Asked::No);
+    for (kind, known) in [("state", &STATE[..]), ("plan", &PLAN)] {
+        if let Some(block) = reader.only(&encryption, kind) {
+            reader.attributes(block, known);
+            if block.body.attributes.contains_key("key") || !block.body.attributes.contains_key("signed_by") {
+                reader.seal(block);
+            }
+        }
+    }
+    reader.found
+}
+
+/// Whether keys are asked for what they are.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    Yes,
+    No,
 }
 
 struct Reader<'a> {
     keys: BTreeMap<&'a str, &'a Block>,
     found: Diagnostics,
+    asked: Asked,
 }
 
 impl<'a> Reader<'a> {
+    fn new(encryption: &'a Block, found: Diagnostics, asked: Asked) -> Self {
+        let mut reader = Self { keys: BTreeMap::new(), found, asked };
+        reader.attributes(encryption, &[]);
+        encryption.body.blocks.iter().for_each(|block| reader.block(block));
+        reader
+    }
+
+    /// Returns the block of a kind of which there is at most one.
+    fn only(&mut self, encryption: &'a Block, kind: &str) -> Option<&'a Block> {
+        let mut parts = encryption.body.blocks.iter().filter(|block| block.kind == kind);
+        let (first, second) = (parts.next(), parts.next());
+        if let Some(second) = second {
+            self.wrong("E0986", format!("`{kind}` is there twice in `encryption`"), second.span, "Keep one.");
+        }
+        first
+    }
+
     fn wrong(&mut self, code: &'static str, summary: impl Into<String>, at: Span, hint: impl Into<String>) {
         self.found.push(Diagnostic::error(code, summary).hint(hint).at(at));
     }
@@ -112,6 +152,17 @@ impl<'a> Reader<'a> {
     fn block(&mut self, block: &'a Block) {
         match (block.kind.as_str(), block.labels.first()) {
             ("key", Some(label)) => {
+                self.attributes(block, &SOURCES);
+                if source(block).is_none() {
+                    let hint =
+                        "Say one of `passphrase`, `passphrase_file`, `passphrase_environment` and `command`.";
+                    self.wrong(
+                        "E0987",
+                        format!("it is not plain what the key \"{}\" is", label.text),
+                        block.span,
+                        hint,
+                    );
+                }
                 if self.keys.insert(&label.text, block).is_some() {
                     let summary = format!("the key \"{}\" is there twice", label.text);
                     self.wrong("E0986", summary, block.span, "Give one of them another name.");
@@ -162,6 +213,9 @@ impl<'a> Reader<'a> {
     /// Returns what a block `state` or `plan` says; none when it says it wrongly.
     fn seal(&mut self, block: &Block) -> Option<Arc<dyn Seal>> {
         let attribute = |name: &str| block.body.attributes.get(name);
+        if attribute("plaintext").is_some_and(|it| self.is_open(it)) {
+            return None;
+        }
         let plaintext =
             attribute("plaintext").map(|it| (it.value.as_str().unwrap_or_default().to_owned(), it.span));
         let writes = match attribute("key") {
@@ -188,17 +242,25 @@ impl<'a> Reader<'a> {
         };
         names.extend(writes.clone().map(|name| (name, attribute("key").map_or(block.span, |it| it.span))));
         let mut keys = BTreeMap::new();
+        let wanted = names.len();
         for (name, span) in names {
-            let key = self.key(&name, span)?;
-            keys.insert(name, key);
+            keys.extend(self.key(&name, span).map(|key| (name, key)));
+        }
+        if keys.len() < wanted {
+            return None;
         }
         let keys = Keys { keys, writes, plaintext, cost: Cost::USUAL };
         Some(Arc::new(Keyring::new(keys, Box::new(Urandom))))
     }
 
+    /// Tells whether a value may still become right: nobody was asked for values.
+    fn is_open(&self, attribute: &Attribute) -> bool {
+        self.asked == Asked::No && !attribute.value.is_wholly_known()
+    }
+
     fn name(&mut self, attribute: &Attribute) -> Option<String> {
         let name = attribute.value.as_str().map(str::to_owned);
-        if name.is_none() {
+        if name.is_none() && !self.is_open(attribute) {
             self.wrong(
                 "E0986",
                 "the name of a key must be a text that is known",
@@ -212,7 +274,7 @@ impl<'a> Reader<'a> {
     fn names(&mut self, attribute: &Attribute) -> Option<Vec<(String, Span)>> {
         let texts =
             texts(attribute).map(|names| names.into_iter().map(|name| (name, attribute.span)).collect());
-        if texts.is_none() {
+        if texts.is_none() && !self.is_open(attribute) {
             self.wrong(
                 "E0986",
                 "a list of texts that are known is needed",
@@ -235,14 +297,11 @@ impl<'a> Reader<'a> {
             self.wrong("E0987", format!("`encryption` has no key \"{name}\""), at, hint);
             return None;
         };
-        self.attributes(block, &SOURCES);
-        let mut given =
-            SOURCES.iter().filter_map(|source| Some((*source, block.body.attributes.get(*source)?)));
-        let (Some((source, attribute)), None) = (given.next(), given.next()) else {
-            let hint = "Say one of `passphrase`, `passphrase_file`, `passphrase_environment` and `command`.";
-            self.wrong("E0987", format!("it is not plain what the key \"{name}\" is"), block.span, hint);
+        // A block that does not say exactly one was told already.
+        let (source, attribute) = source(block)?;
+        if self.asked == Asked::No {
             return None;
-        };
+        }
         let made = if source == "command" { command(name, attribute) } else { passphrase(source, attribute) };
         made.map_err(|cause| {
             self.wrong("E0988", format!("the key \"{name}\" cannot be used"), attribute.span, cause)
@@ -272,6 +331,12 @@ impl<'a> Reader<'a> {
         }
         keys
     }
+}
+
+/// Returns what a key is made of, when its block says exactly one thing.
+fn source(block: &Block) -> Option<(&'static str, &Attribute)> {
+    let mut given = SOURCES.iter().filter_map(|source| Some((*source, block.body.attributes.get(*source)?)));
+    given.next().filter(|_| given.next().is_none())
 }
 
 /// Reads a public key.

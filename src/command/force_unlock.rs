@@ -12,7 +12,7 @@ use lustre_store::Unlocked;
 
 /// Takes the lock from its holder, or says why not.
 pub fn run(flags: &UnlockFlags, terminal: Terminal) -> Result<Success, Failure> {
-    match spec::place()?.backend()?.force_unlock(&flags.id)? {
+    match spec::unread_place()?.backend()?.force_unlock(&flags.id)? {
         Unlocked::Free => {
             terminal.tell("Nobody holds the lock on the state: it ended with the process that held it.");
             Ok(Success::Done)

@@ -10,6 +10,7 @@ use lustre_language::{LOCK_FILE, Lock, Program, Remote};
 use lustre_model::diagnostic::{Diagnostic, Diagnostics};
 use lustre_plan::KINDS;
 
+use super::migrate;
 use crate::cli::{InitFlags, LockfileMode};
 use crate::exit::{Failure, Success};
 use crate::files::SpecFolders;
@@ -30,7 +31,12 @@ pub fn run(flags: &InitFlags, terminal: Terminal) -> Result<Success, Failure> {
         let new: Vec<Remote> =
             program.remotes().iter().filter(|it| !fetched.contains(&it.source)).cloned().collect();
         if new.is_empty() {
-            return finish((&root, flags), (&old, &lock), terminal);
+            let done = finish((&root, flags), (&old, &lock), terminal)?;
+            return if flags.migrate_state {
+                migrate::run(flags.lock.lock_timeout, terminal)
+            } else {
+                Ok(done)
+            };
         }
         for remote in new {
             let known = old.0.get(&remote.source).filter(|_| !flags.upgrade);

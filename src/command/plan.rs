@@ -30,14 +30,18 @@ pub fn run(flags: &PlanFlags, voice: &Voice) -> Result<Success, Failure> {
         stream.version();
     }
     let planner = Planner::new(&flags.planning, voice)?;
+    let writer = match &flags.out {
+        Some(_) => Some(plan_file::Writer::new(planner.spec.plans()?, flags.sign_key.as_deref())?),
+        None => None,
+    };
     let recorded = recorded::lock_if_there(planner.place()?, "plan", flags.planning.lock.lock_timeout)?;
     let (plan, warnings) = planner.plan_and_warnings(&recorded, mode)?;
     if let Some(path) = &flags.markdown_into {
         let said: Vec<String> = warnings.iter().map(|found| planner.said(found)).collect();
         plan_file::write_private(path, markdown::plan(&plan, &said).as_bytes())?;
     }
-    if let Some(path) = &flags.out {
-        plan_file::write(path, &plan, (&planner.spec.plans()?, flags.sign_key.as_deref()))?;
+    if let (Some(path), Some(writer)) = (&flags.out, writer) {
+        writer.write(path, &plan)?;
         if voice.has_words() {
             let path = path.display();
             voice

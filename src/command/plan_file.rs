@@ -21,23 +21,41 @@ const PLAN_MODE: u32 = 0o600;
 /// What is authenticated with a plan, so that nothing else can stand in its place.
 const ABOUT: &[u8] = b"lustre plan";
 
-/// Writes a plan, with a signature when there is a key for one.
-pub fn write(path: &Path, plan: &Plan, (plans, sign_key): (&Plans, Option<&Path>)) -> Result<(), Failure> {
-    let shown = || path.display().to_string();
-    let bytes =
-        lustre_plan::file::encode(plan).map_err(|source| Failure::PlanFile { path: shown(), source })?;
-    let sealed =
-        plans.seal.seal(&bytes, ABOUT).map_err(|source| Failure::PlanSeal { path: shown(), source })?;
-    let mut file = sealed.into_owned();
-    if plans.seal.writes_under().is_some() {
-        file.push(b'\n');
+/// All that is needed to write plans, so that what is missing is told before a plan is made.
+pub struct Writer {
+    plans: Plans,
+    sign_key: Option<SigningKey>,
+}
+
+impl Writer {
+    /// Takes what encrypts plans, and the file of the key that signs them.
+    pub fn new(plans: Plans, sign_key: Option<&Path>) -> Result<Self, Failure> {
+        let read = |path: &Path| {
+            let text = zeroize::Zeroizing::new(files::text(path)?);
+            let wrong = |source| Failure::PlanSignature { path: path.display().to_string(), source };
+            SigningKey::from_pem(&text).map_err(wrong)
+        };
+        Ok(Self { plans, sign_key: sign_key.map(read).transpose()? })
     }
-    if let Some(key) = sign_key {
-        let text = zeroize::Zeroizing::new(files::text(key)?);
-        let wrong = |source| Failure::PlanSignature { path: key.display().to_string(), source };
-        file = SigningKey::from_pem(&text).and_then(|key| key.sign(ABOUT, &file)).map_err(wrong)?;
+
+    /// Writes a plan.
+    pub fn write(&self, path: &Path, plan: &Plan) -> Result<(), Failure> {
+        let shown = || path.display().to_string();
+        let bytes =
+            lustre_plan::file::encode(plan).map_err(|source| Failure::PlanFile { path: shown(), source })?;
+        let seal = &self.plans.seal;
+        let sealed =
+            seal.seal(&bytes, ABOUT).map_err(|source| Failure::PlanSeal { path: shown(), source })?;
+        let mut file = sealed.into_owned();
+        if seal.writes_under().is_some() {
+            file.push(b'\n');
+        }
+        if let Some(key) = &self.sign_key {
+            file =
+                key.sign(ABOUT, &file).map_err(|source| Failure::PlanSignature { path: shown(), source })?;
+        }
+        write_private(path, &file)
     }
-    write_private(path, &file)
 }
 
 /// Reads a plan that is signed and encrypted as demanded.

@@ -10,6 +10,7 @@ use fs_err as fs;
 use lustre_model::recorded::{Lineage, World};
 use lustre_store::{Backend, Holder, LockedState, OpenState, Place, Plain, Seal};
 
+use super::migrate;
 use crate::clock;
 use crate::exit::Failure;
 
@@ -17,19 +18,20 @@ use crate::exit::Failure;
 const LINEAGE_BYTES: usize = 16;
 
 /// Where a state is, and what seals it there.
+#[derive(Clone)]
 pub struct StatePlace {
     /// Where.
     pub place: Place,
     /// What it is sealed with.
     pub seal: Arc<dyn Seal>,
+    /// What the spec says of where it is; none for a state that is not the spec's.
+    pub written: Option<String>,
 }
 
 /// A state that was read.
 pub struct Recorded {
-    /// Where it is.
-    pub place: Place,
-    /// What it is sealed with; copies of it too.
-    pub seal: Arc<dyn Seal>,
+    /// Where it is, and what it is sealed with; copies of it too.
+    pub at: StatePlace,
     /// What it records.
     pub world: Arc<World>,
     /// The token that agents answer to.
@@ -41,9 +43,14 @@ pub struct Recorded {
 }
 
 impl StatePlace {
-    /// Takes a place where states are not encrypted.
+    /// Takes a place of a state that is not the spec's and not encrypted.
     pub fn plain(place: Place) -> Self {
-        Self { place, seal: Arc::new(Plain) }
+        Self { place, seal: Arc::new(Plain), written: None }
+    }
+
+    /// Returns another place of a state that is sealed as this is, and is not the spec's.
+    pub fn elsewhere(&self, place: Place) -> Self {
+        Self { place, seal: Arc::clone(&self.seal), written: None }
     }
 
     /// Returns the way to the state.
@@ -56,8 +63,7 @@ impl StatePlace {
 pub fn read(at: StatePlace) -> Result<Recorded, Failure> {
     let backend = at.backend()?;
     let read = backend.read()?;
-    let StatePlace { place, seal } = at;
-    Ok(Recorded { place, seal, world: Arc::new(read.world), token: read.token, backend, lock: None })
+    Recorded { at, world: Arc::new(read.world), token: read.token, backend, lock: None }.checked()
 }
 
 /// Reads a state under its lock, so that nobody changes it meanwhile. A state that is not there is not made.
@@ -65,8 +71,7 @@ pub fn lock(at: StatePlace, operation: &str, wait: Duration) -> Result<Recorded,
     let backend = at.backend()?;
     let mut lock = backend.lock(holder(operation), wait)?;
     let read = lock.read()?;
-    let StatePlace { place, seal } = at;
-    Ok(Recorded { place, seal, world: Arc::new(read.world), token: read.token, backend, lock: Some(lock) })
+    Recorded { at, world: Arc::new(read.world), token: read.token, backend, lock: Some(lock) }.checked()
 }
 
 /// Like [`lock`], but leaves no lock behind where there is no state.
@@ -75,14 +80,34 @@ pub fn lock_if_there(at: StatePlace, operation: &str, wait: Duration) -> Result<
 }
 
 impl Recorded {
-    /// Opens the state for writing, making it when there is none.
+    /// Tells whether there is no state yet.
+    pub fn is_absent(&self) -> bool {
+        self.world.lineage.0.is_empty()
+    }
+
+    /// Fails when there is no state where the spec has it, but one where the spec had it before.
+    fn checked(self) -> Result<Self, Failure> {
+        if self.is_absent() {
+            migrate::refuse_forgotten(&self.at)?;
+        }
+        Ok(self)
+    }
+
+    /// Makes the token of the lock exceed one that agents may have seen.
+    pub fn raise(&mut self, floor: u64) -> Result<(), Failure> {
+        self.lock.as_mut().map_or(Ok(()), |lock| Ok(lock.raise(floor)?))
+    }
+
+    /// Opens the state for writing, making it when there is none, and keeps in mind where it is.
     pub fn open(self, operation: &str) -> Result<Arc<OpenState>, Failure> {
         let lock = match self.lock {
             Some(lock) => lock,
             None => self.backend.lock(holder(operation), Duration::ZERO)?,
         };
         let lineage = Lineage(hex::encode(random()?));
-        Ok(Arc::new(lock.open(lineage)?))
+        let open = lock.open(lineage)?;
+        migrate::remember(&self.at)?;
+        Ok(Arc::new(open))
     }
 }
 

@@ -7,6 +7,7 @@
 use std::collections::BTreeSet;
 use std::io;
 use std::path::Path;
+use std::sync::Arc;
 
 use lustre_language::{FolderError, Folders as _, Given, Input, Origin, Program, Scope};
 use lustre_model::diagnostic::{Diagnostics, Sources};
@@ -14,8 +15,9 @@ use lustre_model::plan::SealedSpec;
 use lustre_plan::KINDS;
 
 use super::encryption::{self, Plans};
+use super::init;
+use super::place::{self, Site};
 use super::recorded::StatePlace;
-use super::{init, place};
 use crate::cli::{Variable, VariableFlags};
 use crate::exit::Failure;
 use crate::files::{self, Folder, SpecFolders, Text};
@@ -152,12 +154,28 @@ impl Spec {
 
     /// Returns where the state is and what seals it, and fails with all mistakes found so far when the spec says it wrongly.
     pub fn place(&self) -> Result<StatePlace, Failure> {
-        self.setting(|scope| Ok(StatePlace { place: place::of(scope)?, seal: encryption::state(scope)? }))
+        let read = |scope: &Scope<'_>| {
+            let Site { place, written } = place::of(scope, self.program.sources())?;
+            Ok(StatePlace { place, seal: encryption::state(scope)?, written: Some(written) })
+        };
+        let found = self.setting(read)?;
+        self.folder.read_under(Arc::clone(&found.seal));
+        Ok(found)
+    }
+
+    /// Returns where the state is, for who reads nothing of it: no key is asked for.
+    fn unread_place(&self) -> Result<StatePlace, Failure> {
+        self.setting(|scope| Ok(StatePlace::plain(place::of(scope, self.program.sources())?.place)))
     }
 
     /// Returns what seals plan files, and who signs them.
     pub fn plans(&self) -> Result<Plans, Failure> {
         self.setting(encryption::plans)
+    }
+
+    /// Returns what is wrong with the block `encryption` by itself; neither keys nor values of variables are asked for.
+    pub fn check_encryption(&self) -> Diagnostics {
+        encryption::check(&Scope::new(&self.program, &self.folder, &self.inputs))
     }
 
     /// Reads blocks of `lustre`.
@@ -176,10 +194,19 @@ impl Spec {
     }
 }
 
-/// Returns where the state of the working folder is; its variables need no values for that.
+/// Returns where the state of the working folder is; its variables need no values for that, unless it is encrypted by them.
 pub fn place() -> Result<StatePlace, Failure> {
+    placed(Spec::place)
+}
+
+/// Returns where the state of the working folder is, for who reads nothing of it.
+pub fn unread_place() -> Result<StatePlace, Failure> {
+    placed(Spec::unread_place)
+}
+
+fn placed(place: impl Fn(&Spec) -> Result<StatePlace, Failure>) -> Result<StatePlace, Failure> {
     let spec = load(&VariableFlags::default(), Asking::Refused)?;
-    let place = spec.place()?;
+    let place = place(&spec)?;
     // With mistakes in the spec the state may be elsewhere; "nothing is there" would be a lie.
     if spec.diagnostics.has_errors() && !place.backend()?.exists()? {
         return Err(spec.failure(Diagnostics::new()));

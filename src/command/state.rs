@@ -85,7 +85,7 @@ pub(super) fn unrecorded(error: &JournalError) -> Failure {
 
 /// Keeps a copy of a state beside it, in the form that `state push` takes, and returns where.
 pub(super) fn back_up(recorded: &Recorded) -> Result<PathBuf, Failure> {
-    let path = recorded.place.copy_path("backup");
-    lustre_store::save(&path, (&recorded.world, recorded.token), recorded.seal.as_ref())?;
+    let path = recorded.at.place.copy_path("backup");
+    lustre_store::save(&path, (&recorded.world, recorded.token), recorded.at.seal.as_ref())?;
     Ok(path)
 }

@@ -7,8 +7,8 @@ use lustre_model::diagnostic::{Diagnostic, Diagnostics};
 
 use crate::cli::TestFlags;
 use crate::exit::{Failure, Success};
-use crate::terminal::Terminal;
 use crate::view::test::View;
+use crate::view::voice::Voice;
 
 mod session;
 mod suite;
@@ -18,8 +18,8 @@ pub use session::Status;
 pub use suite::mistakes;
 
 /// Runs the tests of the working folder.
-pub fn run(flags: &TestFlags, terminal: Terminal) -> Result<Success, Failure> {
-    let view = View::new(terminal, flags.view.json, flags.verbose);
+pub fn run(flags: &TestFlags, voice: &Voice) -> Result<Success, Failure> {
+    let view = View::new(voice, flags.verbose);
     view.version();
     let (suite, mistakes) = suite::load(flags)?;
     let wrong = mistakes.iter().any(|(found, _)| found.has_errors());
@@ -27,7 +27,7 @@ pub fn run(flags: &TestFlags, terminal: Terminal) -> Result<Success, Failure> {
     if wrong {
         return Err(Failure::shown());
     }
-    let passed = session::run(&suite, view, terminal)?;
+    let passed = session::run(&suite, &view, voice.terminal)?;
     if passed { Ok(Success::Done) } else { Err(Failure::shown()) }
 }
 

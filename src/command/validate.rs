@@ -5,7 +5,7 @@
 use lustre_model::diagnostic::{Diagnostics, Severity, Sources};
 use serde_json::{Value as Json, json};
 
-use super::spec::{self, Asking};
+use super::spec::{self, Asking, Spec};
 use super::test;
 use crate::cli::ValidateFlags;
 use crate::exit::{Failure, Success};
@@ -21,7 +21,7 @@ const FORMAT_VERSION: &str = "1.0";
 /// Checks the spec of the working folder.
 pub fn run(flags: &ValidateFlags, voice: &Voice) -> Result<Success, Failure> {
     let checked = spec::load(&flags.variables, Asking::Refused)
-        .and_then(|spec| Ok((wiring::validate(&spec), test::mistakes(&flags.variables)?, spec)));
+        .and_then(|spec| Ok((mistakes(&spec), test::mistakes(&flags.variables)?, spec)));
     match checked {
         Ok((found, tests, spec)) => {
             let mut all = vec![(found, spec.program.sources().clone())];
@@ -49,6 +49,14 @@ pub fn run(flags: &ValidateFlags, voice: &Voice) -> Result<Success, Failure> {
             Err(Failure::shown())
         }
     }
+}
+
+/// Returns everything that is wrong with a spec by itself.
+fn mistakes(spec: &Spec) -> Diagnostics {
+    let mut found = wiring::validate(spec);
+    found.extend(spec.check_encryption());
+    found.sort();
+    found
 }
 
 /// What is wrong, with the texts that it points into.

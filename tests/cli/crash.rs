@@ -20,18 +20,31 @@ fn layers(layers: usize, width: usize) -> String {
 
 #[test]
 fn an_apply_that_is_killed_anywhere_is_finished_by_the_next() {
-    const KILLS: u32 = 12;
-    let spec = layers(12, 12);
-    let whole = Folder::with(&spec);
+    killed_anywhere(&layers(12, 12), 12);
+}
+
+#[test]
+fn an_apply_that_is_killed_anywhere_is_finished_by_the_next_when_its_state_is_encrypted() {
+    let encryption = "lustre {\n  encryption {\n    key \"k\" {\n      passphrase_file = \"passphrase\"\n    }\n    state {\n      key = \"k\"\n    }\n  }\n}\n";
+    killed_anywhere(&format!("{encryption}{}", layers(6, 6)), 5);
+}
+
+fn killed_anywhere(spec: &str, kills: u32) {
+    let folder = || {
+        let folder = Folder::with(spec);
+        folder.write("passphrase", "a passphrase of a test\n");
+        folder
+    };
+    let whole = folder();
     let begun = Instant::now();
     whole.must("apply -auto-approve");
     let lasted = begun.elapsed();
     let expected = whole.must("show -json").json()["values"].clone();
 
-    for kill in 1..=KILLS {
-        let folder = Folder::with(&spec);
+    for kill in 1..=kills {
+        let folder = folder();
         let mut apply = folder.start("apply -auto-approve");
-        std::thread::sleep(lasted * kill / (KILLS + 1));
+        std::thread::sleep(lasted * kill / (kills + 1));
         let pid = Pid::from_child(&apply);
         // It may have ended already; that is a moment as good as any.
         let _ended = kill_process(pid, Signal::KILL);

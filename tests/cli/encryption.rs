@@ -4,6 +4,7 @@
 
 use std::process::Command;
 
+use crate::bucket::Bucket;
 use crate::folder::{Folder, Said, finish};
 
 const SECRET: &str = "a secret that nobody may see";
@@ -108,6 +109,8 @@ fn a_state_is_encrypted_and_every_command_reads_it() {
     assert!(must(&folder, "show").stdout.contains("value \"a\""));
     assert!(must(&folder, "state show value.a").stdout.contains(SECRET));
     assert_eq!(must(&folder, "plan -detailed-exitcode").code, Some(0));
+    let said = run(&folder, "force-unlock 7", &[]);
+    assert_eq!(said.code, Some(0), "a lock needs no key: {}", said.all());
     must(&folder, "state mv value.a value.b");
     nothing_in_clear(&folder);
     must(&folder, "state push -force lustre.state.backup");
@@ -282,6 +285,7 @@ fn what_encryption_says_wrongly_is_refused_by_name() {
         (key("passphrase_file = \"x\"\n command = [\"y\"]"), &["E0987"]),
         (key("passfrase_file = \"x\""), &["E0986", "no attribute `passfrase_file`"]),
         (uses("state {\n key = \"other\"\n}"), &["E0987", "no key \"other\"", "There are: k."]),
+        (uses("key \"unused\" {\n passfile = \"x\"\n}"), &["E0986", "no attribute `passfile`"]),
         (uses("state {\n}"), &["E0986", "`state` names no key"]),
         (
             uses("state {\n key = \"k\"\n plaintext = \"maybe\"\n}"),
@@ -300,7 +304,21 @@ fn what_encryption_says_wrongly_is_refused_by_name() {
         let given = [("P", "long enough to be one"), ("SHORT", "short")];
         let words = if text.contains("signed_by") { "plan -out=p" } else { "plan" };
         refused(&folder, words, &given, causes);
+        // What needs no key to be seen is seen without one.
+        if !causes[0].contains("E0988") {
+            refused(&folder, "validate", &[], causes);
+        }
     }
+}
+
+#[test]
+fn a_spec_is_valid_before_anybody_gives_a_passphrase() {
+    let which = "variable \"which\" {\n type = string\n}\n";
+    let folder = Folder::with(&format!("{}{which}", spec("state {\n key = var.which\n}\n")));
+    folder.must("validate");
+    let said = run(&folder, "plan -input=false -var which=2026", &[]);
+    assert_eq!(said.code, Some(1), "{}", said.all());
+    assert!(said.stderr.contains("E0988") && said.stderr.contains("LUSTRE_VAR_"), "{}", said.all());
 }
 
 /// A command that wraps by turning the text around, and notes that it was asked.
@@ -336,18 +354,62 @@ fn a_command_wraps_the_keys() {
 }
 
 #[test]
-fn another_deployments_encrypted_state_says_that_it_is() {
+fn a_state_in_a_bucket_is_encrypted_too() {
+    let bucket = Bucket::new();
+    let text = spec("state {\n key = \"2025\"\n}\n");
+    let state = bucket.state("").replace("lustre {", "");
+    let state = state.trim().trim_end_matches('}');
+    let folder = Folder::with(&text.replacen("lustre {", &format!("lustre {{\n{state}\n"), 1));
+    must(&folder, "apply -auto-approve");
+    assert_eq!(must(&folder, "output -raw a").stdout, SECRET);
+    must(&folder, "apply -auto-approve -replace=value.a");
+    let objects = bucket.objects();
+    assert!(objects.contains(&"prod.state".to_owned()), "{objects:?}");
+    for name in objects {
+        let bytes = fs_err::read(bucket.file(&name)).expect("it is there");
+        assert!(!String::from_utf8_lossy(&bytes).contains(SECRET), "{name}");
+    }
+    let wrong = [("PASSPHRASE_2025", "another passphrase, wrong"), ("LUSTRE_VAR_passphrase", NEW)];
+    refused(&folder, "state list", &wrong, &["cannot be read", "does not open it"]);
+}
+
+#[test]
+fn a_plain_state_is_encrypted_as_it_moves() {
+    let bucket = Bucket::new();
+    let folder = Folder::with(&spec(""));
+    must(&folder, "apply -auto-approve");
+    let state = bucket.state("").replace("lustre {", "");
+    let state = state.trim().trim_end_matches('}');
+    let moved = |uses: &str| spec(uses).replacen("lustre {", &format!("lustre {{\n{state}\n"), 1);
+    let given = [("PASSPHRASE_2025", OLD), ("LUSTRE_VAR_passphrase", NEW)];
+    folder.write("main.hcl", &moved(OLD_STATE));
+    refused(&folder, "init -migrate-state", &given, &["it is not encrypted", "migrate"]);
+    folder.write("main.hcl", &moved("state {\n key = \"2025\"\n plaintext = \"migrate\"\n}\n"));
+    must(&folder, "init -migrate-state");
+    folder.write("main.hcl", &moved(OLD_STATE));
+    assert_eq!(must(&folder, "output -raw a").stdout, SECRET);
+    let bytes = fs_err::read(bucket.file("prod.state")).expect("it is there");
+    assert!(!String::from_utf8_lossy(&bytes).contains(SECRET));
+}
+
+#[test]
+fn another_deployments_encrypted_state_is_read_under_our_own_keys() {
     let other = Folder::with(&spec(OLD_STATE));
     must(&other, "apply -auto-approve");
-    let data = format!(
-        "data \"cluster\" \"o\" {{\n state = \"{}\"\n name = \"x\"\n}}\n",
-        other.path("lustre.state").display()
-    );
-    let folder = Folder::with(&data);
-    let said = folder.run("plan");
-    assert_eq!(said.code, Some(1), "{}", said.all());
-    let flat = said.stderr.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
-    assert!(flat.contains("is encrypted under the key"), "{}", said.all());
+    let state = other.path("lustre.state");
+    let data = format!("data \"cluster\" \"o\" {{\n state = \"{}\"\n name = \"x\"\n}}\n", state.display());
+    for (text, said) in [
+        (data.clone(), "is encrypted under the key \"2025\"; `data` reads it when"),
+        (format!("{}{data}", spec("state {\n key = \"2026\"\n}\n")), "`encryption` reads \"2026\""),
+        // It is read, and has no such cluster.
+        (format!("{}{data}", spec(BOTH)), "records no cluster"),
+    ] {
+        let folder = Folder::with(&text);
+        let found = both(&folder, "plan");
+        assert_eq!(found.code, Some(1), "{}", found.all());
+        let flat = found.stderr.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
+        assert!(flat.contains(said), "{said}: {}", found.all());
+    }
 }
 
 /// Runs `openssl`, as the documentation says.

@@ -223,6 +223,19 @@ fn a_policy_finds_deletions_their_reasons_and_what_is_unknown() {
     let first = changes.iter().find(|change| change["address"] == "value.a[\"x\"]").expect("it is there");
     assert_eq!(first["change"]["replace_paths"], json!([["triggers_replace"]]));
     assert_eq!(first["change"]["after_unknown"]["output"], json!(true));
+    assert_eq!(
+        first["change"]["after"].get("output"),
+        None,
+        "what is not known is left out, sensitive or not"
+    );
+    folder.write(
+        "main.hcl",
+        &MODULES.replace("input = 1", "input = 2").replace("module.m.first", "value.gone.output"),
+    );
+    folder.must("plan -out=p");
+    let output = &folder.must("show -json p").json()["output_changes"]["deep"];
+    assert_eq!((output.get("after"), &output["after_unknown"]), (None, &json!(true)), "{output:#}");
+    folder.write("main.hcl", &MODULES.replace("first\"\n", "second\"\n").replace("number = 2", "number = 1"));
     let words = folder.must("plan -json").lines();
     let reasons: Vec<&Value> = words
         .iter()

@@ -19,6 +19,7 @@ mod json_into;
 mod library;
 mod locks;
 mod looks;
+mod migrate;
 mod modules;
 mod outputs;
 mod partial;
@@ -26,7 +27,10 @@ mod pipeline;
 mod refresh;
 mod repositories;
 mod saved_plans;
+#[path = "../../state/store/tests/conformance/server.rs"]
+mod server;
 mod state_changes;
+mod state_http;
 mod state_s3;
 mod test_command;
 mod values;

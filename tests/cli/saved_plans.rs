@@ -1,5 +1,7 @@
 //! Plans in files: carried out exactly, refused when they are stale, foreign, damaged or made for another state.
 
+use lustre_model::plan::PLAN_VERSION;
+
 use crate::folder::Folder;
 
 const SPEC: &str = "value \"a\" {\n  input = 1\n}\n\noutput \"a\" {\n  value = value.a.output\n}\n";
@@ -54,6 +56,8 @@ fn a_file_that_is_not_this_plan_whole_is_refused_with_reason_and_remedy() {
         bytes[at] ^= 1;
         bytes
     };
+    let ours = format!("\"version\":{PLAN_VERSION}");
+    let newer = format!("has version 99, and this lustre carries out version {PLAN_VERSION}; plan again");
     let (foreign, altered) =
         ("it is not a plan of lustre", "altered or cut off since it was made; plan again");
     for (name, bytes, cause) in [
@@ -67,12 +71,8 @@ fn a_file_that_is_not_this_plan_whole_is_refused_with_reason_and_remedy() {
         ("a bit of its body", flipped(body + 100), altered),
         ("a bit of its checksum", flipped(body - 10), altered),
         ("a bit of its format", flipped(12), foreign),
-        (
-            "newer",
-            text("\"version\":3", "\"version\":99"),
-            "has version 99, and this lustre carries out version 3; plan again",
-        ),
-        ("older", text("\"version\":3", "\"version\":1"), "has version 1, and"),
+        ("newer", text(&ours, "\"version\":99"), &newer),
+        ("older", text(&ours, "\"version\":1"), "has version 1, and"),
         ("a state", state, foreign),
         ("a spec", SPEC.into(), foreign),
         (

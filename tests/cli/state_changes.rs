@@ -129,3 +129,18 @@ fn a_lock_that_nobody_holds_needs_no_unlocking() {
     let said = folder.must("force-unlock 7");
     assert!(said.stderr.contains("Nobody holds"), "{}", said.all());
 }
+
+#[test]
+fn an_apply_that_changes_nothing_but_an_order_records_it() {
+    let spec =
+        |more: &str| format!("value \"a\" {{\n  input = 1\n}}\n\nvalue \"b\" {{\n  input = 2\n{more}}}\n");
+    let folder = Folder::with(&spec(""));
+    folder.must("apply -auto-approve");
+    folder.write("main.hcl", &spec("  depends_on = [value.a]\n"));
+    assert_eq!(folder.run("plan -detailed-exitcode").code, Some(0));
+    let apply = folder.must("apply");
+    assert!(apply.stdout.contains("0 added, 0 changed, 0 destroyed"), "{}", apply.all());
+    let destroy = folder.must("destroy -auto-approve").stderr;
+    let at = |address: &str| destroy.find(&format!("{address}: Destroying")).expect("it goes");
+    assert!(at("value.b") < at("value.a"), "{destroy}");
+}

@@ -38,7 +38,7 @@ fn a_state_in_a_bucket_is_planned_applied_listed_changed_and_destroyed() {
     assert_eq!(bucket.objects(), Vec::<String>::new(), "a plan of nothing leaves nothing");
     folder.must("apply -auto-approve");
     assert_eq!(bucket.objects(), ["prod.state", "prod.state.lock"]);
-    assert_eq!(folder.names(), ["main.hcl"], "nothing is kept here");
+    assert_eq!(folder.names(), [".lustre", "main.hcl"], "nothing is kept here but where it is");
     assert_eq!(folder.must("state list").stdout, "value.a\nvalue.b\n");
     assert_eq!(folder.must("output -raw b").stdout.trim(), "2");
     assert_eq!(folder.run("plan -detailed-exitcode").code, Some(0));
@@ -183,6 +183,10 @@ fn an_apply_that_is_stopped_past_its_lock_is_fenced_and_says_so() {
     let said = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(1), "{said}");
     assert!(said.contains("the lock on the state was lost"), "{said}");
+    assert!(said.contains("lustre.state.errored"), "what could not be recorded is kept: {said}");
+    assert!(folder.names().contains(&"lustre.state.errored".to_owned()));
+    let pushed = folder.run("state push lustre.state.errored");
+    assert_eq!(pushed.code, Some(1), "and takes the place of nothing newer: {}", pushed.all());
     assert_eq!(other.must("show -json").json()["values"], done, "it changed nothing");
     assert_eq!(other.run("plan -detailed-exitcode").code, Some(0));
 }

@@ -414,3 +414,45 @@ fn an_interrupt_ends_the_runs_and_leaves_nothing() {
     assert!(out.contains("... skip") && out.contains("Failure!"), "{out}");
     assert_eq!(left(&folder), 0, "{out}");
 }
+
+#[test]
+fn words_are_printed_and_the_events_are_left_in_a_file() {
+    let folder = folder(
+        "run \"good\" {}\nrun \"bad\" {\n  assert {\n    condition = 1 > 2\n    error_message = \"Never.\"\n  }\n}\n",
+    );
+    let printed = run(&folder, "test -json -verbose");
+    let said = run(&folder, "test -json-into=test.jsonl -verbose");
+    assert_eq!((printed.code, said.code), (Some(1), Some(1)), "{}", said.all());
+    assert!(
+        said.stdout.contains("run \"good\"... pass") && said.stdout.contains("1 passed, 1 failed"),
+        "{}",
+        said.all()
+    );
+    assert!(said.stderr.contains("Never."), "{}", said.all());
+    let types = |text: &str| -> Vec<String> {
+        let lines = text.lines().map(|line| serde_json::from_str(line).expect("each line is JSON"));
+        lines
+            .map(|line: serde_json::Value| line["type"].as_str().expect("it has a type").to_owned())
+            .collect()
+    };
+    assert_eq!(types(&folder.read("test.jsonl")), types(&printed.stdout));
+    assert!(types(&printed.stdout).contains(&"test_state".to_owned()));
+    let both = run(&folder, "test -json -json-into=test.jsonl");
+    assert!(both.stderr.contains("cannot be used with"), "{}", both.all());
+}
+
+#[test]
+fn data_of_a_check_that_cannot_be_read_fails_a_run_unless_it_is_expected() {
+    let check = "check \"lab\" {\n  data \"cluster\" \"lab\" {\n    state = \"nowhere\"\n    name  = \"x\"\n  }\n  assert {\n    condition = \
+                 data.cluster.lab.fs_name == \"x\"\n    error_message = \"m\"\n  }\n}\n";
+    for command in ["plan", "apply"] {
+        let folder = folder(&format!(
+            "run \"expected\" {{\n  command = {command}\n  expect_failures = [check.lab]\n}}\nrun \"told\" {{\n  command = {command}\n}}\n"
+        ));
+        folder.write("main.hcl", &format!("value \"v\" {{\n  input = 1\n}}\n{check}"));
+        let said = run(&folder, "test");
+        assert!(said.stdout.contains("run \"told\"... fail"), "{command}: {}", said.all());
+        assert!(said.stdout.contains("run \"expected\"... pass"), "{command}: {}", said.all());
+        assert!(words(&said.stderr).contains("could not read its data"), "{}", said.all());
+    }
+}

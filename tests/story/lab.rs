@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::io::Read;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -20,12 +20,17 @@ const WAIT_LIMIT: Duration = Duration::from_secs(60);
 /// Ports that a story may use, from its first on.
 const PORTS_PER_LAB: u16 = 60;
 
-static NEXT_PORT: AtomicU16 = AtomicU16::new(0);
+/// Ports of all stories: below those that the kernel gives to anybody who connects.
+const PORTS: std::ops::Range<u16> = 12_000..32_700;
+
+static NEXT_SLOT: AtomicU16 = AtomicU16::new(0);
 
 /// One story's world.
 pub struct Lab {
     folder: tempfile::TempDir,
     control_port: u16,
+    /// Keeps others from taking the same ports, also those of another run.
+    _ports: fs_err::File,
 }
 
 /// What a command said and how it ended.
@@ -55,7 +60,8 @@ impl Lab {
         );
         let folder =
             tempfile::Builder::new().prefix("lustre-story-").tempdir().expect("a folder can be made");
-        Self { folder, control_port: free_ports() }
+        let (control_port, ports) = free_ports();
+        Self { folder, control_port, _ports: ports }
     }
 
     /// A path inside the story's folder.
@@ -157,6 +163,28 @@ data_repository_association "data" {{
         finish(command, COMMAND_LIMIT)
     }
 
+    /// Starts `lustre` on the story's folder, with what it says in files there: `NAME.out` and `NAME.err`; its temporary files are
+    /// in `tmp`.
+    pub fn start(&self, name: &str, arguments: &[&str]) -> Child {
+        self.write("tmp/.keep", "");
+        let file = |end: &str| {
+            fs_err::File::create(self.path(&format!("{name}.{end}")))
+                .expect("a file can be made")
+                .into_parts()
+                .0
+        };
+        let mut command = Command::new(env!("CARGO_BIN_EXE_lustre"));
+        command.arg(format!("-chdir={}", self.folder.path().display())).args(arguments);
+        command.env("NO_COLOR", "1").env("TMPDIR", self.path("tmp"));
+        command.stdin(Stdio::null()).stdout(file("out")).stderr(file("err"));
+        command.spawn().expect("the program can be started")
+    }
+
+    /// What a file of the story holds.
+    pub fn read(&self, name: &str) -> String {
+        fs_err::read_to_string(self.path(name)).expect("a file can be read")
+    }
+
     /// Runs `lustre` and fails the story unless it succeeds.
     pub fn must<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Said {
         let said = self.lustre(arguments);
@@ -250,6 +278,21 @@ impl Lab {
     }
 }
 
+/// Waits for the end of what was started; returns its exit code.
+pub fn ended(mut child: Child) -> Option<i32> {
+    let deadline = Instant::now() + COMMAND_LIMIT;
+    loop {
+        if let Some(status) = child.try_wait().expect("a child can be waited for") {
+            return status.code();
+        }
+        if Instant::now() > deadline {
+            child.kill().expect("a child can be killed");
+            assert!(Instant::now() < deadline, "it did not end within {COMMAND_LIMIT:?}");
+        }
+        sleep(Duration::from_millis(5));
+    }
+}
+
 /// Sends SIGKILL; a process that is gone already is fine.
 pub fn kill(pid: u32) {
     let pid = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
@@ -308,14 +351,18 @@ fn read_all(stream: &mut impl Read) -> Vec<u8> {
     bytes
 }
 
-/// The first of [`PORTS_PER_LAB`] ports that nobody listens on; different for every lab of this run.
-fn free_ports() -> u16 {
-    let base = 21_000 + u16::try_from(std::process::id() % 300).expect("below 300") * 100;
+/// The first of [`PORTS_PER_LAB`] ports that nobody listens on and nobody else was given, and what says so.
+fn free_ports() -> (u16, fs_err::File) {
+    let slots = PORTS.len() as u32 / u32::from(PORTS_PER_LAB);
     loop {
-        let first = base + NEXT_PORT.fetch_add(PORTS_PER_LAB, Ordering::Relaxed) % 12_000;
-        let free = (first..first + PORTS_PER_LAB).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok());
-        if free {
-            return first;
+        let slot = (std::process::id() + u32::from(NEXT_SLOT.fetch_add(1, Ordering::Relaxed))) % slots;
+        let first = PORTS.start + u16::try_from(slot).expect("few slots") * PORTS_PER_LAB;
+        let lock = std::env::temp_dir().join(format!("lustre-story-ports-{first}"));
+        let lock = fs_err::File::create(lock).expect("a lock can be made");
+        let mut ports = first..first + PORTS_PER_LAB;
+        if lock.file().try_lock().is_ok() && ports.all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok())
+        {
+            return (first, lock);
         }
     }
 }

@@ -28,3 +28,27 @@ fn a_refresh_tells_what_drifted_and_touches_no_host() {
     lab.apply();
     lab.must(["plan", "-refresh-only", "-detailed-exitcode"]);
 }
+
+#[test]
+fn what_the_state_forgot_is_found_running_by_an_apply_and_left_alone() {
+    let lab = Lab::new();
+    let bucket = format!(
+        "\nbucket \"data\" {{\n  host = host.here\n  path = \"{}\"\n}}\n",
+        lab.path("bucket").display()
+    );
+    lab.spec(&(lab.cluster(1, "NONE") + &bucket + &lab.mount("a")));
+    fs_err::create_dir_all(lab.path("bucket")).expect("a folder can be made");
+    lab.apply();
+    let before = lab.processes();
+    let open = fs_err::File::create(lab.path("a/open")).expect("a file can be made");
+    for address in ["mount.a", "bucket.data"] {
+        lab.must(["state", "rm", address]);
+        let said = lab.lustre(["import", address, "x"]);
+        assert!(said.code == Some(1) && said.all().contains("cannot be imported"), "{}", said.all());
+    }
+    lab.apply();
+    assert_eq!(lab.processes(), before, "no process was started anew");
+    open.set_len(5).expect("what was open is open");
+    assert!(lab.must(["state", "list"]).stdout.contains("mount.a"));
+    lab.must(["plan", "-detailed-exitcode"]);
+}

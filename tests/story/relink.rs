@@ -199,3 +199,22 @@ fn names_without_a_key_are_reported_after_every_process_was_killed() {
     lab.apply();
     assert!(reported(&lab), "{}", lab.must(["status"]).stdout);
 }
+
+#[test]
+fn a_link_that_the_state_forgot_is_named_with_what_brings_it_back() {
+    let lab = Lab::new();
+    lab.spec(&with_link(&lab));
+    fs_err::create_dir_all(lab.path("bucket")).expect("a folder can be made");
+    lab.apply();
+    lab.must(["state", "rm", "data_repository_association.data"]);
+    let said = lab.lustre(["apply", "-auto-approve"]);
+    assert_eq!(said.code, Some(1), "{}", said.all());
+    for part in [
+        "data_repository_association.data links /data with s3://data/ already",
+        "lustre state push -force lustre.state.backup",
+    ] {
+        assert!(said.all().contains(part), "{part}: {}", said.all());
+    }
+    lab.must(["state", "push", "-force", "lustre.state.backup"]);
+    lab.must(["plan", "-detailed-exitcode"]);
+}

@@ -144,6 +144,16 @@ pub enum StepError {
         /// What the metadata target says.
         cause: String,
     },
+    /// A link that this state does not record has the directory, or the part of the bucket.
+    #[error("{name} links {directory} with {repository} already, and this state does not record it")]
+    LinkTaken {
+        /// Its address where it was declared.
+        name: String,
+        /// Its directory.
+        directory: String,
+        /// Its bucket and prefix.
+        repository: String,
+    },
     /// The metadata target does not know a link that was put there.
     #[error("the metadata target forgot the link")]
     LinkMissing,
@@ -197,6 +207,7 @@ impl StepError {
             | Self::Refused { .. }
             | Self::Unfitting { .. }
             | Self::Link { .. }
+            | Self::LinkTaken { .. }
             | Self::LinkMissing
             | Self::Unexported { .. }
             | Self::Stalled { .. }
@@ -242,6 +253,11 @@ impl StepError {
             }
             Self::Unexported { .. } => Some(
                 "repair the access to the bucket, or allow the loss with -allow-data-loss=ADDRESS".to_owned(),
+            ),
+            Self::LinkTaken { .. } => Some(
+                "if this state forgot it, give it the state back that `lustre state rm` kept: `lustre state push -force \
+                 lustre.state.backup`; else link another directory with another prefix"
+                    .to_owned(),
             ),
             Self::Resolve(_) => Some("plan again".to_owned()),
             Self::Unfulfilled(_) => {

@@ -286,7 +286,7 @@ impl<'a> Context<'a> {
             | ExprKind::Conditional(..)
             | ExprKind::Unary(..)
             | ExprKind::Binary(..)
-            | ExprKind::For(_) => Value::unknown(Type::Any),
+            | ExprKind::For(_) => literal(branch),
         })
     }
 
@@ -445,7 +445,7 @@ fn as_expression(reference: &mention::Reference<'_>) -> Expr {
     let base = Expr { kind: ExprKind::Variable(reference.root.to_owned()), span: reference.span };
     let plain = reference.steps.iter().take_while(|step| match step {
         Step::Attribute(..) => true,
-        Step::Index(index) => matches!(index.kind, ExprKind::Literal(_)),
+        Step::Index(index, _) => matches!(index.kind, ExprKind::Literal(_)),
         Step::Splat(..) => false,
     });
     let steps: Vec<Step> = plain.cloned().collect();
@@ -454,7 +454,19 @@ fn as_expression(reference: &mention::Reference<'_>) -> Expr {
 
 /// Returns a value that is written out; one that is not may be any.
 fn literal(expression: &Expr) -> Value {
-    if let ExprKind::Literal(value) = &expression.kind { value.clone() } else { Value::unknown(Type::Any) }
+    match &expression.kind {
+        ExprKind::Literal(value) => value.clone(),
+        ExprKind::Template(_) => Value::unknown(Type::String),
+        ExprKind::Tuple(_)
+        | ExprKind::Object(_)
+        | ExprKind::Variable(_)
+        | ExprKind::Access(..)
+        | ExprKind::Call(_)
+        | ExprKind::Conditional(..)
+        | ExprKind::Unary(..)
+        | ExprKind::Binary(..)
+        | ExprKind::For(_) => Value::unknown(Type::Any),
+    }
 }
 
 /// Says whether a conditional leaves its result alone: both are resources of one kind, or collections of them, which may have

@@ -331,7 +331,7 @@ impl<'a> Graph<'a> {
         let edge = |to: &usize| Edge { to: *to, span: reference.span, key: reference.key(1), purpose };
         edges.extend(at.calls.get(name).map(|to| Edge { key: None, purpose: Purpose::Order, ..edge(to) }));
         let Some(child) = at.children.get(name).map(|child| &self.places[*child]) else { return };
-        let indexed = matches!(reference.steps.get(1), Some(Step::Index(_)));
+        let indexed = matches!(reference.steps.get(1), Some(Step::Index(..)));
         match reference.name(if indexed { 2 } else { 1 }) {
             Some(output) => edges.extend(child.outputs.get(output).map(edge)),
             None => edges.extend(child.outputs.values().map(edge)),

@@ -33,13 +33,13 @@ impl<'a> Reference<'a> {
     pub(crate) fn name(&self, position: usize) -> Option<&'a str> {
         match self.steps.get(position)? {
             Step::Attribute(name, _) => Some(name),
-            Step::Index(_) | Step::Splat(..) => None,
+            Step::Index(..) | Step::Splat(..) => None,
         }
     }
 
     /// Returns the instance key at a position behind the root, if it is written out.
     pub(crate) fn key(&self, position: usize) -> Option<Key> {
-        let Some(Step::Index(index)) = self.steps.get(position) else { return None };
+        let Some(Step::Index(index, _)) = self.steps.get(position) else { return None };
         let ExprKind::Literal(value) = &index.kind else { return None };
         value.as_str().map(|name| Key::Name(name.to_owned())).or_else(|| value.as_u64().map(Key::Index))
     }
@@ -138,7 +138,7 @@ impl<'a> Finder<'a> {
         for step in steps {
             match step {
                 Step::Attribute(..) => {}
-                Step::Index(index) => self.expression(index),
+                Step::Index(index, _) => self.expression(index),
                 Step::Splat(each, _) => self.steps(each),
             }
         }
@@ -157,15 +157,10 @@ impl<'a> Finder<'a> {
         }
         let plain = steps.iter().take_while(|step| match step {
             Step::Attribute(..) => true,
-            Step::Index(index) => matches!(index.kind, ExprKind::Literal(_)),
+            Step::Index(index, _) => matches!(index.kind, ExprKind::Literal(_)),
             Step::Splat(..) => false,
         });
-        let span = plain.fold(root_span, |span, step| {
-            // The span of an index is that of the expression between the brackets.
-            let closing = u32::from(matches!(step, Step::Index(_)));
-            let through = span.to(step.span());
-            Span { end: through.end + closing, ..through }
-        });
+        let span = plain.fold(root_span, |span, step| span.to(step.span()));
         self.found.push(Mention::Reference(Reference { root, steps, span }));
     }
 }

@@ -70,8 +70,8 @@ pub struct Call {
 pub enum Step {
     /// `.name`
     Attribute(String, Span),
-    /// `[expression]`, also `.0`
-    Index(Expr),
+    /// `[expression]`, also `.0`; and where it is written, up to its bracket.
+    Index(Expr, Span),
     /// `[*]` or `.*` and what applies to each element.
     Splat(Vec<Step>, Span),
 }
@@ -80,8 +80,7 @@ impl Step {
     /// Returns where it is written.
     pub fn span(&self) -> Span {
         match self {
-            Self::Attribute(_, span) | Self::Splat(_, span) => *span,
-            Self::Index(index) => index.span,
+            Self::Attribute(_, span) | Self::Index(_, span) | Self::Splat(_, span) => *span,
         }
     }
 }

@@ -46,13 +46,14 @@ const NOT_PURE: [&str; 19] = [
 const ROUNDS_MAX: usize = 12;
 
 /// Differences that are meant: a part of what is told of them, another, and the reason.
-const KNOWN: [(&str, &str, &str); 6] = [
+const KNOWN: [(&str, &str, &str); 7] = [
     ("only refused by Terraform", "||", "operators decide with what they know since Terraform 1.12"),
     ("only refused by Terraform", "&&", "operators decide with what they know since Terraform 1.12"),
     ("the type is here [\"map\",[\"object\"", "coalesce(", "a type that is known is not given up for `any`"),
     // Terraform knows of a branch that fails at least what a conditional in it would have been.
     ("the type is here [\"tuple\",[]], there [\"list\",\"dynamic\"]", "", "the other branch fails"),
     ("the type is here [\"object\",{}], there [\"map\"", "", "the other branch fails"),
+    ("here [0,0], there [\"0\",\"0\"]", "accelerator_core_list", "the other branch, a call, fails"),
     ("the type is here [\"map\",\"dynamic\"], there [\"map\"", "", "the other branch fails"),
 ];
 

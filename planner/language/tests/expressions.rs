@@ -328,6 +328,15 @@ fn lines_go_on_where_line_ends_mean_nothing() {
 }
 
 #[test]
+fn a_heredoc_without_a_line_ends_where_it_says() {
+    check(&[
+        ("[<<E\nE\n, <<-E\n  x\n  E\n]", "[\"\",\"x\\n\"]"),
+        ("[<<-E\n  E\n, \"${<<E\nE\n}\", <<E\n<<F\nF\nE\n]", "[\"\",\"\",\"<<F\\nF\\n\"]"),
+        ("<<E\nE\n", "\"\""),
+    ]);
+}
+
+#[test]
 fn a_conditional_gives_what_both_branches_can_be() {
     check(&[
         ("try((false ? toset([\"a\"]) : [])[0], \"a set has no index\")", "\"a set has no index\""),

@@ -51,12 +51,16 @@ fn refusal(kind: Kind) -> Option<&'static str> {
              or read it with `data \"cluster\"`.",
         ),
         Kind::Bucket => Some(
-            "It is a process of its host's agent, which answers to one deployment only. A new `bucket` on a folder \
-             serves the objects that are in it already.",
+            "It needs no import: an apply that finds it on a host of this state, as after `state rm`, records it and leaves \
+             it running. An agent of another deployment does not answer; there a new `bucket` on a folder serves the \
+             objects that are in it already.",
         ),
         Kind::DataRepositoryAssociation => {
             Some("Its id and what it knows of each object belong to its cluster, whose state is another.")
         }
-        Kind::Mount => Some("Mounting it anew loses nothing; unmount it where it was made and apply."),
+        Kind::Mount => Some(
+            "It needs no import: an apply that finds it on a host of this state, as after `state rm`, records it and leaves \
+             it mounted. One of another deployment is unmounted there; mounting it anew loses nothing.",
+        ),
     }
 }

@@ -119,7 +119,7 @@ fn towards(
         Extent::Part => outputs(&recorded.outputs, recorded),
     };
     let previous = origins(&decided.moves);
-    set_aside(&mut decided, recorded.serial);
+    set_aside(&mut decided);
     let steps = match steps(&decided.changes, &decided.dependencies, &decided.world) {
         Ok(steps) => steps,
         Err(circle) => {
@@ -178,8 +178,8 @@ fn other_dependencies(decided: &Decided<'_>) -> BTreeMap<Address, BTreeSet<Addre
 }
 
 /// Gives old objects another address that stay until their replacements are there.
-fn set_aside(decided: &mut Decided<'_>, serial: u64) {
-    let deposing = depose(&mut decided.changes, &decided.dependencies, serial, &decided.create_first);
+fn set_aside(decided: &mut Decided<'_>) {
+    let deposing = depose(&mut decided.changes, &decided.dependencies, &decided.world, &decided.create_first);
     match deposing {
         Ok(moves) => {
             // Every old object is recorded, and no serial is met twice.

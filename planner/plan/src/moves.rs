@@ -40,6 +40,9 @@ fn identify(kind: Kind, attributes: &Attributes) -> Option<Vec<&Value>> {
 ///
 /// `instances` are all instances of the block that the spec has.
 pub fn moves(kind: Kind, instances: &BTreeMap<Address, &Attributes>, world: &World) -> Vec<Move> {
+    if identity(kind).is_empty() {
+        return Vec::new();
+    }
     let Some(block) = instances.keys().next().map(Address::block) else { return Vec::new() };
     let recorded = world.objects.range(block.clone()..).take_while(|(address, _)| address.block() == block);
     let recorded = recorded.filter(|(address, object)| address.parts.is_empty() && object.kind == kind);

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! create, update   wait for those of the dependencies; through objects that stay as they are
-//! delete           waits for the deletion of what stood on it, and for updates that let go of it
+//! delete           waits for the deletion of what stood on it, and, where that is possible, for updates that let go of it
 //! replace          is a delete and then a create; or a create, and behind all who use it a delete of what was deposed
 //! claim            who takes a port or a path waits until its last owner is gone
 //! ```
@@ -43,7 +43,10 @@ pub fn steps(
     builder.forward_edges();
     builder.delete_edges(world);
     builder.claim_edges();
-    builder.ordered()
+    match builder.ordered() {
+        Err(_) if builder.loosen() => builder.ordered(),
+        ended => ended,
+    }
 }
 
 /// What a node of the graph does.
@@ -54,13 +57,22 @@ struct Node<'a> {
     operation: Operation,
 }
 
+/// Why one step waits for another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Tie {
+    /// It cannot be otherwise.
+    Needs,
+    /// An update lets go of what is deleted. It is left out where the update itself waits, through others, for the deletion.
+    LetsGo,
+}
+
 struct Builder<'a> {
     changes: &'a BTreeMap<Address, Change>,
     dependencies: &'a BTreeMap<Address, BTreeSet<Address>>,
     /// Parts of each whole.
     parts: BTreeMap<Address, Vec<&'a Address>>,
     /// An edge goes from what comes first to what waits.
-    graph: DiGraph<Node<'a>, ()>,
+    graph: DiGraph<Node<'a>, Tie>,
     forward: BTreeMap<&'a Address, NodeIndex>,
     delete: BTreeMap<&'a Address, NodeIndex>,
 }
@@ -95,13 +107,13 @@ impl<'a> Builder<'a> {
                 let node = self.graph.add_node(Node { address, change, operation });
                 self.forward.insert(address, node);
                 if let Some(delete) = self.delete.get(address) {
-                    self.graph.add_edge(*delete, node, ());
+                    self.graph.add_edge(*delete, node, Tie::Needs);
                 }
             }
         }
         for (address, delete) in self.delete.iter().filter(|(address, _)| address.is_deposed()) {
             if let Some(create) = self.forward.get(&address.whole()) {
-                self.graph.add_edge(*create, *delete, ());
+                self.graph.add_edge(*create, *delete, Tie::Needs);
             }
         }
     }
@@ -112,7 +124,7 @@ impl<'a> Builder<'a> {
         for (address, node) in waiting {
             for before in self.dependency_frontier(address, &mut frontiers) {
                 if before != node {
-                    self.graph.update_edge(before, node, ());
+                    self.graph.update_edge(before, node, Tie::Needs);
                 }
             }
         }
@@ -179,10 +191,12 @@ impl<'a> Builder<'a> {
         let Some(delete) = self.delete.get(dependency).copied() else { return };
         let going = dependent.deposed.as_ref().unwrap_or(&dependent.address);
         if let Some(first) = self.delete.get(going) {
-            self.graph.update_edge(*first, delete, ());
+            self.graph.update_edge(*first, delete, Tie::Needs);
         } else if let Some(first) = self.forward.get(&dependent.address).filter(|_| gone) {
             // Not for a replacement: there the dependent waits for the new one.
-            self.graph.update_edge(*first, delete, ());
+            if self.graph.find_edge(*first, delete).is_none() {
+                self.graph.add_edge(*first, delete, Tie::LetsGo);
+            }
         }
     }
 
@@ -201,7 +215,7 @@ impl<'a> Builder<'a> {
                 // An owner that itself waits for the taker cannot go first; apply then finds the claim still held.
                 let owner = last.get(&claim).filter(|owner| !self.waits(**owner, node));
                 if let Some(owner) = owner {
-                    self.graph.update_edge(*owner, node, ());
+                    self.graph.update_edge(*owner, node, Tie::Needs);
                 }
             }
         }
@@ -216,6 +230,21 @@ impl<'a> Builder<'a> {
             }
         }
         false
+    }
+
+    /// Leaves out on circles what can be left out; tells whether there was any.
+    fn loosen(&mut self) -> bool {
+        let mut circle = vec![0; self.graph.node_count()];
+        for (number, nodes) in petgraph::algo::tarjan_scc(&self.graph).iter().enumerate() {
+            nodes.iter().for_each(|node| circle[node.index()] = number);
+        }
+        let before = self.graph.edge_count();
+        self.graph.retain_edges(|graph, edge| {
+            let within =
+                graph.edge_endpoints(edge).is_some_and(|(a, b)| circle[a.index()] == circle[b.index()]);
+            !(within && graph[edge] == Tie::LetsGo)
+        });
+        self.graph.edge_count() < before
     }
 
     /// Numbers the steps in an order that the edges allow; of those that can come next, the lowest address does.

@@ -9,6 +9,7 @@
 //! What the command says on standard error goes to ours. It is started once to write and once for each data key to read.
 //! Invariant: a command that fails, says something else or says nothing in time is an error; a data key is never printed.
 
+use std::borrow::Cow;
 use std::io::{Read as _, Write as _};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
@@ -17,7 +18,8 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD as BASE64;
 use lustre_store::Wrapper;
-use serde_json::{Value as Json, json};
+use serde::Deserialize;
+use serde_json::json;
 use zeroize::Zeroizing;
 
 /// How long a command may take.
@@ -34,31 +36,54 @@ pub struct CommandKey {
     pub words: Vec<String>,
 }
 
+/// What the command said.
+#[derive(Deserialize)]
+struct Answer<'a> {
+    #[serde(borrow, default)]
+    wrapped: Option<Cow<'a, str>>,
+    #[serde(borrow, default)]
+    data_key: Option<Cow<'a, str>>,
+}
+
 impl Wrapper for CommandKey {
     fn wrap(&self, data_key: &[u8]) -> Result<Vec<u8>, String> {
-        let question =
-            json!({ "version": 1, "operation": "wrap", "key": self.name, "data_key": encode(data_key) });
-        Ok(self.ask(&question, "wrapped")?.to_vec())
+        let answer = self.ask("wrap", ("data_key", data_key))?;
+        let said = serde_json::from_slice(&answer)
+            .ok()
+            .and_then(|answer: Answer<'_>| decode(answer.wrapped?.as_ref()));
+        said.filter(|bytes| !bytes.is_empty()).ok_or_else(|| self.nonsense("wrapped"))
     }
 
     fn unwrap(&self, wrapped: &[u8]) -> Result<Zeroizing<Vec<u8>>, String> {
-        let question =
-            json!({ "version": 1, "operation": "unwrap", "key": self.name, "wrapped": encode(wrapped) });
-        self.ask(&question, "data_key")
+        let answer = self.ask("unwrap", ("wrapped", wrapped))?;
+        let said = serde_json::from_slice(&answer)
+            .ok()
+            .and_then(|answer: Answer<'_>| decode(answer.data_key?.as_ref()));
+        said.map(Zeroizing::new).filter(|bytes| !bytes.is_empty()).ok_or_else(|| self.nonsense("data_key"))
     }
 }
 
 impl CommandKey {
-    /// Runs the command and returns one field of its answer.
-    fn ask(&self, question: &Json, field: &str) -> Result<Zeroizing<Vec<u8>>, String> {
-        let program = self.words.first().map_or("", String::as_str);
+    fn program(&self) -> &str {
+        self.words.first().map_or("", String::as_str)
+    }
+
+    fn nonsense(&self, field: &str) -> String {
+        format!("{} did not answer with {{\"{field}\":\"…base64…\"}}", self.program())
+    }
+
+    /// Runs the command and returns its answer.
+    fn ask(&self, operation: &str, (field, bytes): (&str, &[u8])) -> Result<Zeroizing<Vec<u8>>, String> {
+        let (program, name, given) = (self.program(), json!(self.name), Zeroizing::new(BASE64.encode(bytes)));
+        // Written by hand, because the data key must leave memory with this text.
+        let head = format!("{{\"version\":1,\"operation\":\"{operation}\",\"key\":{name},\"{field}\":\"");
+        let question = Zeroizing::new([head.as_str(), &given, "\"}\n"].concat());
         let mut command = Command::new(program);
         command.args(self.words.iter().skip(1)).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut child = command.spawn().map_err(|error| format!("{program} does not start: {error}"))?;
         let pid = child.id();
         let (stdin, stdout) = (child.stdin.take(), child.stdout.take());
         let (answer, waiting) = mpsc::channel();
-        let question = Zeroizing::new(format!("{question}\n"));
         std::thread::spawn(move || {
             // A command that does not listen has ended, or answers without.
             let _unheard = stdin.map(|mut stdin| stdin.write_all(question.as_bytes()));
@@ -76,15 +101,8 @@ impl CommandKey {
         if !status.success() {
             return Err(format!("{program} ended with {status}; see what it said above"));
         }
-        let wrong = || format!("{program} did not answer with {{\"{field}\":\"…base64…\"}}");
-        let answer: Json = serde_json::from_slice(&bytes).map_err(|_| wrong())?;
-        let text = answer.get(field).and_then(Json::as_str).ok_or_else(wrong)?;
-        decode(text).filter(|bytes| !bytes.is_empty()).map(Zeroizing::new).ok_or_else(wrong)
+        Ok(bytes)
     }
-}
-
-fn encode(bytes: &[u8]) -> String {
-    BASE64.encode(bytes)
 }
 
 fn decode(text: &str) -> Option<Vec<u8>> {

@@ -62,6 +62,15 @@ impl<'a> Attributes<'a> {
         self.take(name, &what, read).map(|duration| duration.unwrap_or(default))
     }
 
+    /// Returns a whole number of at most `most`.
+    pub fn number(&mut self, name: &str, (most, default): (u32, u32)) -> Option<u32> {
+        let read = |value: &Value| {
+            value.as_u64().and_then(|number| u32::try_from(number).ok()).filter(|number| *number <= most)
+        };
+        self.take(name, &format!("a whole number of at most {most}"), read)
+            .map(|number| number.unwrap_or(default))
+    }
+
     /// Refuses attributes that somebody may expect, each with what to do instead.
     pub fn refuse(&mut self, names: &[(&'static str, &str)]) {
         for (name, instead) in names {

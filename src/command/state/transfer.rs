@@ -24,7 +24,7 @@ pub fn pull(terminal: Terminal) -> Result<Success, Failure> {
         terminal.tell("There is no state yet.");
         return Ok(Success::Done);
     }
-    let bytes = lustre_store::encode(&recorded.world, recorded.token, recorded.seal.as_ref())?;
+    let bytes = lustre_store::encode(&recorded.world, recorded.token, recorded.at.seal.as_ref())?;
     terminal.say_raw(&String::from_utf8_lossy(&bytes));
     Ok(Success::Done)
 }
@@ -67,7 +67,7 @@ pub fn rekey(flags: &RekeyFlags, terminal: Terminal) -> Result<Success, Failure>
         terminal.tell("There is no state yet.");
         return Ok(Success::Done);
     }
-    let (place, seal) = (recorded.place.clone(), std::sync::Arc::clone(&recorded.seal));
+    let (place, seal) = (recorded.at.place.clone(), std::sync::Arc::clone(&recorded.at.seal));
     let world = recorded.world.as_ref().clone();
     let journal = recorded.open("state rekey")?;
     journal.replace(world)?;

@@ -44,7 +44,7 @@ pub enum Status {
 }
 
 /// Runs all files; tells whether all passed.
-pub fn run(suite: &Suite, view: View, terminal: Terminal) -> Result<bool, Failure> {
+pub fn run(suite: &Suite, view: &View, terminal: Terminal) -> Result<bool, Failure> {
     let runtime = runtime()?;
     let stop = {
         let _inside = runtime.enter();
@@ -71,7 +71,7 @@ pub fn run(suite: &Suite, view: View, terminal: Terminal) -> Result<bool, Failur
 /// One file.
 struct Session<'a> {
     suite: &'a Suite,
-    view: View,
+    view: &'a View,
     terminal: Terminal,
     stop: Stop,
     /// Which file.

@@ -195,7 +195,7 @@ impl Bench {
         }
         before.world = Arc::new(world);
         let (plan, _) = wiring::plan(spec, &before, wiring::options(Mode::Destroy), None)?;
-        let resolve = wiring::resolve(&plan)?;
+        let resolve = wiring::resolve(&plan, Arc::clone(&before.at.seal))?;
         self.carry_out(plan, resolve, manner)
     }
 }

@@ -8,7 +8,7 @@
 //! data.cluster.other                            data; its kind is `data.cluster`
 //! ```
 //! An address is a name only; whether anything is there is not its business. It is the key of everything that a plan
-//! knows about an object, so a copy shares its words with the original.
+//! knows about an object: a copy shares its words with the original, and two are compared as one run of bytes.
 //! Invariant: printing and parsing are inverse, and identifiers inside are never empty.
 
 use std::cmp::Ordering;
@@ -53,9 +53,16 @@ pub struct Part {
 /// Kind of the part that an object becomes whose replacement is created before it goes.
 pub const DEPOSED: &str = "deposed";
 
-/// Names a resource instance or a part of one. Copying costs a counter, and a copy equals its original at a glance.
+/// Names a resource instance or a part of one. Copying costs a counter.
 #[derive(Debug, Clone)]
-pub struct Address(Arc<Words>);
+pub struct Address(Arc<Named>);
+
+#[derive(Debug)]
+struct Named {
+    words: Words,
+    /// Bytes in the order of the words; equal where those are.
+    order: Box<[u8]>,
+}
 
 /// What an address is made of.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -99,36 +106,28 @@ impl Address {
 
     /// Returns the same name inside these modules.
     #[must_use]
-    pub fn with_modules(mut self, modules: Vec<ModuleStep>) -> Self {
-        if self.modules != modules {
-            self.words().modules = modules;
-        }
-        self
+    pub fn with_modules(self, modules: Vec<ModuleStep>) -> Self {
+        if self.modules == modules { self } else { Words { modules, ..self.into_words() }.into() }
     }
 
     /// Returns the instance with that key.
     #[must_use]
-    pub fn with_key(mut self, key: Option<Key>) -> Self {
-        if self.key != key {
-            self.words().key = key;
-        }
-        self
+    pub fn with_key(self, key: Option<Key>) -> Self {
+        if self.key == key { self } else { Words { key, ..self.into_words() }.into() }
     }
 
     /// Returns the address of a part of this.
     #[must_use]
-    pub fn part(mut self, kind: impl Into<String>, name: impl Into<String>) -> Self {
-        self.words().parts.push(Part { kind: kind.into(), name: name.into() });
-        self
+    pub fn part(self, kind: impl Into<String>, name: impl Into<String>) -> Self {
+        let mut words = self.into_words();
+        words.parts.push(Part { kind: kind.into(), name: name.into() });
+        words.into()
     }
 
     /// Returns this with other parts behind it.
     #[must_use]
-    pub fn with_parts(mut self, parts: Vec<Part>) -> Self {
-        if self.parts != parts {
-            self.words().parts = parts;
-        }
-        self
+    pub fn with_parts(self, parts: Vec<Part>) -> Self {
+        if self.parts == parts { self } else { Words { parts, ..self.into_words() }.into() }
     }
 
     /// Returns the address of the whole that this is a part of; itself when it is no part.
@@ -167,14 +166,73 @@ impl Address {
             && other.parts.starts_with(&self.parts)
     }
 
-    fn words(&mut self) -> &mut Words {
-        Arc::make_mut(&mut self.0)
+    fn into_words(self) -> Words {
+        Arc::try_unwrap(self.0).map_or_else(|shared| shared.words.clone(), |own| own.words)
+    }
+}
+
+impl Words {
+    /// Bytes that compare as the words do, field by field.
+    fn order(&self) -> Box<[u8]> {
+        let mut order = Vec::with_capacity(self.kind.len() + self.name.len() + ORDER_MORE);
+        for ModuleStep { name, key } in &self.modules {
+            order.push(NEXT);
+            put_text(&mut order, name);
+            put_key(&mut order, key.as_ref());
+        }
+        order.push(LAST);
+        put_text(&mut order, &self.kind);
+        put_text(&mut order, &self.name);
+        put_key(&mut order, self.key.as_ref());
+        for Part { kind, name } in &self.parts {
+            order.push(NEXT);
+            put_text(&mut order, kind);
+            put_text(&mut order, name);
+        }
+        order.push(LAST);
+        order.into()
+    }
+}
+
+/// Room that an order has beyond kind and name; most addresses have no more.
+const ORDER_MORE: usize = 24;
+
+/// Before the next of a list, and behind its last: a list that ends comes before one that goes on.
+const NEXT: u8 = 1;
+const LAST: u8 = 0;
+
+/// Ends a text; a zero inside of one is followed by something greater.
+const TEXT_END: [u8; 2] = [0, 1];
+const ZERO_INSIDE: [u8; 2] = [0, 2];
+
+fn put_text(order: &mut Vec<u8>, text: &str) {
+    let mut parts = text.as_bytes().split(|byte| *byte == 0);
+    order.extend_from_slice(parts.next().unwrap_or_default());
+    for part in parts {
+        order.extend_from_slice(&ZERO_INSIDE);
+        order.extend_from_slice(part);
+    }
+    order.extend_from_slice(&TEXT_END);
+}
+
+fn put_key(order: &mut Vec<u8>, key: Option<&Key>) {
+    match key {
+        None => order.push(0),
+        Some(Key::Index(index)) => {
+            order.push(1);
+            order.extend_from_slice(&index.to_be_bytes());
+        }
+        Some(Key::Name(name)) => {
+            order.push(2);
+            put_text(order, name);
+        }
     }
 }
 
 impl From<Words> for Address {
     fn from(words: Words) -> Self {
-        Self(Arc::new(words))
+        let order = words.order();
+        Self(Arc::new(Named { words, order }))
     }
 }
 
@@ -182,13 +240,13 @@ impl Deref for Address {
     type Target = Words;
 
     fn deref(&self) -> &Words {
-        &self.0
+        &self.0.words
     }
 }
 
 impl PartialEq for Address {
     fn eq(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.0, &other.0) || self.0 == other.0
+        Arc::ptr_eq(&self.0, &other.0) || self.0.order == other.0.order
     }
 }
 
@@ -202,13 +260,13 @@ impl PartialOrd for Address {
 
 impl Ord for Address {
     fn cmp(&self, other: &Self) -> Ordering {
-        if Arc::ptr_eq(&self.0, &other.0) { Ordering::Equal } else { self.0.cmp(&other.0) }
+        self.0.order.cmp(&other.0.order)
     }
 }
 
 impl Hash for Address {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.hash(state);
+        self.0.order.hash(state);
     }
 }
 
@@ -465,7 +523,31 @@ mod tests {
         ]))
     }
 
+    /// Addresses that often have much in common.
+    fn alike() -> impl Strategy<Value = Address> {
+        let text = || "[ab\0]{0,3}";
+        let key = || {
+            prop::option::of(prop::strategy::Union::new([
+                (0_u64..300).prop_map(Key::Index).boxed(),
+                text().prop_map(Key::Name).boxed(),
+            ]))
+        };
+        let modules = prop::collection::vec((text(), key()), 0..3);
+        let parts = prop::collection::vec((text(), text()), 0..3);
+        (modules, text(), text(), key(), parts).prop_map(|(modules, kind, name, key, parts)| {
+            let modules = modules.into_iter().map(|(name, key)| ModuleStep { name, key }).collect();
+            let parts = parts.into_iter().map(|(kind, name)| Part { kind, name }).collect();
+            Words { modules, kind, name, key, parts }.into()
+        })
+    }
+
     proptest! {
+        #[test]
+        fn addresses_compare_as_their_words_do(one in alike(), other in alike()) {
+            prop_assert_eq!(one.cmp(&other), Words::clone(&one).cmp(&Words::clone(&other)));
+            prop_assert_eq!(one == other, Words::clone(&one) == Words::clone(&other));
+        }
+
         #[test]
         fn printing_and_parsing_are_inverse(
             module in prop::option::of(("[a-z][a-z0-9_-]{0,5}", key())), name in "[a-z_][a-zA-Z0-9_-]{0,8}",

@@ -17,6 +17,7 @@ use crate::lock::Holder;
 use crate::open_state::OpenState;
 use crate::seal::Seal;
 
+pub mod http;
 pub mod local;
 pub mod s3;
 
@@ -33,6 +34,8 @@ pub enum Place {
     },
     /// In a bucket.
     S3(s3::S3Place),
+    /// On a server that speaks Terraform's protocol.
+    Http(http::HttpPlace),
 }
 
 impl Place {
@@ -41,6 +44,7 @@ impl Place {
         match self {
             Self::Local { path } => Ok(Box::new(local::Local::new(Arc::new(Folder), path.clone(), seal))),
             Self::S3(place) => Ok(Box::new(s3::connect(place, seal)?)),
+            Self::Http(place) => Ok(Box::new(http::Http::new(place.clone(), seal)?)),
         }
     }
 
@@ -48,7 +52,7 @@ impl Place {
     pub fn copy_path(&self, suffix: &str) -> PathBuf {
         let mut name = match self {
             Self::Local { path } => path.as_os_str().to_owned(),
-            Self::S3(_) => COPY.into(),
+            Self::S3(_) | Self::Http(_) => COPY.into(),
         };
         name.push(format!(".{suffix}"));
         PathBuf::from(name)
@@ -60,6 +64,7 @@ impl fmt::Display for Place {
         match self {
             Self::Local { path } => write!(f, "{}", path.display()),
             Self::S3(place) => write!(f, "s3://{}/{}", place.endpoint.bucket, place.key),
+            Self::Http(place) => write!(f, "{}", place.address),
         }
     }
 }
@@ -98,21 +103,28 @@ pub struct Held {
     pub id: String,
     /// Who holds it.
     pub holder: Holder,
-    /// When it ends unless it is renewed, RFC 3339; none for a lock that ends with its process or never.
-    pub until: Option<String>,
+    /// How it ends when its holder does not give it back.
+    pub ends: Ends,
 }
 
-impl Held {
-    /// Tells whether the lock ends when it is not renewed, whatever becomes of its holder.
-    pub fn ends_by_itself(&self) -> bool {
-        self.until.is_some()
-    }
+/// How a lock ends when its holder does not give it back.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ends {
+    /// With the process that holds it.
+    WithItsProcess,
+    /// At this moment, RFC 3339 on its holder's clock, unless it is renewed before.
+    At(String),
+    /// Only when it is taken away.
+    Never,
 }
 
 impl fmt::Display for Held {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}", self.holder)?;
-        self.until.as_ref().map_or(Ok(()), |until| write!(f, ", until {until} unless renewed"))
+        match &self.ends {
+            Ends::At(until) => write!(f, ", until {until} unless renewed"),
+            Ends::WithItsProcess | Ends::Never => Ok(()),
+        }
     }
 }
 
@@ -147,6 +159,8 @@ pub trait Backend: Send + Sync {
 pub trait LockedState: Send {
     /// Reads the state; nobody changes it meanwhile.
     fn read(&mut self) -> Result<Recovered, StoreError>;
+    /// Makes the token of this lock exceed `floor`, which agents may have seen from a state kept elsewhere.
+    fn raise(&mut self, floor: u64) -> Result<(), LockError>;
     /// Opens it for writing. One that does not exist is made, with the lineage that is given.
     fn open(self: Box<Self>, new_lineage: Lineage) -> Result<OpenState, StoreError>;
 }

@@ -11,6 +11,7 @@ use lustre_s3::{ConnectError, StorageError};
 use thiserror::Error;
 
 use crate::backend::Held;
+use crate::backend::http::HttpError;
 use crate::seal::SealError;
 
 /// A state cannot be read or written. The files are as they were.
@@ -130,6 +131,40 @@ pub enum StoreError {
         #[source]
         source: StorageError,
     },
+    /// The server refused or did not answer.
+    #[error("the state could not be {verb}")]
+    Http {
+        /// What was tried.
+        verb: &'static str,
+        /// Why, with the address.
+        #[source]
+        source: HttpError,
+    },
+    /// What was recorded here could not be posted at the end.
+    #[error("what was done is recorded in {} and could not be posted; the lock on {address} is kept, so that nobody goes on without it: when {address} takes it, run `lustre force-unlock {id}` and then the command again, in this folder", mirror.display())]
+    Unposted {
+        /// The copy on this machine.
+        mirror: PathBuf,
+        /// The lock's number.
+        id: String,
+        /// The server's address.
+        address: String,
+        /// Why.
+        #[source]
+        source: Box<StoreError>,
+    },
+    /// What was recorded here was never posted, and the server has gone on without it.
+    #[error("{} holds what was recorded up to serial {kept} and never reached {address}, which has gone on {found}; compare both (`lustre state pull` once {} is moved away), then delete one: `lustre state push` puts the file in place, deleting it forgets what only it has", mirror.display(), mirror.display())]
+    Diverged {
+        /// The copy on this machine.
+        mirror: PathBuf,
+        /// Its serial.
+        kept: u64,
+        /// The server's address.
+        address: String,
+        /// How it has gone on.
+        found: String,
+    },
     /// The way to the bucket could not be set up.
     #[error("the bucket of the state cannot be used")]
     Connect {
@@ -212,6 +247,13 @@ pub enum LockError {
         /// Why, with bucket and key.
         #[source]
         source: StorageError,
+    },
+    /// The server refused or did not answer.
+    #[error("the lock could not be taken")]
+    Http {
+        /// Why, with the address.
+        #[source]
+        source: HttpError,
     },
     /// The lock was taken, but the state behind it cannot be used.
     #[error("the state cannot be used")]

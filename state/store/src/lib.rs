@@ -14,6 +14,7 @@
 mod backend;
 mod background;
 mod disk;
+mod entropy;
 mod error;
 mod lock;
 mod migrate;
@@ -22,9 +23,10 @@ mod record;
 mod seal;
 mod snapshot;
 
+pub use backend::http::{Http, HttpError, HttpOptions, HttpPlace};
 pub use backend::local::{Local, journal_path, open, read};
 pub use backend::s3::{LOCK_EXPIRY, LOCK_EXPIRY_MIN, S3, S3Options, S3Place};
-pub use backend::{Backend, Held, LockedState, Place, Recovered, Recovery, Unlocked};
+pub use backend::{Backend, Ends, Held, LockedState, Place, Recovered, Recovery, Unlocked};
 pub use disk::{Disk, DiskFile, Folder};
 pub use error::{Damage, LockError, StoreError};
 pub use lock::{Holder, Lock, holder, lock, newest_token};

@@ -18,7 +18,7 @@ use fs_err::os::unix::fs::OpenOptionsExt as _;
 use rustix::fs::{FlockOperation, flock};
 use serde::{Deserialize, Serialize};
 
-use crate::backend::Held;
+use crate::backend::{Ends, Held};
 use crate::error::LockError;
 
 /// Bytes of a slot.
@@ -48,7 +48,9 @@ pub struct Holder {
 impl std::fmt::Display for Holder {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let Self { who, operation, version, since, pid } = self;
-        write!(f, "{who} (lustre {version} {operation}, process {pid}) since {since}")
+        // Other tools do not say which process they are.
+        let process = if *pid == 0 { String::new() } else { format!(", process {pid}") };
+        write!(f, "{who} (lustre {version} {operation}{process}) since {since}")
     }
 }
 
@@ -151,7 +153,7 @@ fn lock_path(state: &Path) -> PathBuf {
 fn held(file: &fs_err::File) -> LockError {
     match newest(file) {
         Ok(Some(slot)) => {
-            let held = Held { id: slot.token.to_string(), holder: slot.holder, until: None };
+            let held = Held { id: slot.token.to_string(), holder: slot.holder, ends: Ends::WithItsProcess };
             LockError::Held { held: Box::new(held) }
         }
         Ok(None) => LockError::HeldByUnnamed,

@@ -97,6 +97,11 @@ enum Writer {
 }
 
 impl Writer {
+    /// What a failure leaves: what is kept is not known any more.
+    fn after(error: &StoreError) -> Self {
+        if matches!(error, StoreError::LockLost) { Self::Lost } else { Self::Failed }
+    }
+
     fn refusal(self) -> Option<StoreError> {
         match self {
             Self::Free | Self::Busy => None,
@@ -124,8 +129,10 @@ impl OpenState {
     /// Not calling it loses nothing; the next who opens the state does it.
     pub fn close(&self) -> Result<(), StoreError> {
         let mut inner = self.idle();
-        let Some(mut tape) = inner.tape.take() else { return Ok(()) };
         let refused = inner.writer.refusal();
+        let Some(mut tape) = inner.tape.take() else {
+            return if inner.writer == Writer::Closed { Ok(()) } else { refused.map_or(Ok(()), Err) };
+        };
         inner.writer = if refused.is_none() { Writer::Closed } else { inner.writer };
         let folded = match refused {
             Some(refused) => Err(refused),
@@ -145,11 +152,13 @@ impl OpenState {
         let Inner { world: current, tape: Some(tape), .. } = &mut *inner else {
             return Err(StoreError::Poisoned);
         };
-        if tape.is_dirty() {
-            // A journal that is left beside another world's snapshot could not be told from a damaged state.
-            tape.fold(current)?;
+        // A journal that is left beside another world's snapshot could not be told from a damaged state.
+        let folded = if tape.is_dirty() { tape.fold(current) } else { Ok(()) };
+        let replaced = folded.and_then(|()| tape.fold(&world));
+        if let Err(error) = replaced {
+            inner.writer = Writer::after(&error);
+            return Err(error);
         }
-        tape.fold(&world)?;
         inner.durable = world.serial;
         inner.world = Arc::new(world);
         Ok(())
@@ -162,7 +171,7 @@ impl OpenState {
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
-        // A panic elsewhere leaves `writer` as it was; a half-done write leaves it busy, which `commit` never does.
+        // A panic elsewhere leaves `writer` as it was, and one in a commit leaves it failed.
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -193,7 +202,9 @@ impl OpenState {
         };
         inner.writer = Writer::Busy;
         drop(inner);
+        let unfinished = Unfinished(self);
         let written = tape.commit(&bundle);
+        std::mem::forget(unfinished);
         let mut inner = self.inner();
         let outcome = written.and_then(|()| {
             inner.durable = bundle.after;
@@ -201,13 +212,19 @@ impl OpenState {
             if quiet && tape.is_long() { tape.fold(&inner.world) } else { Ok(()) }
         });
         inner.tape = Some(tape);
-        inner.writer = match &outcome {
-            Ok(()) => Writer::Free,
-            Err(StoreError::LockLost) => Writer::Lost,
-            Err(_) => Writer::Failed,
-        };
+        inner.writer = outcome.as_ref().map_or_else(Writer::after, |()| Writer::Free);
         self.written.notify_all();
         (inner, outcome)
+    }
+}
+
+/// A commit that is being made; when a panic ends it, those who wait are told.
+struct Unfinished<'a>(&'a OpenState);
+
+impl Drop for Unfinished<'_> {
+    fn drop(&mut self) {
+        self.0.inner().writer = Writer::Failed;
+        self.0.written.notify_all();
     }
 }
 
@@ -284,5 +301,72 @@ impl Journal for OpenState {
 
     fn token(&self) -> u64 {
         self.token
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use lustre_model::address::Address;
+
+    use super::*;
+
+    /// Does what it is told to.
+    struct Told(fn() -> Result<(), StoreError>);
+
+    impl Tape for Told {
+        fn commit(&mut self, _: &Bundle) -> Result<(), StoreError> {
+            (self.0)()
+        }
+
+        fn fold(&mut self, _: &World) -> Result<(), StoreError> {
+            (self.0)()
+        }
+
+        fn is_dirty(&self) -> bool {
+            true
+        }
+
+        fn is_long(&self) -> bool {
+            false
+        }
+
+        fn leave(&mut self, _: Leaving) -> Result<(), StoreError> {
+            Ok(())
+        }
+    }
+
+    fn opened(does: fn() -> Result<(), StoreError>) -> OpenState {
+        OpenState::new(World::new(Lineage("l".into())), 1, Box::new(Told(does)))
+    }
+
+    fn outputs() -> Event {
+        Event::Outputs { outputs: std::collections::BTreeMap::new() }
+    }
+
+    #[test]
+    fn a_panic_in_a_commit_fails_the_state_and_nobody_waits_for_ever() {
+        let state = opened(|| panic!("a bug"));
+        std::thread::scope(|scope| {
+            let panicked = scope.spawn(|| state.append(&[outputs()])).join();
+            assert!(panicked.is_err());
+        });
+        assert!(matches!(state.append(&[outputs()]), Err(JournalError::Write { .. })));
+        assert!(matches!(state.close(), Err(StoreError::Poisoned)));
+    }
+
+    #[test]
+    fn a_replacement_that_failed_leaves_nothing_to_append_to() {
+        let state = opened(|| Err(StoreError::Backwards));
+        assert!(state.replace(World::new(Lineage("m".into()))).is_err());
+        assert!(matches!(state.append(&[outputs()]), Err(JournalError::Write { .. })));
+    }
+
+    #[test]
+    fn results_are_remembered_after_a_failure_and_intents_are_not() {
+        let state = opened(|| Err(StoreError::LockLost));
+        assert!(matches!(state.append(&[outputs()]), Err(JournalError::LockLost)));
+        let forgotten = Event::Forgotten { address: Address::new("value", "a") };
+        assert!(matches!(state.append(&[forgotten]), Err(JournalError::LockLost)));
+        assert_eq!(state.unrecorded().map(|world| world.serial), Some(1));
     }
 }

@@ -225,7 +225,10 @@ const PUBLIC: &str = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAGb9ECWmEzf6FQb
 
 /// Of the key pair in RFC 8410, section 10.
 fn pair() -> (SigningKey, VerifyingKey) {
-    (SigningKey::from_pem(PRIVATE).unwrap(), VerifyingKey::from_pem(PUBLIC).unwrap())
+    (
+        SigningKey::from_pem(PRIVATE).expect("a private key"),
+        VerifyingKey::from_pem(PUBLIC).expect("a public key"),
+    )
 }
 
 #[test]

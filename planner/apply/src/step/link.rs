@@ -6,7 +6,8 @@
 use std::time::{Duration, Instant};
 
 use lustre_model::control::{DataFate, ProcessId, ProcessSpec};
-use lustre_model::hsm::{LinkState, LinkStatus};
+use lustre_model::fault::Fault;
+use lustre_model::hsm::{Link, LinkState, LinkStatus};
 use lustre_model::metadata::{Reply, Request};
 use lustre_model::resource::AssociationSpec;
 use lustre_wire::Role;
@@ -35,7 +36,12 @@ pub(super) async fn ensure(fleet: &Fleet, task: &Task, spec: &AssociationSpec) -
     let name = format!("{}:{}", spec.metadata_host, spec.fs_name);
     agent.ensure_signed(&realm, Role::Mover, &name, (process, mover)).await?;
     let put = Request::PutLink { link: spec.link.clone() };
-    fleet.administer(&task.world, &spec.cluster, "take the link", put).await?;
+    match fleet.administer(&task.world, &spec.cluster, "take the link", put).await {
+        Err(refused @ StepError::MetadataRefused { source: Fault::Exists, .. }) => {
+            return Err(taken(fleet, task, spec).await?.unwrap_or(refused));
+        }
+        put => drop(put?),
+    }
     let status = imported(fleet, task, spec).await?;
     if status.refused_total > 0 {
         task.tell.say(What::Note(format!(
@@ -45,6 +51,26 @@ pub(super) async fn ensure(fleet: &Fleet, task: &Task, spec: &AssociationSpec) -
         )));
     }
     Ok(())
+}
+
+/// Finds the link that is in the way of another, by its directory or its part of the bucket.
+async fn taken(fleet: &Fleet, task: &Task, spec: &AssociationSpec) -> Result<Option<StepError>, StepError> {
+    let own = &spec.link;
+    let folder = |path: &str| format!("{}/", path.trim_end_matches('/'));
+    let within = |one: &str, other: &str| one.starts_with(other) || other.starts_with(one);
+    let overlaps = |other: &Link| {
+        let (mine, its) = (&own.repository, &other.repository);
+        let same_bucket = mine.bucket == its.bucket && mine.endpoint_url == its.endpoint_url;
+        within(&folder(&own.file_system_path), &folder(&other.file_system_path))
+            || (same_bucket && within(&mine.prefix, &its.prefix))
+    };
+    let others = links(fleet, task, spec).await?.into_iter().map(|status| status.link);
+    let other = others.filter(|other| other.id != own.id).find(overlaps);
+    Ok(other.map(|other| StepError::LinkTaken {
+        repository: format!("s3://{}/{}", other.repository.bucket, other.repository.prefix),
+        directory: other.file_system_path,
+        name: other.name,
+    }))
 }
 
 /// Waits until the link is available.

@@ -18,7 +18,7 @@ impl Context<'_> {
             let marked = value.is_sensitive();
             let next = match step {
                 Step::Attribute(name, _) => self.attribute(&value, name, step, whole),
-                Step::Index(index) => self.index(&value, index, step, whole),
+                Step::Index(index, _) => self.index(&value, index, step, whole),
                 Step::Splat(each, _) => self.splat(&value, each, whole),
             };
             value = next?.marked(marked);
@@ -74,7 +74,12 @@ impl Context<'_> {
     }
 
     fn report_step(&mut self, diagnostic: Diagnostic, step: &Step, whole: &Expr) -> Failed {
-        let at = Expr { kind: whole.kind.clone(), span: step.span() };
+        // What is wrong with an index is between its brackets.
+        let span = match step {
+            Step::Index(index, _) => index.span,
+            Step::Attribute(..) | Step::Splat(..) => step.span(),
+        };
+        let at = Expr { kind: whole.kind.clone(), span };
         self.report(diagnostic, &at)
     }
 

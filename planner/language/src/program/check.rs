@@ -348,7 +348,7 @@ impl Module {
             let diagnostic = Diagnostic::error("E0305", format!("`{address}` refers to itself"));
             return Some(diagnostic.at(reference.span));
         }
-        let indexed = matches!(reference.steps.get(1), Some(Step::Index(_)));
+        let indexed = matches!(reference.steps.get(1), Some(Step::Index(..)));
         let repeated = !matches!(call.repetition, Repetition::Single);
         if reference.key(1).is_some() && !repeated {
             let diagnostic = Diagnostic::error("E0306", format!("`{address}` has one instance only"));

@@ -94,7 +94,7 @@ impl<'a> Named<'a> {
     pub(crate) fn read(root: &'a str, steps: &'a [Step]) -> Option<Self> {
         let name = |place: usize| match steps.get(place)? {
             Step::Attribute(name, _) => Some(name.as_str()),
-            Step::Index(_) | Step::Splat(..) => None,
+            Step::Index(..) | Step::Splat(..) => None,
         };
         match root {
             "data" => Some(Self { kind: name(0)?, name: name(1)?, data: true }),

@@ -111,7 +111,7 @@ impl Module {
                 "local" => locals.contains(name),
                 "module" => {
                     let callee = self.calls.get(name).and_then(|call| call.callee.as_ref());
-                    let indexed = matches!(reference.steps.get(1), Some(Step::Index(_)));
+                    let indexed = matches!(reference.steps.get(1), Some(Step::Index(..)));
                     let output = reference.name(if indexed { 2 } else { 1 });
                     callee.is_some_and(|callee| match output {
                         Some(output) => callee.ephemeral.contains(output),

@@ -170,7 +170,7 @@ impl Module {
         let place = Place::Repeated(&import.repetition);
         self.check_expression(&import.id, place, diagnostics);
         for step in steps(&import.to) {
-            if let Step::Index(index) = step {
+            if let Step::Index(index, _) = step {
                 self.check_expression(index, place, diagnostics);
             }
         }
@@ -212,7 +212,7 @@ impl Module {
                 return Err(refuse(expression.span, general));
             };
             let index = match steps.peek() {
-                Some(Step::Index(index)) => {
+                Some(Step::Index(index, _)) => {
                     steps.next();
                     let key = key(index);
                     Some(key.ok_or_else(|| refuse(index.span, "A key is a text or a number."))?)
@@ -230,7 +230,7 @@ impl Module {
             word = match steps.next() {
                 None => None,
                 Some(Step::Attribute(next, span)) => Some((next.as_str(), *span)),
-                Some(step @ (Step::Index(_) | Step::Splat(..))) => return Err(refuse(step.span(), general)),
+                Some(step @ (Step::Index(..) | Step::Splat(..))) => return Err(refuse(step.span(), general)),
             };
         }
         match steps.next() {

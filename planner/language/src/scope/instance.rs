@@ -61,7 +61,7 @@ impl Scope<'_> {
             let frame = self.frame(context.module);
             let target = self.module_at(&frame).resource(reference.root, reference.name(0)?)?;
             let index = match reference.steps.get(1) {
-                Some(Step::Index(index)) => Some(index),
+                Some(Step::Index(index, _)) => Some(index),
                 Some(Step::Attribute(..) | Step::Splat(..)) | None => None,
             };
             let key = index.and_then(|index| triggering_key(context, index));

@@ -27,7 +27,7 @@ pub(super) fn root(
 ) -> Resolved {
     let name = match steps.first() {
         Some(Step::Attribute(name, _)) => name.as_str(),
-        Some(Step::Index(_) | Step::Splat(..)) | None => return Err(Failed),
+        Some(Step::Index(..) | Step::Splat(..)) | None => return Err(Failed),
     };
     let value = match root {
         "var" => scope.settle(context.module, Name::Variable(name.to_owned())),
@@ -111,11 +111,11 @@ fn module_value(
     let frame = scope.frame(module);
     let call = scope.module_at(&frame).calls.get(name).ok_or(Failed)?;
     let (key, used) = match (&call.repetition, steps.get(1)) {
-        (Repetition::Single, Some(Step::Index(index))) if matches!(index.kind, ExprKind::Literal(_)) => {
+        (Repetition::Single, Some(Step::Index(index, _))) if matches!(index.kind, ExprKind::Literal(_)) => {
             return Err(Failed);
         }
         (Repetition::Single, _) => (None, 1),
-        (Repetition::Count(_) | Repetition::ForEach(_), Some(Step::Index(index))) => {
+        (Repetition::Count(_) | Repetition::ForEach(_), Some(Step::Index(index, _))) => {
             match meant(context, index, opened.counted)? {
                 Meant::One(key) => (Some(key), 2),
                 Meant::Later => return Ok((Value::unknown(Type::Any), 2)),
@@ -135,7 +135,7 @@ fn module_value(
     };
     match steps.get(used) {
         Some(Step::Attribute(output, _)) => Ok((scope.output_of(callee, output)?, used + 1)),
-        Some(Step::Index(_) | Step::Splat(..)) | None => Ok((outputs_of(scope, callee)?, used)),
+        Some(Step::Index(..) | Step::Splat(..)) | None => Ok((outputs_of(scope, callee)?, used)),
     }
 }
 
@@ -170,10 +170,10 @@ fn resource_value(
     let address = frame.address(resource.address());
     let known = frame.known(&address);
     let written = |index: &Expr| matches!(index.kind, ExprKind::Literal(_));
-    if matches!(steps.get(1), Some(Step::Index(index)) if !resource.is_repeated() && written(index)) {
+    if matches!(steps.get(1), Some(Step::Index(index, _)) if !resource.is_repeated() && written(index)) {
         return Err(Failed);
     }
-    let (Some(Step::Index(index)), true) = (steps.get(1), resource.is_repeated()) else {
+    let (Some(Step::Index(index, _)), true) = (steps.get(1), resource.is_repeated()) else {
         return Ok((all_instances(scope, resource, (&address, &known))?, 1));
     };
     let counted = matches!(resource.repetition, Repetition::Count(_));

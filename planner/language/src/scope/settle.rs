@@ -117,7 +117,7 @@ impl Scope<'_> {
                     want(call.0, call.1);
                     return;
                 }
-                let indexed = matches!(reference.steps.get(1), Some(Step::Index(_)));
+                let indexed = matches!(reference.steps.get(1), Some(Step::Index(..)));
                 let output = reference.name(if indexed { 2 } else { 1 });
                 for callee in self.callees(module, name, reference.key(1).as_ref()) {
                     let declared = self.module_at(&self.frame(callee));

@@ -5,10 +5,12 @@
 //! { for … =>     a line that goes on with an operator   spaces instead of line ends and comments
 //!     a &&
 //!     b }
+//! <<E             an empty heredoc, which it takes to     a quoted text that is empty, and spaces
+//! E               go on to the next line `E`
 //! ```
 //! Reads tokens, not grammar: comments, names, heredocs, quoted texts with their interpolations. That a text parses is not said.
 //! Line ends mean nothing within parentheses, brackets, interpolations and braces that begin with `for`; only there are they blanked.
-//! Invariant: no character of a quoted text, of a heredoc or of a name is ever changed.
+//! Invariant: no character of a quoted text, of a heredoc that has a line or of a name is ever changed.
 
 use std::ops::Range;
 
@@ -21,8 +23,20 @@ pub enum Shape {
     Template,
 }
 
+/// Returns a text without what hcl-edit reads wrongly and says nothing: empty heredocs. None when there are none.
+pub fn without_empty(text: &str, shape: Shape) -> Option<String> {
+    let begins = text.match_indices("<<").map(|(at, _)| &text[at + 2..]);
+    let mut empty = begins.filter_map(heredoc_word).filter(|(word, behind)| ends(behind, word));
+    empty.next()?;
+    replaced(text, shape, &[Filling::Empty])
+}
+
 /// Returns a text that means the same but for its numbers and comments; none when there is nothing to blank.
 pub fn blanked(text: &str, shape: Shape) -> Option<String> {
+    replaced(text, shape, &[Filling::Empty, Filling::Zeros, Filling::Spaces])
+}
+
+fn replaced(text: &str, shape: Shape, wanted: &[Filling]) -> Option<String> {
     let first = match shape {
         Shape::Code => Mode::Code(Lines::Count),
         Shape::Template => Mode::Text(End::Never),
@@ -35,6 +49,7 @@ pub fn blanked(text: &str, shape: Shape) -> Option<String> {
             None => break,
         }
     }
+    scan.found.retain(|(_, filling)| wanted.contains(filling));
     if scan.found.is_empty() {
         return None;
     }
@@ -42,7 +57,16 @@ pub fn blanked(text: &str, shape: Shape) -> Option<String> {
     let mut at = 0;
     for (range, filling) in scan.found {
         shown.push_str(&text[at..range.start]);
-        shown.push_str(&filling.repeat(range.len()));
+        match filling {
+            Filling::Zeros => shown.push_str(&"0".repeat(range.len())),
+            Filling::Spaces => shown.push_str(&" ".repeat(range.len())),
+            Filling::Empty => {
+                // In parentheses, for nothing may stand behind an expression that is read alone.
+                shown.push_str("(\"\"");
+                shown.push_str(&" ".repeat(range.len() - "(\"\")".len()));
+                shown.push(')');
+            }
+        }
         at = range.end;
     }
     shown.push_str(&text[at..]);
@@ -72,12 +96,21 @@ enum End<'a> {
     Never,
 }
 
+/// What stands where something was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Filling {
+    Zeros,
+    Spaces,
+    /// A quoted text without a character.
+    Empty,
+}
+
 struct Scan<'a> {
     text: &'a str,
     at: usize,
     modes: Vec<Mode<'a>>,
     /// What is replaced, and by what.
-    found: Vec<(Range<usize>, &'static str)>,
+    found: Vec<(Range<usize>, Filling)>,
 }
 
 impl<'a> Scan<'a> {
@@ -121,7 +154,7 @@ impl<'a> Scan<'a> {
     /// Passes a comment or the end of a line.
     fn skip(&mut self, width: usize, lines: Lines) {
         if lines == Lines::MeanNothing {
-            self.found.push((self.at..self.at + width, " "));
+            self.found.push((self.at..self.at + width, Filling::Spaces));
         }
         self.at += width;
     }
@@ -152,19 +185,24 @@ impl<'a> Scan<'a> {
             }
         }
         if self.text[self.at..end].parse::<f64>().is_ok_and(f64::is_infinite) {
-            self.found.push((self.at..end, "0"));
+            self.found.push((self.at..end, Filling::Zeros));
         }
         self.at = end;
     }
 
     /// Begins a heredoc, or passes two characters that begin none.
     fn heredoc(&mut self) {
+        let begin = self.at;
         self.at += 2;
-        let line = self.rest().split('\n').next().unwrap_or_default();
-        let word = line.strip_prefix('-').unwrap_or(line).trim();
-        if lustre_model::address::is_identifier(word) {
-            self.open(line.len(), Mode::Text(End::Word(word)));
+        let Some((word, behind)) = heredoc_word(self.rest()) else { return };
+        if ends(behind, word) {
+            let line = behind.split('\n').next().unwrap_or_default();
+            self.at = self.text.len() - behind.len() + line.trim_end().len();
+            self.found.push((begin..self.at, Filling::Empty));
+            return;
         }
+        // The line end stays, for it begins the first line.
+        self.open(self.rest().len() - behind.len() - 1, Mode::Text(End::Word(word)));
     }
 
     fn template(&mut self, end: End<'a>) {
@@ -188,13 +226,24 @@ impl<'a> Scan<'a> {
 
     /// Ends a heredoc when its word is on this line; the end of that line belongs to it.
     fn end_heredoc(&mut self, end: End<'a>) {
-        let line = self.rest().split_inclusive('\n').next().unwrap_or_default();
         if let End::Word(word) = end
-            && line.trim() == word
+            && ends(self.rest(), word)
         {
-            self.close(line.len());
+            self.close(self.rest().split_inclusive('\n').next().map_or(0, str::len));
         }
     }
+}
+
+/// Returns the word that ends a heredoc, and what is behind the line that begins it; `rest` is behind `<<`.
+fn heredoc_word(rest: &str) -> Option<(&str, &str)> {
+    let (line, behind) = rest.split_once('\n')?;
+    let word = line.strip_prefix('-').unwrap_or(line).trim_end();
+    lustre_model::address::is_identifier(word).then_some((word, behind))
+}
+
+/// Says whether a text begins with a line that ends a heredoc.
+fn ends(text: &str, word: &str) -> bool {
+    text.split('\n').next().is_some_and(|line| line.trim() == word)
 }
 
 /// Says whether a brace begins a `for`, behind blanks and comments.
@@ -256,6 +305,22 @@ mod tests {
         let text = "a = [<<E\nx\nE\n, { b = 1\n c = 2 }]\n";
         assert_eq!(shown(text), text);
         assert_eq!(shown("a = \"${b ?\n 1 : 2}\n\"\n"), "a = \"${b ?  1 : 2}\n\"\n");
+    }
+
+    #[test]
+    fn heredocs_without_a_line_are_empty_texts() {
+        let blank = |text: &str| without_empty(text, Shape::Code);
+        assert_eq!(blank("a = <<E\nE\nb = 1e400\n").as_deref(), Some("a = (\"\" )\nb = 1e400\n"));
+        assert_eq!(blank("a = [<<-E\r\n  E\r\n, 1]\n").as_deref(), Some("a = [(\"\"     )\r\n, 1]\n"));
+        for text in [
+            "a = <<E\n\nE\n",
+            "a = <<E\nEF\nE\n",
+            "# <<E\nE = 1\n",
+            "a = \"<<E\nE\n\"\n",
+            "a = <<E\n<<F\nF\nE\n",
+        ] {
+            assert_eq!(blank(text), None, "{text}");
+        }
     }
 
     proptest! {

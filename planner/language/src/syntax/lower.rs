@@ -40,6 +40,13 @@ impl<'a> Lowering<'a> {
         self.text.get(self.base + range.start..self.base + range.end).unwrap_or("")
     }
 
+    /// Returns a place up to the bracket that closes behind it.
+    fn through_bracket(&self, span: Span) -> Span {
+        let behind = self.text.get(span.end as usize..).and_then(|rest| rest.find(']'));
+        let more = behind.and_then(|at| u32::try_from(at + 1).ok()).unwrap_or(0);
+        Span { end: span.end + more, ..span }
+    }
+
     fn span(&self, range: Option<Range<usize>>) -> Span {
         let range = range.unwrap_or(0..0);
         Span::new(self.id, self.base + range.start..self.base + range.end)
@@ -205,10 +212,15 @@ impl<'a> Lowering<'a> {
             self.check_neighbours(first, tail.first());
             let step = match first {
                 TraversalOperator::GetAttr(name) => Step::Attribute(name.to_string(), self.span(name.span())),
-                TraversalOperator::Index(index) => Step::Index(self.expression(index)),
+                TraversalOperator::Index(index) => {
+                    let index = self.expression(index);
+                    let through = self.through_bracket(index.span);
+                    Step::Index(index, through)
+                }
                 TraversalOperator::LegacyIndex(index) => {
                     let kind = ExprKind::Literal((*index.value()).into());
-                    Step::Index(Expr { kind, span: self.span(index.span()) })
+                    let span = self.span(index.span());
+                    Step::Index(Expr { kind, span }, span)
                 }
                 TraversalOperator::AttrSplat(splat) => {
                     let plain = |next: &&&TraversalOperator| {

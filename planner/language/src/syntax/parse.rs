@@ -5,11 +5,12 @@
 //! is parsed for itself: the good ones are kept, the bad ones give an error each.
 //! Invariant: a file with a syntax error yields at least one diagnostic, and spans are offsets in the file as given.
 
+use std::borrow::Cow;
 use std::ops::Range;
 
 use lustre_model::diagnostic::{Diagnostic, Diagnostics, SourceId, Sources, Span};
 
-use super::blank::{Shape, blanked};
+use super::blank::{Shape, blanked, without_empty};
 use super::unclosed::unclosed_text;
 use crate::syntax::lower::Lowering;
 use crate::syntax::{BodySyntax, Expr, Part, template};
@@ -121,7 +122,7 @@ fn leniently<T>(
     (text, shape): (&str, Shape),
     parse: impl Fn(&str) -> Result<T, hcl_edit::parser::Error>,
 ) -> Result<T, hcl_edit::parser::Error> {
-    let result = parse(text);
+    let result = parse(&without_empty(text, shape).map_or(Cow::Borrowed(text), Cow::Owned));
     let shown = if result.is_err() { blanked(text, shape) } else { None };
     let Some(shown) = shown else { return result };
     // Of a text that is wrong all the same, the place is told that was found in it as it is; but for a number.

@@ -198,14 +198,17 @@ fn output_change(change: &OutputChange) -> Json {
         Some(output) => sensitive(&output.value).unwrap_or(json!(false)),
         None => json!(false),
     };
-    json!({
+    let mut shown = json!({
         "actions": actions(change.action),
         "before": value(&change.before),
-        "after": value(&change.after),
         "after_unknown": change.after.as_ref().and_then(|after| unknown(&after.value)).unwrap_or(json!(false)),
         "before_sensitive": marks(&change.before),
         "after_sensitive": marks(&change.after),
-    })
+    });
+    if change.after.as_ref().is_none_or(|after| after.value.is_known()) {
+        shown["after"] = value(&change.after);
+    }
+    shown
 }
 
 /// The value without what is sensitive (null) or unknown (left out, or null where that is not possible).
@@ -222,7 +225,7 @@ pub fn plain(value: &Value) -> Json {
 }
 
 fn plain_attributes(attributes: &Attributes) -> Json {
-    let known = attributes.iter().filter(|(_, value)| value.is_known() || value.is_sensitive());
+    let known = attributes.iter().filter(|(_, value)| value.is_known());
     Json::Object(known.map(|(name, value)| (name.clone(), plain(value))).collect())
 }
 

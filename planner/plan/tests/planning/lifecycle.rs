@@ -332,3 +332,20 @@ fn live_changes_are_live_and_restarts_pause() {
     assert_eq!(shown, ["cluster.x live", "cluster.x.target[\"x-OST0000\"] pause"]);
     assert_eq!(plan.data_loss().count(), 0);
 }
+
+#[test]
+fn a_dependency_that_is_added_or_dropped_is_recorded_though_nothing_else_changes() {
+    let pair =
+        |more: &str| format!("value \"a\" {{\n  input = 1\n}}\nvalue \"b\" {{\n  input = 2\n{more}}}\n");
+    let world = applied(&pair(""), &nothing());
+    assert_eq!(steps(&destroyed(&world)), ["delete value.a", "delete value.b"]);
+    // The plan is empty, and a destroy that knows nothing but the state goes against the new edge.
+    let (plain, bound) = (pair(""), pair("  depends_on = [value.a]\n"));
+    let plan = planned(&bound, &world);
+    assert!(!plan.has_changes() && !plan.parts().dependencies.is_empty());
+    let world = carry_out(&plan, &world);
+    assert_eq!(steps(&destroyed(&world)), ["delete value.b", "delete value.a"]);
+    assert!(planned(&bound, &world).parts().dependencies.is_empty());
+    let world = carry_out(&planned(&plain, &world), &world);
+    assert_eq!(steps(&destroyed(&world)), ["delete value.a", "delete value.b"]);
+}

@@ -30,7 +30,10 @@ fn altered_plans_are_refused() {
     let (ours, next) = (format!("\"version\":{PLAN_VERSION}"), PLAN_VERSION + 1);
     let newer = String::from_utf8(bytes).expect("text").replacen(&ours, &format!("\"version\":{next}"), 1);
     assert!(matches!(decode(newer.as_bytes()), Err(PlanFileError::Version { found }) if found == next));
-    assert!(matches!(decode(b"PK\x03\x04 something else\n"), Err(PlanFileError::Foreign)));
+    assert!(matches!(decode(b"PK\x03\x04 something else\n"), Err(PlanFileError::OtherTool)));
+    assert!(matches!(decode(b"{\"format_version\":\"1.2\"}\n"), Err(PlanFileError::Shown)));
+    assert!(matches!(decode(b""), Err(PlanFileError::Empty)));
+    assert!(matches!(decode(b"something else\n"), Err(PlanFileError::Foreign)));
 }
 
 #[test]

@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use lustre_model::recorded::{Lineage, World};
 
-use super::{Backend, Held, LockedState, Recovered, Recovery, Unlocked};
-use crate::disk::{Disk, DiskFile};
+use super::{Backend, Ends, Held, LockedState, Recovered, Recovery, Unlocked};
+use crate::disk::{Disk, DiskFile, Folder};
 use crate::error::{Damage, LockError, StoreError};
 use crate::lock::{self, Holder, Lock};
 use crate::open_state::{Bundle, Leaving, OpenState, Tape};
@@ -134,7 +134,7 @@ pub fn open(
 }
 
 /// Snapshot and journal, being written under a lock.
-struct Files {
+pub(crate) struct Files {
     disk: Arc<dyn Disk>,
     path: PathBuf,
     lock: Option<Lock>,
@@ -147,6 +147,20 @@ struct Files {
 }
 
 impl Files {
+    /// Goes on from a snapshot that has no journal.
+    pub fn clean(path: &Path, (lock, token): (Lock, u64), seal: Arc<dyn Seal>) -> Self {
+        Self {
+            disk: Arc::new(Folder),
+            path: path.to_owned(),
+            lock: Some(lock),
+            token,
+            seal,
+            file: None,
+            journal_bytes: 0,
+            snapshot_bytes: 0,
+        }
+    }
+
     /// Makes the journal with its header.
     fn begin(&self, lineage: Lineage, serial: u64) -> Result<Box<dyn DiskFile>, StoreError> {
         let io = |source| StoreError::Io { verb: "written", source };
@@ -240,7 +254,7 @@ impl Backend for Local {
 
     fn holder(&self) -> Result<Option<Held>, LockError> {
         let held = lock::holder(&self.path)?;
-        Ok(held.map(|(token, holder)| Held { id: token.to_string(), holder, until: None }))
+        Ok(held.map(|(token, holder)| Held { id: token.to_string(), holder, ends: Ends::WithItsProcess }))
     }
 
     fn force_unlock(&self, _: &str) -> Result<Unlocked, LockError> {
@@ -260,6 +274,10 @@ impl LockedState for LockedFiles {
         let Local { disk, path, seal } = &self.files;
         let read = read(disk.as_ref(), path, seal.as_ref())?;
         Ok(Recovered { token: read.token.max(self.lock.token()), ..read })
+    }
+
+    fn raise(&mut self, floor: u64) -> Result<(), LockError> {
+        self.lock.raise(floor).map_err(|source| LockError::Io { source })
     }
 
     fn open(self: Box<Self>, new_lineage: Lineage) -> Result<OpenState, StoreError> {

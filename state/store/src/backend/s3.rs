@@ -44,9 +44,10 @@ use lustre_s3::{Endpoint, ObjectStorage, S3Client};
 
 use self::bucket::{Bucket, Put};
 use self::chain::Chain;
-use self::lock::{Kept, LockObject, random};
+use self::lock::{Kept, LockObject};
 use super::{Backend, Held, LockedState, Recovered, Unlocked};
 use crate::background::Background;
+use crate::entropy::random;
 use crate::error::{LockError, StoreError};
 use crate::lock::Holder;
 use crate::open_state::OpenState;
@@ -64,6 +65,9 @@ pub const LOCK_EXPIRY: Duration = Duration::from_secs(60);
 
 /// Shortest expiry that can be asked for.
 pub const LOCK_EXPIRY_MIN: Duration = Duration::from_secs(2);
+
+/// A request on the lock has the lock's expiry, and at least this: it is no use later, and must not hold up the end.
+const LOCK_REQUEST_LEAST: Duration = Duration::from_secs(30);
 
 /// Bytes of a snapshot in which its header is.
 const HEADER_BYTES_MAX: u64 = 4096;
@@ -142,7 +146,8 @@ impl<S: ObjectStorage> S3<S> {
     }
 
     fn lock_object(&self) -> LockObject<S> {
-        let (bucket, expiry) = (self.bucket.clone(), self.options.lock_expiry);
+        let expiry = self.options.lock_expiry;
+        let bucket = self.bucket.clone().within(expiry.max(LOCK_REQUEST_LEAST));
         LockObject { bucket, key: format!("{}.lock", self.options.key), expiry }
     }
 
@@ -163,7 +168,8 @@ impl<S: ObjectStorage> S3<S> {
         }
         // The lock object was deleted, and with it tokens that nobody knows any more. Random, so that two who find it deleted
         // do not get the same.
-        Ok(token + u64::from(u32::from_le_bytes(random()?)))
+        let distance = random().map_err(|source| LockError::Io { source })?;
+        Ok(token + u64::from(u32::from_le_bytes(distance)))
     }
 
     /// Keeps the snapshot as it is now, and drops the oldest that are kept.
@@ -175,10 +181,9 @@ impl<S: ObjectStorage> S3<S> {
             Put::Done(_) | Put::Refused => {}
         }
         let kept = self.bucket.list(&prefix).map_err(storage)?;
-        for surplus in kept.iter().take(kept.len().saturating_sub(HISTORY_KEPT)) {
-            self.bucket.delete(&surplus.key).map_err(storage)?;
-        }
-        Ok(())
+        let surplus = kept.len().saturating_sub(HISTORY_KEPT);
+        let surplus: Vec<String> = kept.into_iter().take(surplus).map(|kept| kept.key).collect();
+        self.bucket.delete(&surplus).map_err(storage)
     }
 }
 
@@ -245,6 +250,10 @@ impl<S: ObjectStorage> LockedState for Locked<S> {
     fn read(&mut self) -> Result<Recovered, StoreError> {
         let recovered = self.chain.recovered.clone();
         Ok(Recovered { token: recovered.token.max(self.kept.token()), ..recovered })
+    }
+
+    fn raise(&mut self, floor: u64) -> Result<(), LockError> {
+        self.kept.raise(floor)
     }
 
     fn open(self: Box<Self>, new_lineage: Lineage) -> Result<OpenState, StoreError> {

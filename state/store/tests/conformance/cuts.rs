@@ -92,7 +92,7 @@ pub fn a_cut_at_every_request_loses_nothing_that_was_acknowledged<S: Subject>(ma
             goes_on(&subject, &what);
         }
     }
-    assert!(cuts > 30, "{cuts}");
+    assert!(cuts > 15, "{cuts}");
 }
 
 pub fn a_cut_while_a_cut_state_is_opened_loses_nothing_either<S: Subject>(make: &dyn Fn() -> S) {

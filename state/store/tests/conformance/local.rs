@@ -5,18 +5,19 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use lustre_store::{Backend, Disk as _, Local, Plain};
+use lustre_store::{Backend, Disk as _, Local};
 
 use crate::made::{Cut, Made};
-use crate::subject::{Break, Subject};
+use crate::subject::{Break, Seals, Subject, encrypted, plain};
 
 struct Files {
     folder: tempfile::TempDir,
     disk: Mutex<Made>,
+    seals: Seals,
 }
 
-fn files() -> Files {
-    Files { folder: tempfile::tempdir().expect("a folder"), disk: Mutex::default() }
+fn files(seals: Seals) -> Files {
+    Files { folder: tempfile::tempdir().expect("a folder"), disk: Mutex::default(), seals }
 }
 
 impl Files {
@@ -27,7 +28,7 @@ impl Files {
     fn disk(&self) -> Made {
         let mut disk = self.disk.lock().unwrap();
         // A client that broke is gone, as a killed process is.
-        let broken = disk.0.lock().unwrap().is_breaking();
+        let broken = disk.0.lock().unwrap().fails_at.is_some();
         if broken {
             *disk = disk.after(Cut::Kill);
         }
@@ -37,14 +38,14 @@ impl Files {
 
 impl Subject for Files {
     fn client(&self) -> Box<dyn Backend> {
-        Box::new(Local::new(Arc::new(self.disk()), self.path(), Arc::new(Plain)))
+        Box::new(Local::new(Arc::new(self.disk()), self.path(), (self.seals)()))
     }
 
     fn breaking(&self, at: usize, _: Break, for_ever: bool) -> Box<dyn Backend> {
         let contents = self.disk().0.lock().unwrap().clone();
         let disk = Made::failing(contents, at, for_ever);
         *self.disk.lock().unwrap() = disk.clone();
-        Box::new(Local::new(Arc::new(disk), self.path(), Arc::new(Plain)))
+        Box::new(Local::new(Arc::new(disk), self.path(), (self.seals)()))
     }
 
     fn requests(&self) -> usize {
@@ -74,4 +75,10 @@ impl Subject for Files {
     }
 }
 
-conforms!(files);
+conforms!(|| files(plain));
+
+mod sealed {
+    use super::{encrypted, files};
+
+    conforms!(|| files(encrypted));
+}

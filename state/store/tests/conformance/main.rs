@@ -49,6 +49,8 @@ mod cuts;
 #[cfg(test)]
 mod fencing;
 #[cfg(test)]
+mod http;
+#[cfg(test)]
 mod local;
 #[cfg(test)]
 #[path = "../crash/made.rs"]
@@ -58,5 +60,7 @@ mod made;
 mod memory;
 #[cfg(test)]
 mod s3;
+#[cfg(test)]
+mod server;
 #[cfg(test)]
 mod subject;

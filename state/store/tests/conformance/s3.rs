@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use lustre_model::journal::Journal as _;
-use lustre_store::{Backend, Plain, S3, S3Options, StoreError};
+use lustre_store::{Backend, S3, S3Options, StoreError};
 
 use crate::behaviour::{opened, record, small};
 use crate::memory::{Client, Fault, Plan};
-use crate::subject::{Break, Subject, has, holder};
+use crate::subject::{Break, Seals, Subject, encrypted, has, holder, plain};
 
 /// Where the state is in the bucket.
 pub const KEY: &str = "team/prod.state";
@@ -20,13 +20,18 @@ pub struct InBucket {
     pub bucket: Client,
     pub last: Mutex<Client>,
     pub expiry: Duration,
+    pub seals: Seals,
 }
 
 /// No lock expires within a test that does not ask for it.
 const NEVER: Duration = Duration::from_secs(600);
 
 pub fn in_bucket() -> InBucket {
-    InBucket { bucket: Client::default(), last: Mutex::default(), expiry: NEVER }
+    InBucket { bucket: Client::default(), last: Mutex::default(), expiry: NEVER, seals: plain }
+}
+
+fn encrypted_in_bucket() -> InBucket {
+    InBucket { seals: encrypted, ..in_bucket() }
 }
 
 impl InBucket {
@@ -36,7 +41,7 @@ impl InBucket {
             bucket: "states".into(),
             lock_expiry: self.expiry,
             pause: Duration::ZERO,
-            seal: Arc::new(Plain),
+            seal: (self.seals)(),
         };
         S3::new(Arc::new(client), options).expect("threads start")
     }
@@ -90,6 +95,12 @@ impl Subject for InBucket {
 }
 
 conforms!(in_bucket);
+
+mod sealed {
+    use super::encrypted_in_bucket;
+
+    conforms!(encrypted_in_bucket);
+}
 
 #[test]
 fn a_closed_state_is_its_snapshot_its_lock_and_its_history() {

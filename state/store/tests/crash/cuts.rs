@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use lustre_model::address::Address;
@@ -13,7 +14,9 @@ use lustre_model::plan::Operation;
 use lustre_model::recorded::{Lineage, World};
 use lustre_model::resource::{Attributes, Kind};
 use lustre_model::value::Value;
-use lustre_store::{Holder, Plain, Recovery, StoreError, lock, open, read};
+use lustre_store::{
+    Cost, Holder, Key, Keyring, Keys, Plain, Plaintext, Random, Recovery, Seal, StoreError, lock, open, read,
+};
 
 use crate::made::{CUTS, Contents, Made};
 
@@ -63,7 +66,7 @@ fn worlds() -> Vec<World> {
 }
 
 /// Plays the story from where the state stands; returns the serial that was acknowledged and the one that was asked for.
-fn play(disk: &Made, folder: &Path) -> (u64, u64) {
+fn play(disk: &Made, folder: &Path, seal: &Arc<dyn Seal>) -> (u64, u64) {
     let path = folder.join("lustre.state");
     let (mut acknowledged, mut asked) = (0, 0);
     for session in story() {
@@ -75,7 +78,7 @@ fn play(disk: &Made, folder: &Path) -> (u64, u64) {
             pid: 1,
         };
         let lock = lock(&path, holder, Duration::ZERO).expect("nobody else");
-        let Ok(journal) = open(Arc::new(disk.clone()), &path, (lock, Arc::new(Plain)), Lineage("l".into()))
+        let Ok(journal) = open(Arc::new(disk.clone()), &path, (lock, Arc::clone(seal)), Lineage("l".into()))
         else {
             break;
         };
@@ -93,10 +96,15 @@ fn play(disk: &Made, folder: &Path) -> (u64, u64) {
     (acknowledged, asked)
 }
 
-fn check(disk: &Made, folder: &Path, (acknowledged, asked): (u64, u64), what: &str) {
+fn check(
+    disk: &Made,
+    (folder, seal): (&Path, &Arc<dyn Seal>),
+    (acknowledged, asked): (u64, u64),
+    what: &str,
+) {
     let path = folder.join("lustre.state");
     let worlds = worlds();
-    let found = read(disk, &path, &Plain).unwrap_or_else(|error| panic!("{what}: {error}"));
+    let found = read(disk, &path, seal.as_ref()).unwrap_or_else(|error| panic!("{what}: {error}"));
     if found.recovery == Recovery::Absent {
         assert_eq!(acknowledged, 0, "{what}: acknowledged events are gone");
         return;
@@ -106,20 +114,53 @@ fn check(disk: &Made, folder: &Path, (acknowledged, asked): (u64, u64), what: &s
     assert_eq!(found.world, worlds[serial as usize], "{what}");
 }
 
+/// Counts up, so that a run is the same each time.
+struct Counting(AtomicU8);
+
+impl Random for Counting {
+    fn fill(&self, bytes: &mut [u8]) -> std::io::Result<()> {
+        bytes.fill_with(|| self.0.fetch_add(1, Ordering::Relaxed));
+        Ok(())
+    }
+}
+
+/// States as they are, and encrypted ones.
+fn seals() -> [Arc<dyn Seal>; 2] {
+    let key = Key::Passphrase("a passphrase of a test".to_owned().into());
+    let keys = Keys {
+        keys: [("k".to_owned(), key)].into(),
+        writes: Some("k".to_owned()),
+        plaintext: Plaintext::Refused,
+        cost: Cost { memory_kib: 64, iterations: 1, lanes: 1 },
+    };
+    [Arc::new(Plain), Arc::new(Keyring::new(keys, Box::new(Counting(AtomicU8::new(0)))))]
+}
+
 #[test]
 fn a_cut_at_every_operation_loses_nothing_that_was_acknowledged() {
+    for seal in seals() {
+        cut_everywhere(&seal);
+    }
+}
+
+fn cut_everywhere(seal: &Arc<dyn Seal>) {
     let folder = tempfile::tempdir().expect("a folder");
     let whole = Made::default();
-    play(&whole, folder.path());
+    play(&whole, folder.path(), seal);
     let operations = whole.0.lock().unwrap().operations;
     assert!(operations > 25, "{operations}");
     for at in 0..operations {
         for for_ever in [true, false] {
             let disk = Made::failing(Contents::default(), at, for_ever);
-            let promise = play(&disk, folder.path());
+            let promise = play(&disk, folder.path(), seal);
             for cut in CUTS {
                 let found = disk.after(cut);
-                check(&found, folder.path(), promise, &format!("failing at {at} ({for_ever}), then {cut:?}"));
+                check(
+                    &found,
+                    (folder.path(), seal),
+                    promise,
+                    &format!("failing at {at} ({for_ever}), then {cut:?}"),
+                );
             }
         }
     }
@@ -127,12 +168,18 @@ fn a_cut_at_every_operation_loses_nothing_that_was_acknowledged() {
 
 #[test]
 fn a_second_cut_while_recovering_loses_nothing_either() {
+    for seal in seals() {
+        cut_twice(&seal);
+    }
+}
+
+fn cut_twice(seal: &Arc<dyn Seal>) {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("lustre.state");
     for first in (0..40).step_by(3) {
         for cut in CUTS {
             let disk = Made::failing(Contents::default(), first, true);
-            let promise = play(&disk, folder.path());
+            let promise = play(&disk, folder.path(), seal);
             let found = disk.after(cut).0.lock().unwrap().clone();
             for second in 0..8 {
                 let disk = Made::failing(found.clone(), second, true);
@@ -145,14 +192,19 @@ fn a_second_cut_while_recovering_loses_nothing_either() {
                 };
                 let lock = lock(&path, holder, Duration::ZERO).expect("nobody else");
                 let opened =
-                    open(Arc::new(disk.clone()), &path, (lock, Arc::new(Plain)), Lineage("l".into()))
+                    open(Arc::new(disk.clone()), &path, (lock, Arc::clone(seal)), Lineage("l".into()))
                         .map(drop);
                 assert!(
                     matches!(opened, Ok(()) | Err(StoreError::Io { .. })),
                     "{first} {cut:?} {second}: {opened:?}"
                 );
                 for cut in CUTS {
-                    check(&disk.after(cut), folder.path(), promise, &format!("{first}, {second}, {cut:?}"));
+                    check(
+                        &disk.after(cut),
+                        (folder.path(), seal),
+                        promise,
+                        &format!("{first}, {second}, {cut:?}"),
+                    );
                 }
             }
         }

@@ -22,15 +22,8 @@ pub struct Contents {
     durable_names: BTreeMap<PathBuf, usize>,
     pub operations: usize,
     /// The operation that fails; with `for_ever`, all after it too.
-    fails_at: Option<usize>,
+    pub fails_at: Option<usize>,
     for_ever: bool,
-}
-
-impl Contents {
-    /// Tells whether some operation fails.
-    pub fn is_breaking(&self) -> bool {
-        self.fails_at.is_some()
-    }
 }
 
 #[derive(Clone, Default)]

@@ -9,6 +9,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::task::JoinSet;
+
 use lustre_s3::{
     Condition, Fetched, Metadata, ObjectStorage, ObjectSummary, Place, PutOptions, StorageError,
 };
@@ -19,7 +21,10 @@ use crate::background::Background;
 const OBJECT_BYTES_MAX: u64 = 4 << 30;
 
 /// How often a request is made in all while what goes wrong may pass, the client's own attempts not counted.
-const ATTEMPTS_MAX: u32 = 4;
+const ATTEMPTS_MAX: u32 = 3;
+
+/// Objects that are deleted at a time.
+const DELETES_AT_ONCE: usize = 16;
 
 /// Keys in a page of a listing.
 const PAGE_KEYS_MAX: u32 = 1000;
@@ -39,19 +44,26 @@ pub struct Bucket<S> {
     background: Arc<Background>,
     /// Pause before the second attempt; doubled for each further one.
     pause: Duration,
+    /// Time for a request with all its attempts, where the caller cannot wait for as long as the client would.
+    limit: Option<Duration>,
 }
 
 impl<S> Clone for Bucket<S> {
     fn clone(&self) -> Self {
         let (storage, background) = (Arc::clone(&self.storage), Arc::clone(&self.background));
-        Self { storage, background, pause: self.pause }
+        Self { storage, background, pause: self.pause, limit: self.limit }
     }
 }
 
 impl<S: ObjectStorage> Bucket<S> {
     /// Reaches a bucket from this runtime.
     pub fn new(storage: Arc<S>, background: Arc<Background>, pause: Duration) -> Self {
-        Self { storage, background, pause }
+        Self { storage, background, pause, limit: None }
+    }
+
+    /// Gives each request no more time than this.
+    pub fn within(self, limit: Duration) -> Self {
+        Self { limit: Some(limit), ..self }
     }
 
     /// Returns the first `length` bytes of an object, or as many as it has; none when there is no such object.
@@ -103,9 +115,23 @@ impl<S: ObjectStorage> Bucket<S> {
         }
     }
 
-    /// Deletes an object.
-    pub fn delete(&self, key: &str) -> Result<(), StorageError> {
-        self.call(key, |storage, key| async move { storage.delete(&key).await })
+    /// Deletes objects, several at a time.
+    pub fn delete(&self, keys: &[String]) -> Result<(), StorageError> {
+        let (storage, pause, owned) = (Arc::clone(&self.storage), self.pause, keys.to_vec());
+        let all = async move {
+            for some in owned.chunks(DELETES_AT_ONCE) {
+                let mut deletes = JoinSet::new();
+                for key in some {
+                    let request = |storage: Arc<S>, key: String| async move { storage.delete(&key).await };
+                    deletes.spawn(attempts(Arc::clone(&storage), key.clone(), pause, request));
+                }
+                while let Some(deleted) = deletes.join_next().await {
+                    deleted.map_err(|panicked| unreachable("", panicked.to_string()))??;
+                }
+            }
+            Ok(())
+        };
+        self.run(keys.first().map_or("", String::as_str), all)
     }
 
     /// Returns the first keys with a prefix, in byte order.
@@ -123,23 +149,50 @@ impl<S: ObjectStorage> Bucket<S> {
     where
         T: Send + 'static,
         F: Fn(Arc<S>, String) -> R + Send + 'static,
-        R: Future<Output = Result<T, StorageError>> + Send,
+        R: Future<Output = Result<T, StorageError>> + Send + 'static,
     {
-        let (storage, owned, first) = (Arc::clone(&self.storage), key.to_owned(), self.pause);
-        let attempts = async move {
-            let mut pause = first;
-            for _ in 1..ATTEMPTS_MAX {
-                match request(Arc::clone(&storage), owned.clone()).await {
-                    Err(error) if error.is_transient() => tokio::time::sleep(pause).await,
-                    outcome => return outcome,
-                }
-                pause *= 2;
-            }
-            request(storage, owned).await
-        };
-        let place = || Place { bucket: String::new(), key: key.to_owned() };
-        let lost =
-            |cause: std::io::Error| StorageError::Unreachable { place: place(), cause: cause.to_string() };
-        self.background.run(attempts).map_err(lost)?
+        let storage = Arc::clone(&self.storage);
+        self.run(key, attempts(storage, key.to_owned(), self.pause, request))
     }
+
+    /// Runs requests, for as long as they may take.
+    fn run<T: Send + 'static>(
+        &self,
+        key: &str,
+        requests: impl Future<Output = Result<T, StorageError>> + Send + 'static,
+    ) -> Result<T, StorageError> {
+        let (limit, owned) = (self.limit, key.to_owned());
+        let limited = async move {
+            let Some(limit) = limit else { return requests.await };
+            let late = |_| unreachable(&owned, "no answer in time".to_owned());
+            tokio::time::timeout(limit, requests).await.map_err(late)?
+        };
+        self.background.run(limited).map_err(|error| unreachable(key, error.to_string()))?
+    }
+}
+
+fn unreachable(key: &str, cause: String) -> StorageError {
+    StorageError::Unreachable { place: Place { bucket: String::new(), key: key.to_owned() }, cause }
+}
+
+/// Makes a request, again while what goes wrong may pass.
+async fn attempts<S, T, F, R>(
+    storage: Arc<S>,
+    key: String,
+    first: Duration,
+    request: F,
+) -> Result<T, StorageError>
+where
+    F: Fn(Arc<S>, String) -> R,
+    R: Future<Output = Result<T, StorageError>>,
+{
+    let mut pause = first;
+    for _ in 1..ATTEMPTS_MAX {
+        match request(Arc::clone(&storage), key.clone()).await {
+            Err(error) if error.is_transient() => tokio::time::sleep(pause).await,
+            outcome => return outcome,
+        }
+        pause *= 2;
+    }
+    request(storage, key).await
 }

@@ -62,7 +62,7 @@ impl<S: ObjectStorage> S3<S> {
 
     /// Deletes segments that a snapshot holds.
     pub fn delete_segments(&self, keys: &[String]) -> Result<(), StoreError> {
-        keys.iter().try_for_each(|key| self.bucket.delete(key)).map_err(unwritten)
+        self.bucket.delete(keys).map_err(unwritten)
     }
 
     /// Returns what is left of a state whose snapshot is gone.

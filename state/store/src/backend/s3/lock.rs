@@ -16,7 +16,8 @@ use lustre_s3::{Condition, ObjectStorage, StorageError};
 use serde::{Deserialize, Serialize};
 
 use super::bucket::{Bucket, Put};
-use crate::backend::Held;
+use crate::backend::{Ends, Held};
+use crate::entropy::random;
 use crate::error::LockError;
 use crate::lock::Holder;
 
@@ -53,7 +54,6 @@ pub struct Record {
     expiry_ms: u64,
     /// When that would be, on the clock of its holder.
     until: String,
-    until_seconds: u64,
     /// Who holds it; nobody when it was given back.
     pub holder: Option<Holder>,
     /// Whether nothing of its holder is on its way to the state any more.
@@ -67,11 +67,10 @@ impl Record {
             format: FORMAT.to_owned(),
             version: 1,
             token,
-            nonce: hex::encode(random::<16>()?),
+            nonce: hex::encode(random::<16>().map_err(|source| LockError::Io { source })?),
             renewals: 0,
             expiry_ms,
             until: String::new(),
-            until_seconds: 0,
             holder: Some(holder),
             clean: false,
         };
@@ -83,8 +82,8 @@ impl Record {
     }
 
     fn prolonged(self) -> Self {
-        let until_seconds = now_seconds() + self.expiry().as_secs();
-        Self { until: rfc3339(until_seconds), until_seconds, renewals: self.renewals + 1, ..self }
+        let until = rfc3339(now_seconds() + self.expiry().as_secs());
+        Self { until, renewals: self.renewals + 1, ..self }
     }
 
     /// Returns it without a holder.
@@ -95,21 +94,13 @@ impl Record {
     /// Returns who holds it.
     pub fn held(&self) -> Option<Held> {
         let holder = self.holder.clone()?;
-        Some(Held { id: self.token.to_string(), holder, until: Some(self.until.clone()) })
+        Some(Held { id: self.token.to_string(), holder, ends: Ends::At(self.until.clone()) })
     }
 
     fn bytes(&self) -> Result<Bytes, LockError> {
         let json = serde_json::to_vec(self).map_err(|source| LockError::Encoding { source })?;
         Ok(Bytes::from(json))
     }
-}
-
-/// Returns random bytes of the system's.
-pub fn random<const N: usize>() -> Result<[u8; N], LockError> {
-    let mut bytes = [0; N];
-    let read = fs_err::File::open("/dev/urandom")
-        .and_then(|mut file| std::io::Read::read_exact(&mut file, &mut bytes));
-    read.map(|()| bytes).map_err(|source| LockError::Io { source })
 }
 
 fn now_seconds() -> u64 {
@@ -167,10 +158,8 @@ impl<S: ObjectStorage> LockObject<S> {
                     Some(_) | None => Instant::now(),
                 };
                 watched = Some((etag.clone(), since));
-                // A lock whose time seems to be over is watched for as long as it lasts, however short the wait.
-                let abandoned = record.until_seconds < now_seconds();
                 if since.elapsed() < record.expiry() {
-                    if begun.elapsed() >= wait && !abandoned {
+                    if begun.elapsed() >= wait {
                         return Err(LockError::Held { held: Box::new(held) });
                     }
                     std::thread::sleep(LOOK_EVERY_MAX.min(record.expiry() / LOOKS_PER_EXPIRY));
@@ -235,6 +224,18 @@ impl<S: ObjectStorage> Kept<S> {
     /// Returns the fencing token.
     pub fn token(&self) -> u64 {
         self.token
+    }
+
+    /// Makes the token exceed `floor`.
+    pub fn raise(&mut self, floor: u64) -> Result<(), LockError> {
+        if self.token > floor {
+            return Ok(());
+        }
+        let mut state = self.shared.state();
+        let record = Record { token: floor + 1, ..state.record.clone() }.prolonged();
+        self.shared.change(&mut state, record)?;
+        self.token = state.record.token;
+        Ok(())
     }
 
     /// Tells whether somebody else is known to have it.
