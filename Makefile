@@ -3,7 +3,7 @@ CARGO ?= cargo
 DATA ?=
 TOOLS_BUILD = cc=gcc git=git
 TOOLS_RUN = fusermount3=fuse3
-TOOLS_TEST = sqlite3=sqlite3
+TOOLS_TEST = sqlite3=sqlite3 systemd-nspawn=systemd-container debootstrap=debootstrap ip=iproute2 ssh-keygen=openssh-client
 
 .PHONY: demo demo-destroy test lint unit bench setup-run setup-test
 

@@ -7,6 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use futures::future::join_all;
+use lustre_apply::connection::{ConnectionError, SshError};
+use lustre_apply::error::StepError;
 use lustre_apply::observe::Observer;
 use lustre_language::Program;
 use lustre_model::address::Address;
@@ -57,7 +59,7 @@ pub async fn conditions(
                 }
             }
             Err(error) => {
-                let mut diagnostic = unknown(&host, &error.causes());
+                let mut diagnostic = unreached(&host, &error);
                 diagnostic.span = program.resource(&host).map(|block| block.span);
                 found.push(diagnostic);
             }
@@ -97,6 +99,44 @@ fn failed(host: &Address, asked: &Asked, result: ProbeResult, program: &Program)
     diagnostic.span =
         program.resource(&whole).map(|block| block.attribute_span(asked.attribute).unwrap_or(block.span));
     Some(diagnostic)
+}
+
+/// Says why a host could not be asked, and what to do.
+fn unreached(host: &Address, error: &StepError) -> Diagnostic {
+    let (code, summary) = if let StepError::Connection(ConnectionError::Ssh { source, .. }) = error {
+        ssh(source)
+    } else if let StepError::Machine { .. } = error {
+        ("E0912", "has the wrong architecture")
+    } else {
+        return unknown(host, &error.causes());
+    };
+    let mut causes = error.causes();
+    // What is behind the outer words says the same with more.
+    causes.retain(|cause| !cause.ends_with("could not be worked on") && !cause.ends_with("over SSH"));
+    let diagnostic = Diagnostic::error(code, format!("{host} {summary}")).detail(causes.join(": "));
+    match error.remedy() {
+        Some(remedy) => diagnostic.hint(remedy),
+        None => diagnostic,
+    }
+}
+
+fn ssh(error: &SshError) -> (&'static str, &'static str) {
+    match error {
+        SshError::Unreachable { .. }
+        | SshError::Slow { .. }
+        | SshError::Handshake { .. }
+        | SshError::Lost { .. }
+        | SshError::Odd { .. } => ("E0908", "cannot be reached over SSH"),
+        SshError::NoHostKey { .. }
+        | SshError::UnknownHostKey { .. }
+        | SshError::ChangedHostKey { .. }
+        | SshError::RevokedHostKey { .. }
+        | SshError::KnownHosts { .. } => ("E0909", "may be another machine"),
+        SshError::Identity { .. } | SshError::Encrypted { .. } | SshError::Refused { .. } => {
+            ("E0910", "does not let us in")
+        }
+        SshError::Sudo { .. } => ("E0911", "does not let us be root"),
+    }
 }
 
 /// Endpoints that the plan itself brings up or moves; they cannot answer yet.

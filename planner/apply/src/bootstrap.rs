@@ -3,20 +3,25 @@
 //! Asks before it acts: what is there and right is left alone, so that doing it again costs little. No shell is used.
 //! Invariant: the agent's private key never leaves the host.
 
+use std::env::consts::ARCH;
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use lustre_model::address::Address;
 use lustre_model::control::AgentSettings;
-use lustre_model::resource::{self, HostSpec};
-use lustre_wire::Role;
+use lustre_model::resource::{self, HostSpec, SshSpec};
+use lustre_wire::{Role, WireError};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
 
-use crate::connection::{Command, Connection, ConnectionError, Found, Local, Source, run_ok};
+use crate::connection::{
+    Command, Connection, ConnectionError, Found, Local, Source, Ssh, Surroundings, run_ok,
+};
 use crate::error::StepError;
+use crate::service::{self, Keeper};
 use crate::trust::Realm;
 
 /// Bytes that are hashed at a time.
@@ -73,25 +78,48 @@ fn hash(path: &Path) -> std::io::Result<Measured> {
 }
 
 /// Returns the way to a host.
-pub fn connection(host: &Address, spec: &HostSpec) -> Box<dyn Connection> {
-    match spec.connection {
-        resource::Connection::Local => Box::new(Local::new(host.to_string())),
+pub fn connection(host: &Address, spec: &HostSpec) -> Arc<dyn Connection> {
+    match &spec.connection {
+        resource::Connection::Local => Arc::new(Local::new(host.to_string())),
+        resource::Connection::Ssh(ssh) => Arc::new(Ssh::new(
+            host.to_string(),
+            spec.address.clone(),
+            SshSpec::clone(ssh),
+            Surroundings::of_process(),
+        )),
     }
 }
 
-/// Brings the agent of a host up: puts what is missing there and starts it. Returns when it listens.
+/// Brings the agent of a host up: puts what is missing there and starts it. Returns when it was started.
 pub async fn bring_up(
-    host: &Address,
-    spec: &HostSpec,
+    connection: &dyn Connection,
+    (host, spec): (&Address, &HostSpec),
     realm: &Realm,
     binary: &AgentBinary,
 ) -> Result<(), StepError> {
-    let connection = connection(host, spec);
-    let folder = Path::new(&spec.path);
-    let program = put_binary(connection.as_ref(), folder, binary).await?;
-    enrol(connection.as_ref(), &program, (host, spec), realm).await?;
-    run_ok(connection.as_ref(), &Command::new(program, &["start", "--dir", &spec.path])).await?;
-    Ok(())
+    check_machine(connection, host, spec).await?;
+    let program = put_binary(connection, Path::new(&spec.path), binary).await?;
+    enrol(connection, &program, (host, spec), realm).await?;
+    let keeper = service::keeper(connection, spec).await?;
+    Ok(service::start(connection, keeper, (&program, &spec.path)).await?)
+}
+
+/// Makes sure that our agent can run on a machine.
+pub async fn check_machine(
+    connection: &dyn Connection,
+    host: &Address,
+    spec: &HostSpec,
+) -> Result<(), StepError> {
+    if spec.connection == resource::Connection::Local {
+        return Ok(());
+    }
+    let machine = run_ok(connection, &Command::new("uname", &["-sm"])).await?;
+    let machine = String::from_utf8_lossy(&machine).trim().to_owned();
+    let ours = format!("Linux {ARCH}");
+    if machine == ours {
+        return Ok(());
+    }
+    Err(StepError::Machine { host: Box::new(host.clone()), machine, ours })
 }
 
 /// Puts the binary under its content hash, unless it is there.
@@ -159,10 +187,37 @@ pub async fn wait_until_gone(host: &Address, spec: &HostSpec) -> Result<(), Step
     Ok(())
 }
 
-/// Removes from a host what bootstrap and the agent put into its folder, and the folder when nothing else is in it.
-pub async fn clear(host: &Address, spec: &HostSpec) -> Result<(), StepError> {
-    let connection = connection(host, spec);
+/// Says why an agent that was started does not answer, as far as its host can tell.
+pub async fn silent(
+    connection: &dyn Connection,
+    (host, spec): (&Address, &HostSpec),
+    source: WireError,
+) -> StepError {
+    let (host, source) = (Box::new(host.clone()), Box::new(source));
+    match service::keeper(connection, spec).await {
+        Ok(Keeper::Systemd) => match service::last_words(connection, &spec.path).await {
+            Some(words) => StepError::Silent { host, address: spec.control_address(), words, source },
+            None => StepError::Agent { host, source },
+        },
+        Ok(Keeper::Nobody) | Err(_) => StepError::Agent { host, source },
+    }
+}
+
+/// Ends the agent of a host where its systemd keeps it; tells whether that is so.
+pub async fn end_service(connection: &dyn Connection, spec: &HostSpec) -> Result<bool, StepError> {
+    if service::keeper(connection, spec).await? == Keeper::Nobody {
+        return Ok(false);
+    }
+    service::stop(connection, &spec.path).await?;
+    Ok(true)
+}
+
+/// Removes from a host what bootstrap and the agent put there: its unit, its files, and the folder when nothing else is in it.
+pub async fn clear(connection: &dyn Connection, spec: &HostSpec) -> Result<(), StepError> {
     let folder = Path::new(&spec.path);
+    if service::keeper(connection, spec).await? == Keeper::Systemd {
+        service::remove(connection, &spec.path).await?;
+    }
     for name in OURS {
         connection.remove(&folder.join(name)).await?;
     }

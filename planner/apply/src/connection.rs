@@ -11,8 +11,10 @@ use futures::future::BoxFuture;
 use thiserror::Error;
 
 pub use local::Local;
+pub use ssh::{Ssh, SshError, Surroundings};
 
 mod local;
+mod ssh;
 
 /// A command to run on a host.
 #[derive(Debug, Clone)]
@@ -108,6 +110,15 @@ pub enum ConnectionError {
         /// The limit.
         limit: Duration,
     },
+    /// The host cannot be reached over SSH.
+    #[error("{host} cannot be reached over SSH")]
+    Ssh {
+        /// Which host.
+        host: String,
+        /// Why.
+        #[source]
+        source: Box<SshError>,
+    },
     /// A command said that it failed.
     #[error("on {host}: {program} failed: {said}")]
     Failed {
@@ -133,6 +144,7 @@ impl ConnectionError {
             {
                 Some("make room on the disk of that path, then apply again".to_owned())
             }
+            Self::Ssh { source, .. } => source.remedy(),
             Self::File { .. } | Self::Spawn { .. } | Self::TooLong { .. } | Self::Failed { .. } => None,
         }
     }
@@ -145,6 +157,9 @@ pub trait Connection: Send + Sync {
 
     /// Runs a command to its end. A command that fails is not an error here.
     fn run<'a>(&'a self, command: &'a Command) -> BoxFuture<'a, Result<Said, ConnectionError>>;
+
+    /// Runs a program of this machine on the host, with its arguments and input, and leaves nothing of it there.
+    fn visit<'a>(&'a self, command: &'a Command) -> BoxFuture<'a, Result<Said, ConnectionError>>;
 
     /// Puts a file in place at once, creating its folders; `mode` are its permission bits.
     fn put<'a>(
@@ -187,7 +202,15 @@ impl Command {
 
 /// Runs a command that must succeed and returns what it printed.
 pub async fn run_ok(connection: &dyn Connection, command: &Command) -> Result<Vec<u8>, ConnectionError> {
-    let said = connection.run(command).await?;
+    succeeded(connection, command, connection.run(command).await?)
+}
+
+/// Returns what a command printed, when it succeeded.
+pub fn succeeded(
+    connection: &dyn Connection,
+    command: &Command,
+    said: Said,
+) -> Result<Vec<u8>, ConnectionError> {
     if said.code == Some(0) {
         return Ok(said.stdout);
     }

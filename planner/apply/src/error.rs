@@ -49,6 +49,16 @@ pub enum StepError {
         /// Where it was looked for.
         path: String,
     },
+    /// Our agent cannot run there.
+    #[error("{host} is {machine}, and the agent beside this program is for {ours}")]
+    Machine {
+        /// Which host.
+        host: Box<Address>,
+        /// What it is.
+        machine: String,
+        /// What it would have to be.
+        ours: String,
+    },
     /// A host that a step needs is not recorded.
     #[error("{host} is not in the state")]
     NoHost {
@@ -74,6 +84,19 @@ pub enum StepError {
     Agent {
         /// Whose.
         host: Box<Address>,
+        /// Why.
+        #[source]
+        source: Box<WireError>,
+    },
+    /// The agent was started, and does not answer.
+    #[error("the agent of {host} was started, and does not answer at {address}; its last words: {words}")]
+    Silent {
+        /// Whose.
+        host: Box<Address>,
+        /// Where it should.
+        address: String,
+        /// The end of its log.
+        words: String,
         /// Why.
         #[source]
         source: Box<WireError>,
@@ -165,6 +188,7 @@ impl StepError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Agent { source, .. } | Self::Metadata { source, .. } => wire_is_transient(source),
+            Self::Connection(ConnectionError::Ssh { source, .. }) => source.is_transient(),
             Self::MetadataRefused { source, .. } => {
                 matches!(source, Fault::TimedOut | Fault::Unreachable | Fault::Busy)
             }
@@ -175,6 +199,8 @@ impl StepError {
             | Self::Trust(_)
             | Self::Connection(_)
             | Self::NoAgentBinary { .. }
+            | Self::Machine { .. }
+            | Self::Silent { .. }
             | Self::NoHost { .. }
             | Self::NoAgent { .. }
             | Self::Foreign { .. }
@@ -219,6 +245,12 @@ impl StepError {
                 Some("use that state, or give the host block another path and port".to_owned())
             }
             Self::NoAgentBinary { .. } => Some("install lustre-agent beside lustre".to_owned()),
+            Self::Silent { address, .. } => Some(format!(
+                "when it says that it listens, look for a firewall between this machine and {address}; else mend what it says"
+            )),
+            Self::Machine { ours, .. } => {
+                Some(format!("use hosts that are {ours}, or run lustre of the host's architecture"))
+            }
             Self::Unexported { .. } => Some(
                 "repair the access to the bucket, or allow the loss with -allow-data-loss=ADDRESS".to_owned(),
             ),

@@ -20,6 +20,7 @@ use lustre_wire::client::Connection;
 use lustre_wire::{Control, Identity, Metadata, Role, Subject, WireError};
 
 use crate::bootstrap::{self, AgentBinary};
+use crate::connection;
 use crate::error::StepError;
 use crate::trust::{Deployment, Realm, cluster_realm};
 
@@ -45,7 +46,11 @@ pub struct Fleet {
     binary: AgentBinary,
     agents: Mutex<BTreeMap<Address, Slot<Connection<Control>>>>,
     clusters: Mutex<BTreeMap<Address, Slot<ClusterView>>>,
+    ways: Mutex<BTreeMap<Address, Way>>,
 }
+
+/// How a host is reached before its agent answers, and the spec that says so.
+type Way = (HostSpec, Arc<dyn connection::Connection>);
 
 /// An agent that answers.
 #[derive(Clone)]
@@ -74,6 +79,33 @@ impl Fleet {
             binary: AgentBinary::new(binary),
             agents: Mutex::new(BTreeMap::new()),
             clusters: Mutex::new(BTreeMap::new()),
+            ways: Mutex::new(BTreeMap::new()),
+        }
+    }
+
+    /// Returns the way to a host: one connection for all that is done there.
+    pub fn way(&self, host: &Address, spec: &HostSpec) -> Arc<dyn connection::Connection> {
+        let mut ways = self.ways.lock().unwrap_or_else(PoisonError::into_inner);
+        match ways.get(host) {
+            Some((known, way)) if known == spec => Arc::clone(way),
+            Some(_) | None => {
+                let way = bootstrap::connection(host, spec);
+                ways.insert(host.clone(), (spec.clone(), Arc::clone(&way)));
+                way
+            }
+        }
+    }
+
+    /// Brings the agent of a host up and connects to it.
+    async fn bring_up(&self, host: &Address, spec: &HostSpec) -> Result<Connection<Control>, StepError> {
+        let (realm, way) = (self.deployment.realm().await?, self.way(host, spec));
+        bootstrap::bring_up(way.as_ref(), (host, spec), realm, &self.binary).await?;
+        match connect_until(&spec.control_address(), realm.administrator(), START_MAX).await {
+            Ok(connection) => Ok(connection),
+            Err(source @ (WireError::Unreachable { .. } | WireError::TimedOut { .. })) => {
+                Err(bootstrap::silent(way.as_ref(), (host, spec), source).await)
+            }
+            Err(source) => Err(StepError::Agent { host: Box::new(host.clone()), source: Box::new(source) }),
         }
     }
 
@@ -94,10 +126,7 @@ impl Fleet {
         let fresh = match connect(&spec.control_address(), realm.administrator()).await {
             Ok(fresh) => fresh,
             Err(WireError::Unreachable { .. } | WireError::TimedOut { .. }) => {
-                bootstrap::bring_up(host, spec, realm, &self.binary).await?;
-                connect_until(&spec.control_address(), realm.administrator(), START_MAX).await.map_err(
-                    |source| StepError::Agent { host: Box::new(host.clone()), source: Box::new(source) },
-                )?
+                self.bring_up(host, spec).await?
             }
             Err(source) => {
                 return Err(StepError::Agent { host: Box::new(host.clone()), source: Box::new(source) });
@@ -109,11 +138,7 @@ impl Fleet {
 
     /// Puts the agent on a host, or what is missing of it, starts it, and returns it when it answers.
     pub async fn bootstrap(&self, host: &Address, spec: &HostSpec) -> Result<Agent, StepError> {
-        let realm = self.deployment.realm().await?;
-        bootstrap::bring_up(host, spec, realm, &self.binary).await?;
-        let connection = connect_until(&spec.control_address(), realm.administrator(), START_MAX)
-            .await
-            .map_err(|source| StepError::Agent { host: Box::new(host.clone()), source: Box::new(source) })?;
+        let connection = self.bring_up(host, spec).await?;
         *slot(&self.agents, host).lock().await = Some(connection.clone());
         Ok(self.answering(host, &connection))
     }

@@ -14,6 +14,7 @@ pub mod interrupt;
 pub mod observe;
 mod order;
 mod perform;
+mod service;
 mod step;
 mod trust;
 mod walk;

@@ -1,6 +1,7 @@
 //! What hosts report now: which recorded objects are not as recorded, and whether a plan's conditions hold.
 //!
-//! Changes nothing and starts nothing, apart from running the agent's own binary to probe a host that has no agent yet.
+//! Changes nothing and starts nothing, apart from running the agent's own binary to probe a host that has no agent yet; on another
+//! machine it is removed at once.
 //! Invariant: what cannot be found out is reported as such; silence never counts as health.
 
 use std::collections::BTreeMap;
@@ -23,8 +24,8 @@ use lustre_model::space::{OwnRoom, capacities};
 use lustre_wire::client::Connection;
 use lustre_wire::{Object as ObjectProtocol, Subject};
 
-use crate::bootstrap::connection;
-use crate::connection::{Command, ConnectionError, run_ok};
+use crate::bootstrap::{check_machine, connection};
+use crate::connection::{Command, ConnectionError, succeeded};
 use crate::error::StepError;
 use crate::fleet::{Agent, ClusterView, host_spec, is_running, realm};
 use crate::trust::{Realm, recorded_deployment};
@@ -262,7 +263,8 @@ async fn ask_agent(
     Ok(results)
 }
 
-/// Has the agent's binary look at a host that has no agent.
+/// Has the agent's binary look at a host that has no agent. It is no guest for longer than that: the same checks in `sh` would be
+/// others, sooner or later.
 async fn probe_bare(
     host: &Address,
     spec: &HostSpec,
@@ -274,7 +276,9 @@ async fn probe_bare(
         |source: serde_json::Error| ConnectionError::File { host: host.to_string(), source: source.into() };
     let mut command = Command::new(PathBuf::from(binary), &["probe"]);
     command.input = serde_json::to_vec(probes).map_err(unreadable)?;
-    let said = run_ok(connection.as_ref(), &command).await?;
+    check_machine(connection.as_ref(), host, spec).await?;
+    let said = connection.visit(&command).await?;
+    let said = succeeded(connection.as_ref(), &command, said)?;
     let results: Vec<ProbeResult> = serde_json::from_slice(&said).map_err(unreadable)?;
     if results.len() == probes.len() {
         Ok(results)

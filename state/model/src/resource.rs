@@ -26,7 +26,7 @@ pub use association::AssociationSpec;
 pub use bucket::BucketSpec;
 pub use cluster::{ClusterSpec, ComponentSpec, DeploymentType, Engine, StorageType};
 pub use fields::Fields;
-pub use host::{Connection, HostSpec, PortRange};
+pub use host::{Connection, HostSpec, JumpSpec, PortRange, SshSpec};
 pub use mount::{MOUNT_OPTIONS, MountSpec};
 pub use target::{TargetRole, TargetSpec};
 pub use value::ValueSpec;

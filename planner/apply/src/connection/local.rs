@@ -87,6 +87,10 @@ impl Connection for Local {
         self.run_command(command).boxed()
     }
 
+    fn visit<'a>(&'a self, command: &'a Command) -> BoxFuture<'a, Result<Said, ConnectionError>> {
+        self.run_command(command).boxed()
+    }
+
     fn put<'a>(
         &'a self,
         source: Source<'a>,

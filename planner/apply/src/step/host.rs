@@ -21,20 +21,23 @@ pub(super) async fn ensure(fleet: &Fleet, task: &Task, spec: &HostSpec) -> Resul
 /// Ends the agent and removes what was put on the host. A host that was never begun is done at once.
 pub(super) async fn delete(fleet: &Fleet, task: &Task, spec: &HostSpec) -> Result<(), StepError> {
     let host = &task.step.address;
-    let connection = bootstrap::connection(host, spec);
+    let connection = fleet.way(host, spec);
     let enrolled = connection.stat(&std::path::Path::new(&spec.path).join("ca.pem")).await?;
     if enrolled != Found::Absent {
         let agent = fleet.agent_with(host, spec).await?;
         sweep(&agent).await?;
-        match agent.ask(Request::Shutdown).await {
-            // An agent that ends may close the connection before its answer is sent.
-            Ok(_) | Err(StepError::Agent { .. }) => {}
-            Err(error) => return Err(error),
+        // Systemd would start it again.
+        if !bootstrap::end_service(connection.as_ref(), spec).await? {
+            match agent.ask(Request::Shutdown).await {
+                // An agent that ends may close the connection before its answer is sent.
+                Ok(_) | Err(StepError::Agent { .. }) => {}
+                Err(error) => return Err(error),
+            }
         }
         fleet.forget(host).await;
         bootstrap::wait_until_gone(host, spec).await?;
     }
-    bootstrap::clear(host, spec).await
+    bootstrap::clear(connection.as_ref(), spec).await
 }
 
 /// Stops what an apply that was cut off left running; refuses while anything holds data that the state should know.

@@ -18,6 +18,8 @@ mod growth;
 #[cfg(test)]
 mod harness;
 #[cfg(test)]
+mod hosts;
+#[cfg(test)]
 mod lifecycle;
 #[cfg(test)]
 mod links;

@@ -57,7 +57,24 @@ fn values_of_the_wrong_kind() {
     check("host \"h\" {\n  control_port = 70000\n}\n", &["from 1 to 65535"]);
     check("host \"h\" {\n  path = \"relative\"\n}\n", &["E0805 `path` of a host is not valid"]);
     check("host \"h\" {\n  path = \"/a/../b\"\n}\n", &["without `.`, `..`"]);
-    check("host \"h\" {\n  connection = \"ssh\"\n}\n", &["over ssh are not built yet"]);
+    check("host \"h\" {\n  connection = \"ssh\"\n}\n", &["E0803 a host needs `address`"]);
+    check("host \"h\" {\n  connection = \"instance\"\n}\n", &["launched on EC2 are not built yet"]);
+    check("host \"h\" {\n  user = \"ops\"\n}\n", &["E0803 a host needs `address`"]);
+    check(
+        "host \"h\" {\n  connection = \"local\"\n  user = \"ops\"\n}\n",
+        &["E0822 a local host has no `user` and no `ssh` block"],
+    );
+    for (inside, expected) in [
+        ("port = 0", "from 1 to 65535"),
+        ("identity_file = \"id_ed25519\"", "~/.ssh/id_ed25519"),
+        ("host_key = \"SHA256:abc\"", "It is a public key such as"),
+        ("host_key = \"ssh-rsa AAAAB3NzaC1yc2E\"", "RSA host keys are not supported"),
+        ("password = \"p\"", "LUSTRE_SSH_PASSPHRASE"),
+        ("jump {\n  user = \"ops\"\n  }", "E0803 a jump block needs `address`"),
+        ("jmp {\n  }", "Did you mean `jump`?"),
+    ] {
+        check(&format!("host \"h\" {{\n  address = \"h\"\n  ssh {{\n  {inside}\n  }}\n}}\n"), &[expected]);
+    }
     check(
         "mount \"m\" {\n  cluster = \"cluster.x\"\n  host = host.h\n  path = \"/p\"\n}\nhost \"h\" {}\n",
         &["E0808 `cluster` of a mount must be a cluster"],

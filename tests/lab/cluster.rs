@@ -1,0 +1,118 @@
+//! A cluster over three machines: from nothing to files that are read back, and to nothing again.
+
+use std::time::Duration;
+
+use super::deployment::{Deployment, good, host};
+use super::machine::{Lab, Machine};
+use super::spawned::wait_until;
+
+/// How long agents and mounts may take to come back.
+const BACK_MAX: Duration = Duration::from_mins(2);
+
+/// Everything that lies on a machine's own disk, but for what systems write for themselves.
+fn files(machine: &Machine) -> String {
+    machine.sh(
+        "find / -xdev \\( -path /proc -o -path /sys -o -path /run -o -path /var/log -o -path '/var/lib/systemd' \
+         -o -path /var/cache -o -name '.*_history' -o -path '*/.cache' \\) -prune -o -print | sort",
+    )
+}
+
+fn spec(lab: &Lab, with_mount: bool) -> String {
+    let hosts = [
+        host(lab, "one", 1, ("root", &good(lab, 1))),
+        host(lab, "two", 2, ("ops", &good(lab, 2))),
+        host(lab, "client", 3, ("ops", &good(lab, 3))),
+    ];
+    let mount = r#"
+mount "client" {
+  cluster = cluster.lab
+  host    = host.client
+  path    = "/mnt/fsx"
+}
+"#;
+    format!(
+        r#"{}
+cluster "lab" {{
+  deployment_type = "SCRATCH_2"
+  metadata {{
+    host = host.one
+    path = "/srv/mdt"
+  }}
+  storage {{
+    hosts           = [host.one, host.two]
+    path            = "/srv/ost"
+    target_capacity = "1GiB"
+  }}
+  layout {{
+    component {{
+      stripe_count = -1
+      stripe_size  = "1MiB"
+    }}
+  }}
+}}
+{}"#,
+        hosts.concat(),
+        if with_mount { mount } else { "" }
+    )
+}
+
+#[test]
+fn a_cluster_over_three_machines_is_made_used_repaired_rebooted_and_leaves_nothing() {
+    let lab = Lab::up(3);
+    let deployment = Deployment::new();
+    let all = [lab.machine(1), lab.machine(2), lab.machine(3)];
+    let before = all.map(files);
+    deployment.spec(&spec(&lab, true));
+    deployment.must("plan");
+    assert_eq!(all.map(files), before, "a plan leaves nothing on hosts");
+
+    deployment.must("apply -auto-approve");
+    let client = lab.machine(3);
+    client.sh("head -c 20000000 /dev/urandom > /mnt/fsx/data; mkdir -p /mnt/fsx/a/b; echo hello > /mnt/fsx/a/b/c; sync");
+    let sum = client.sh("sha256sum < /mnt/fsx/data");
+    assert_eq!(deployment.lustre("plan -detailed-exitcode").code, Some(0), "nothing is to be done");
+    let again = deployment.must("apply -auto-approve");
+    assert!(again.contains("No changes"), "{again}");
+
+    // Another mount has nothing in its caches.
+    deployment.spec(&spec(&lab, false));
+    deployment.must("apply -auto-approve");
+    assert_ne!(client.try_sh("mountpoint -q /mnt/fsx").code, Some(0));
+    deployment.spec(&spec(&lab, true));
+    deployment.must("apply -auto-approve");
+    assert_eq!(client.sh("sha256sum < /mnt/fsx/data; cat /mnt/fsx/a/b/c"), format!("{sum}\nhello"));
+
+    // Killed, an agent is started by systemd; stopped, by the next apply. Its targets go on meanwhile.
+    let two = lab.machine(2);
+    let unit = "lustre-agent-var-lib-lustre.service";
+    let killed = two.sh(&format!("systemctl show -p MainPID --value {unit}"));
+    two.sh(&format!("kill -9 {killed}"));
+    wait_until("the agent is there again", BACK_MAX, || deployment.lustre("status").code == Some(0));
+    two.sh(&format!("systemctl stop {unit}"));
+    assert_eq!(client.sh("sha256sum < /mnt/fsx/data"), sum);
+    assert_eq!(
+        deployment.lustre("plan -detailed-exitcode").code,
+        Some(2),
+        "an agent that is stopped is drift"
+    );
+    deployment.must("apply -auto-approve");
+    assert_eq!(deployment.lustre("plan -detailed-exitcode").code, Some(0), "it was repaired");
+
+    // A reboot of everything.
+    for machine in all {
+        machine.reboot();
+    }
+    wait_until("all is there again", BACK_MAX, || deployment.lustre("status").code == Some(0));
+    wait_until("the mount answers", BACK_MAX, || {
+        client.try_sh("cat /mnt/fsx/a/b/c").stdout.trim() == "hello"
+    });
+    assert_eq!(client.sh("sha256sum < /mnt/fsx/data"), sum);
+    assert_eq!(deployment.lustre("plan -detailed-exitcode").code, Some(0), "a reboot is no change");
+
+    deployment.must("destroy -auto-approve -allow-data-loss=cluster.lab");
+    for (machine, before) in all.iter().zip(&before) {
+        assert_eq!(files(machine), *before, "{} is as it was", machine.name);
+        assert_eq!(machine.try_sh("pgrep -a lustre").stdout, "");
+        assert_eq!(machine.sh("systemctl list-units --all --no-legend 'lustre*'"), "");
+    }
+}

@@ -1,0 +1,15 @@
+//! Hosts over SSH, on real machines: containers with systemd and sshd of their own on a private bridge.
+//!
+//! Each test has a lab of its own, with its own names, keys and addresses; several run at once. Needs root and what
+//! `make setup-test` installs; without it every test fails and says so.
+//! Invariant: whatever a test started is gone when it ends, also when it fails or is killed.
+
+mod cluster;
+#[path = "../../planner/apply/tests/connection/conformance.rs"]
+mod conformance;
+mod connection;
+mod deployment;
+mod machine;
+mod probe;
+mod root;
+mod spawned;
