@@ -245,3 +245,49 @@ fn without_a_lock_address_two_on_one_machine_still_take_turns() {
     state.close().unwrap();
     assert!(has(&subject.elsewhere().read().unwrap().world, "a"));
 }
+
+/// A certificate for `localhost` that signed itself, and its key.
+fn certificate() -> &'static (String, String) {
+    static MADE: std::sync::OnceLock<(String, String)> = std::sync::OnceLock::new();
+    MADE.get_or_init(|| {
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).expect("it is made");
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    })
+}
+
+fn secured(stream: std::net::TcpStream) -> Box<dyn crate::server::Line> {
+    use rustls::pki_types::pem::PemObject as _;
+    let (certificate, key) = certificate();
+    let certificate = rustls::pki_types::CertificateDer::from_pem_slice(certificate.as_bytes()).unwrap();
+    let key = rustls::pki_types::PrivateKeyDer::from_pem_slice(key.as_bytes()).unwrap();
+    let provider = std::sync::Arc::new(rustls::crypto::ring::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate], key)
+        .unwrap();
+    let connection = rustls::ServerConnection::new(std::sync::Arc::new(config)).unwrap();
+    Box::new(rustls::StreamOwned::new(connection, stream))
+}
+
+#[test]
+fn a_server_is_believed_over_tls_only_with_a_certificate_that_is_trusted() {
+    let subject = OnServer { server: Server::over(secured), ..on_server() };
+    let address = format!("https://localhost:{}/states/prod", subject.server.port);
+    let place = |authority: Option<&str>, skip: bool| HttpPlace {
+        retry_max: 0,
+        client_ca_certificate_pem: authority.map(str::to_owned),
+        skip_cert_verification: skip,
+        ..HttpPlace::new(address.clone())
+    };
+    let stranger = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap().cert.pem();
+    let refused = subject.spoken_to(place(Some(&stranger), false), "here").read();
+    assert!(matches!(refused, Err(StoreError::Http { .. })), "{refused:?}");
+    for trusted in [place(Some(&certificate().0), false), place(None, true)] {
+        let state = opened(&*subject.spoken_to(trusted.clone(), "here"));
+        record(&state, &format!("v{}", state.world().serial));
+        state.close().unwrap();
+        assert!(has(&subject.spoken_to(trusted, "there").read().unwrap().world, "v0"));
+    }
+}

@@ -3,7 +3,7 @@
 //! One request a connection, a thread each. Posts under a lock need its `ID`; bodies must have the MD5 that they come with.
 //! Invariant: a request happens wholly or not at all, whatever becomes of its answer.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{BufRead as _, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -45,8 +45,20 @@ struct Request {
     body: Vec<u8>,
 }
 
+/// What a request comes over.
+pub trait Line: Read + Write + Send {}
+impl<T: Read + Write + Send> Line for T {}
+
+/// Secures a connection, or does not.
+pub type Secure = fn(TcpStream) -> Box<dyn Line>;
+
 impl Server {
     pub fn new() -> Self {
+        Self::over(|stream| Box::new(stream))
+    }
+
+    /// Serves over connections that are secured like this.
+    pub fn over(secure: Secure) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port is free");
         let port = listener.local_addr().expect("it is bound").port();
         let (contents, ended) = (Arc::<Mutex<Contents>>::default(), Arc::new(AtomicBool::new(false)));
@@ -57,7 +69,7 @@ impl Server {
                     return;
                 }
                 let shared = Arc::clone(&shared);
-                std::thread::spawn(move || serve(stream, &shared));
+                std::thread::spawn(move || serve(secure(stream).as_mut(), &shared));
             }
         });
         Self { port, contents, ended }
@@ -79,8 +91,8 @@ impl Drop for Server {
     }
 }
 
-fn serve(mut stream: TcpStream, contents: &Mutex<Contents>) {
-    let Some(request) = read(&stream) else { return };
+fn serve(stream: &mut dyn Line, contents: &Mutex<Contents>) {
+    let Some(request) = read(stream) else { return };
     let mut contents = contents.lock().expect("no test panics with it");
     let at = contents.requests;
     contents.requests += 1;
@@ -93,11 +105,11 @@ fn serve(mut stream: TcpStream, contents: &Mutex<Contents>) {
     if hit.is_none() {
         let head =
             format!("HTTP/1.1 {status} -\r\nContent-Length: {}\r\nConnection: close\r\n\r\n", body.len());
-        let _gone = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body));
+        let _gone = stream.write_all(&[head.as_bytes(), &body].concat()).and_then(|()| stream.flush());
     }
 }
 
-fn read(stream: &TcpStream) -> Option<Request> {
+fn read(stream: &mut dyn Line) -> Option<Request> {
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
     reader.read_line(&mut line).ok()?;
