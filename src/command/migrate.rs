@@ -139,7 +139,7 @@ pub fn remember(at: &StatePlace) -> Result<(), Failure> {
     let Some(written) = &at.written else { return Ok(()) };
     let note = Path::new(NOTE);
     // The default place needs no note, unless one names another.
-    if matches!(at.place, Place::Local { .. }) && !note.exists() {
+    if at.place == default_place() && !note.exists() {
         return Ok(());
     }
     let content = Note { written: written.clone(), place: Noted::of(&at.place) };
@@ -178,29 +178,44 @@ fn former(now: &StatePlace) -> Result<Option<Place>, Failure> {
         let moved = note.written != *written && place.to_string() != now.place.to_string();
         return Ok(moved.then_some(place));
     }
-    let default = Place::Local { path: place::STATE.into() };
-    let moved = !matches!(now.place, Place::Local { .. }) && Path::new(place::STATE).exists();
-    Ok(moved.then_some(default))
+    let moved = now.place != default_place() && Path::new(place::STATE).exists();
+    Ok(moved.then(default_place))
 }
 
-/// Fails when a state is still where the spec had it before; called when there is none where it has it now.
-pub fn refuse_forgotten(at: &StatePlace) -> Result<(), Failure> {
+fn default_place() -> Place {
+    Place::Local { path: place::STATE.into() }
+}
+
+/// Fails when a state is still where the spec had it before, and what is where the spec has it now, `here`, does not go on
+/// from it: that would be to begin anew beside it, or to go back to an older copy.
+pub fn refuse_forgotten(at: &StatePlace, here: &World) -> Result<(), Failure> {
     let Some(before) = former(at)? else { return Ok(()) };
     let now = &at.place;
     let hint = format!(
         "`lustre init -migrate-state` copies it to {now}; where it is to be left behind, delete {NOTE}, and the file when it is \
          in this folder"
     );
-    let refused = |what: &str| Failure::Said {
-        cause: format!(
-            "the spec has its state at {now} now, where there is none, and had it at {before} before, {what}"
-        ),
+    let refused = |what: &str, there: &str| Failure::Said {
+        cause: format!("the spec has its state at {now} now, {what}, and had it at {before} before, {there}"),
         hint: Some(hint.clone()),
     };
+    let absent = here.lineage.0.is_empty();
     match at.elsewhere(before.clone()).backend().and_then(|backend| Ok(backend.read()?)) {
         Ok(read) if read.world.objects.is_empty() && read.world.outputs.is_empty() => Ok(()),
-        Ok(_) => Err(refused("where it still is")),
-        Err(error) => Err(refused(&format!("which cannot be read: {}", chain(&error)))),
+        Ok(_) if absent => Err(refused("where there is none", "where it still is")),
+        Ok(read) if read.world.lineage != here.lineage => {
+            Err(refused("where another one is", "where it still is"))
+        }
+        Ok(read) if read.world.serial > here.serial => {
+            let (older, newer) = (here.serial, read.world.serial);
+            Err(refused(&format!("which is a copy at serial {older}"), &format!("where it is at serial {newer}")))
+        }
+        Ok(_) => Ok(()),
+        // What goes on from it cannot be told from anything else.
+        Err(error) => {
+            let what = if absent { "where there is none" } else { "where there is one" };
+            Err(refused(what, &format!("which cannot be read: {}", chain(&error))))
+        }
     }
 }
 

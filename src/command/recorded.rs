@@ -85,11 +85,9 @@ impl Recorded {
         self.world.lineage.0.is_empty()
     }
 
-    /// Fails when there is no state where the spec has it, but one where the spec had it before.
+    /// Fails when the state that the spec had before is still where it was, and this is none, an older copy, or another one.
     fn checked(self) -> Result<Self, Failure> {
-        if self.is_absent() {
-            migrate::refuse_forgotten(&self.at)?;
-        }
+        migrate::refuse_forgotten(&self.at, &self.world)?;
         Ok(self)
     }
 

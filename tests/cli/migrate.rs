@@ -94,3 +94,40 @@ fn an_emptied_state_may_be_left_behind() {
     folder.must("apply -auto-approve");
     assert_eq!(folder.must("state list").stdout, "value.a\nvalue.b\n");
 }
+
+#[test]
+fn an_older_copy_of_the_state_is_never_gone_on_from() {
+    let bucket = Bucket::new();
+    let spec = |key: &str, more: &str| format!("{}{VALUES}{more}", bucket.state("").replace("prod.state", key));
+    let folder = Folder::with(&spec("a.state", ""));
+    folder.must("apply -auto-approve");
+    folder.write("main.hcl", &spec("b.state", ""));
+    folder.must("init -migrate-state");
+    let more = "value \"c\" {\n  input = 3\n}\n";
+    folder.write("main.hcl", &spec("b.state", more));
+    folder.must("apply -auto-approve");
+    // As a revert of the commit that moved it would have it.
+    folder.write("main.hcl", &spec("a.state", more));
+    for words in ["plan", "apply -auto-approve", "destroy -auto-approve", "state list"] {
+        let said = folder.run(words);
+        assert_eq!(said.code, Some(1), "{words}: {}", said.all());
+        assert!(said.all().contains("is a copy at serial"), "{words}: {}", said.all());
+    }
+    folder.must("init -migrate-state");
+    assert_eq!(folder.run("plan -detailed-exitcode").code, Some(0));
+}
+
+#[test]
+fn another_file_for_the_state_is_another_place() {
+    let spec = |path: &str| format!("lustre {{\n  state \"local\" {{\n    path = \"{path}\"\n  }}\n}}\n{VALUES}");
+    let folder = Folder::with(VALUES);
+    folder.must("apply -auto-approve");
+    for (path, before) in [("o.state", "lustre.state"), ("p.state", "o.state")] {
+        folder.write("main.hcl", &spec(path));
+        let said = folder.run("plan");
+        assert_eq!(said.code, Some(1), "{path}: {}", said.all());
+        assert!(said.all().contains(&format!("had it at {before} before")), "{path}: {}", said.all());
+        folder.must("init -migrate-state");
+        assert_eq!(folder.run("plan -detailed-exitcode").code, Some(0), "{path}");
+    }
+}

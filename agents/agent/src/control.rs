@@ -129,8 +129,11 @@ impl Inner {
             Request::Ensure { process, spec, credential } => {
                 Ok(Reply::Process { status: supervisor.ensure(process, spec, credential).await? })
             }
-            Request::Remove { process, data } => {
-                supervisor.remove(&process, data).await.map_err(|error| refused(&error))?;
+            Request::Remove { process, data, authority } => {
+                supervisor
+                    .remove(&process, data, authority.as_deref())
+                    .await
+                    .map_err(|error| refused(&error))?;
                 Ok(Reply::Done)
             }
             Request::Shutdown => {

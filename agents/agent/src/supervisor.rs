@@ -194,6 +194,18 @@ impl Supervisor {
         if !certified && !std::matches!(spec, ProcessSpec::Bucket { .. }) {
             return Err(conflict("the process has no certificate", "enrol it first"));
         }
+        if is_foreign(dir.path(), credential.as_ref().map(|credential| credential.authority.as_str()))
+            .map_err(io)?
+        {
+            let path = dir.path().display();
+            return Err(conflict(
+                "a process of this name belongs to another deployment: its certificate is signed by another authority",
+                &format!(
+                    "destroy it with the state that made it, or choose other names; when that state is gone for good, stop the agent and \
+                     remove {path}"
+                ),
+            ));
+        }
         let renewed = changed_credential(dir.path(), credential.as_ref()).map_err(io)?;
         let same = turn.spec.as_ref() == Some(&spec) && !renewed && turn.keeper.is_some();
         if same {
@@ -236,11 +248,21 @@ impl Supervisor {
         Ok(())
     }
 
-    /// Ends the process and forgets it; what is not there counts as removed.
-    pub async fn remove(&self, process: &ProcessId, fate: DataFate) -> Result<(), SupervisorError> {
+    /// Ends the process and forgets it; what is not there counts as removed, and so does what has a certificate of another
+    /// authority than the one that is given: that is somebody else's.
+    pub async fn remove(
+        &self,
+        process: &ProcessId,
+        fate: DataFate,
+        authority: Option<&str>,
+    ) -> Result<(), SupervisorError> {
         let Some(slot) = self.kept().get(process).cloned() else { return Ok(()) };
         let mut turn = slot.turn.lock().await;
         if turn.gone {
+            return Ok(());
+        }
+        if is_foreign(slot.dir.path(), authority)? {
+            warn!(process = %slot.dir.path().display(), "not removed: it belongs to another deployment");
             return Ok(());
         }
         match slot.dir.put("removing", &fate) {
@@ -269,7 +291,7 @@ impl Supervisor {
             self.kept().iter().map(|(process, slot)| (process.clone(), Arc::clone(slot))).collect();
         for (process, slot) in slots {
             let Ok(Some(fate)) = slot.dir.optional::<DataFate>("removing") else { continue };
-            if let Err(error) = self.remove(&process, fate).await {
+            if let Err(error) = self.remove(&process, fate, None).await {
                 warn!(process = %slot.dir.path().display(), error = %chain(&error), "cannot finish a removal");
             }
         }
@@ -346,6 +368,13 @@ pub(crate) fn signing_request(dir: &Path) -> Result<String, SupervisorError> {
         }
     };
     Ok(key.csr()?)
+}
+
+/// Tells whether a process has a certificate of another authority than this one.
+fn is_foreign(dir: &Path, authority: Option<&str>) -> std::io::Result<bool> {
+    let Some(authority) = authority else { return Ok(false) };
+    let own = durable::read(&dir.join("ca.pem"))?;
+    Ok(own.is_some_and(|own| own != authority.as_bytes()))
 }
 
 fn changed_credential(dir: &Path, credential: Option<&Credential>) -> std::io::Result<bool> {

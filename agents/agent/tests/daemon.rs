@@ -319,7 +319,7 @@ fn a_full_disk_ends_no_supervision_and_hinders_no_removal(_: &House) {
     pid = house.running_other_than(pid);
     // Another lock, and an end: both are noted first.
     let process = ProcessId::Mover("scratch".parse().unwrap());
-    let remove = Request::Remove { process, data: DataFate::Erase };
+    let remove = Request::Remove { process, data: DataFate::Erase, authority: None };
     let connection = house.connect(Role::Administrator);
     assert_eq!(house.ask_on(&connection, 1000, remove), Ok(Reply::Done));
     assert!(house.processes().is_empty());
@@ -486,9 +486,15 @@ fn removal_erases_what_was_created_and_shutdown_follows(house: &House) {
     fs_err::write(path.join("notes.txt"), "of the operator").unwrap();
     let refused = house.ask(Request::Shutdown);
     assert!(matches!(refused, Err(Refusal::Conflict { .. })), "{refused:?}");
+    let remove = |authority: Option<&str>| {
+        let (process, authority) = (process.clone(), authority.map(str::to_owned));
+        house.ask(Request::Remove { process, data: DataFate::Erase, authority })
+    };
+    // Who names another authority means another process, which is not there.
+    assert_eq!(remove(Some("of somebody else")), Ok(Reply::Done));
+    assert!(is_ours(pid) && path.join("objects/0").exists());
     for _ in 0..2 {
-        let removed = house.ask(Request::Remove { process: process.clone(), data: DataFate::Erase });
-        assert_eq!(removed, Ok(Reply::Done));
+        assert_eq!(remove(None), Ok(Reply::Done));
     }
     assert!(!is_ours(pid));
     assert!(path.join("notes.txt").exists() && !path.join("objects").exists());

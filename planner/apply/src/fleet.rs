@@ -326,8 +326,16 @@ impl Agent {
     }
 
     /// Stops the process and forgets it; one that is not there is fine.
-    pub async fn remove(&self, process: ProcessId, data: control::DataFate) -> Result<(), StepError> {
-        let reply = self.ask(control::Request::Remove { process, data }).await?;
+    ///
+    /// With the realm of its cluster, one that another deployment made under the same name stays as it is.
+    pub async fn remove(
+        &self,
+        process: ProcessId,
+        data: control::DataFate,
+        realm: Option<&Realm>,
+    ) -> Result<(), StepError> {
+        let authority = realm.map(|realm| realm.authority_pem().to_owned());
+        let reply = self.ask(control::Request::Remove { process, data, authority }).await?;
         if reply == control::Reply::Done { Ok(()) } else { Err(self.unfitting("remove")) }
     }
 }

@@ -122,8 +122,9 @@ pub enum Request {
     Enrol { process: ProcessId },
     /// Starts the process with this spec, or restarts it when the spec changed, and waits until it answers. `Process`.
     Ensure { process: ProcessId, spec: ProcessSpec, credential: Option<Credential> },
-    /// Stops the process and forgets it. Answered by `Done`.
-    Remove { process: ProcessId, data: DataFate },
+    /// Stops the process and forgets it. One whose certificate is not signed by `authority` (PEM) is another deployment's:
+    /// it stays, and what was to be removed is not there. Answered by `Done`.
+    Remove { process: ProcessId, data: DataFate, authority: Option<String> },
     /// Answered by `Processes`.
     Processes,
     /// Ends the agent; its processes must be removed before. Answered by `Done`.

@@ -21,5 +21,5 @@ pub(super) async fn ensure(fleet: &Fleet, task: &Task, spec: &BucketSpec) -> Res
 /// Ends it; the agent deletes the keys it made, and no object.
 pub(super) async fn delete(fleet: &Fleet, task: &Task, spec: &BucketSpec) -> Result<(), StepError> {
     let agent = fleet.agent(&task.world, &spec.host).await?;
-    agent.remove(spec.process(), DataFate::Erase).await
+    agent.remove(spec.process(), DataFate::Erase, None).await
 }

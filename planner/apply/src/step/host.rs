@@ -48,7 +48,7 @@ async fn sweep(agent: &Agent) -> Result<(), StepError> {
         return Err(StepError::StillKept { host: Box::new(agent.host.clone()), processes: data });
     }
     for one in kept {
-        agent.remove(one.process, DataFate::Erase).await?;
+        agent.remove(one.process, DataFate::Erase, None).await?;
     }
     Ok(())
 }

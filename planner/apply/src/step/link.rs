@@ -116,7 +116,8 @@ pub(super) async fn delete(hosts: &Hosts, task: &Task, spec: &AssociationSpec) -
         fleet.administer(&task.world, &spec.cluster, "remove the link", remove).await?;
     }
     if links(fleet, task, spec).await?.is_empty() {
-        agent.remove(ProcessId::Mover(spec.fs_name.clone()), DataFate::Erase).await?;
+        let realm = fleet::realm(&task.world, &spec.cluster)?;
+        agent.remove(ProcessId::Mover(spec.fs_name.clone()), DataFate::Erase, Some(&realm)).await?;
     }
     Ok(())
 }

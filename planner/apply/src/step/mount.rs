@@ -22,5 +22,6 @@ pub(super) async fn ensure(fleet: &Fleet, task: &Task, spec: &MountSpec) -> Resu
 /// Unmounts it.
 pub(super) async fn delete(fleet: &Fleet, task: &Task, spec: &MountSpec) -> Result<(), StepError> {
     let agent = fleet.agent(&task.world, &spec.host).await?;
-    agent.remove(spec.process(), DataFate::Erase).await
+    let realm = fleet::realm(&task.world, &spec.cluster)?;
+    agent.remove(spec.process(), DataFate::Erase, Some(&realm)).await
 }

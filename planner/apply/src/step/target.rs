@@ -46,5 +46,6 @@ pub(super) async fn delete(hosts: &Hosts, task: &Task, spec: &TargetSpec) -> Res
         let remove = Request::RemoveTarget { index: *index };
         fleet.administer(&task.world, &spec.cluster, "let go of the object target", remove).await?;
     }
-    agent.remove(spec.process(), DataFate::Erase).await
+    let realm = fleet::realm(&task.world, &spec.cluster)?;
+    agent.remove(spec.process(), DataFate::Erase, Some(&realm)).await
 }
