@@ -170,7 +170,6 @@ impl Lab {
     }
 
     /// Prints what the machines said, for a test that failed.
-    #[expect(clippy::print_stdout, reason = "what a failed test prints is what its reader has")]
     fn show_logs(&self) {
         for machine in &self.machines {
             let log = fs::read_to_string(self.path(&format!("{}.log", machine.name))).unwrap_or_default();

@@ -4,12 +4,20 @@
 //! `make setup-test` installs; without it every test fails and says so.
 //! Invariant: whatever a test started is gone when it ends, also when it fails or is killed.
 
+#[cfg(test)]
 mod cluster;
+#[cfg(test)]
 #[path = "../../planner/apply/tests/connection/conformance.rs"]
 mod conformance;
+#[cfg(test)]
 mod connection;
+#[cfg(test)]
 mod deployment;
+#[cfg(test)]
 mod machine;
+#[cfg(test)]
 mod probe;
+#[cfg(test)]
 mod root;
+#[cfg(test)]
 mod spawned;
