@@ -116,3 +116,27 @@ fn a_cluster_over_three_machines_is_made_used_repaired_rebooted_and_leaves_nothi
         assert_eq!(machine.sh("systemctl list-units --all --no-legend 'lustre*'"), "");
     }
 }
+
+#[test]
+fn an_agent_that_cannot_start_is_told_of_with_its_last_words_and_the_next_apply_goes_on() {
+    let lab = Lab::up(1);
+    let (machine, deployment) = (lab.machine(1), Deployment::new());
+    let before = files(machine);
+    deployment.spec(&host(&lab, "one", 1, ("ops", &good(&lab, 1))));
+    deployment.must("plan -out=saved");
+    // Somebody takes its port between plan and apply.
+    machine
+        .sh("systemd-run --quiet --unit=taker systemd-socket-activate --listen=0.0.0.0:7988 /bin/sleep 600");
+    wait_until("the port is taken", BACK_MAX, || machine.sh("ss -Hltn sport = 7988").contains("7988"));
+    let said = deployment.lustre("apply saved");
+    assert_eq!(said.code, Some(1), "{}", said.all());
+    let text = said.all().split_whitespace().collect::<Vec<_>>().join(" ");
+    assert!(text.contains("its last words") && text.contains("7988"), "{}", said.all());
+    let said = deployment.lustre("plan");
+    assert!(said.all().contains("E0904"), "the plan finds it too: {}", said.all());
+    machine.sh("systemctl stop taker");
+    deployment.must("apply -auto-approve");
+    assert_eq!(deployment.lustre("plan -detailed-exitcode").code, Some(0));
+    deployment.must("destroy -auto-approve");
+    assert_eq!(files(machine), before);
+}

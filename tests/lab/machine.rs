@@ -98,6 +98,7 @@ impl Lab {
         for name in ["id", "id_other"] {
             make_key(&folder.path().join(name), "");
         }
+        forget_dead_labs();
         let (own, bridge) = (std::process::id(), format!("lb{}-{number}", std::process::id()));
         let subnet = make_bridge(&bridge);
         let mut lab = Self { folder, bridge, machines: Vec::new() };
@@ -170,7 +171,6 @@ impl Lab {
     }
 
     /// Prints what the machines said, for a test that failed.
-    #[expect(clippy::print_stdout, reason = "what a failed test prints is what its reader has")]
     fn show_logs(&self) {
         for machine in &self.machines {
             let log = fs::read_to_string(self.path(&format!("{}.log", machine.name))).unwrap_or_default();
@@ -283,6 +283,22 @@ pub fn make_key(path: &Path, passphrase: &str) {
     let mut command = Command::new("ssh-keygen");
     command.args(["-q", "-t", "ed25519", "-C", "lab", "-N", passphrase, "-f"]).arg(path);
     must(command);
+}
+
+/// Removes bridges of labs whose process was killed; their machines ended with it.
+fn forget_dead_labs() {
+    let mut list = Command::new("ip");
+    list.args(["-o", "link", "show", "type", "bridge"]);
+    for line in must(list).lines() {
+        let Some(name) = line.split(": ").nth(1).filter(|name| name.starts_with("lb")) else { continue };
+        let owner = name[2..].split('-').next().and_then(|pid| pid.parse::<u32>().ok());
+        if owner.is_some_and(|pid| !Path::new(&format!("/proc/{pid}")).exists()) {
+            let mut delete = Command::new("ip");
+            delete.args(["link", "delete", name]);
+            // Another lab may have been faster.
+            run(delete);
+        }
+    }
 }
 
 /// Makes a bridge with a subnet that nobody has, and returns the subnet's first three numbers.

@@ -14,10 +14,9 @@ fn host(inside: &str) -> String {
 fn connection(inside: &str) -> Connection {
     let world = applied(&host(inside), &nothing());
     let object = world.objects.values().next().expect("a host");
-    match Resource::from_attributes(Kind::Host, &object.attributes).expect("it can be read") {
-        Resource::Host(spec) => spec.connection,
-        other => panic!("{other:?}"),
-    }
+    let read = Resource::from_attributes(Kind::Host, &object.attributes).expect("it can be read");
+    let Resource::Host(spec) = read else { panic!("{read:?}") };
+    spec.connection
 }
 
 fn ssh(inside: &str) -> SshSpec {

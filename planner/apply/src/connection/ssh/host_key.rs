@@ -145,7 +145,7 @@ impl HostKey {
                         "{file}:{line} names an authority with @cert-authority, and certificates of hosts are not supported"
                     ));
                 }
-                Verdict::Known | Verdict::Unknown | Verdict::Revoked { .. } => {}
+                Verdict::Known | Verdict::Unheard | Verdict::Revoked { .. } => {}
             }
         }
         let file = files.first().map(|(path, _)| path.display().to_string()).unwrap_or_default();

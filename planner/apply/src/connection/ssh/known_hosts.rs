@@ -17,7 +17,7 @@ pub(super) enum Verdict {
     /// The host has it.
     Known,
     /// Nothing is said about the host.
-    Unknown,
+    Unheard,
     /// Only keys of other types are known of the host, the first on this line.
     OtherType {
         /// Counted from one.
@@ -89,7 +89,7 @@ pub(super) fn judge(text: &str, host: &str, shown: Key<'_>) -> Verdict {
     }
     match marked(Marker::Authority).next() {
         Some(line) => Verdict::Authority { line: line.number },
-        None => Verdict::Unknown,
+        None => Verdict::Unheard,
     }
 }
 
@@ -190,9 +190,9 @@ mod tests {
         check("h ssh-ed25519 AAAAa comment\n", "h", A, Verdict::Known);
         check("\n# h ssh-ed25519 AAAAb\ng,h ssh-ed25519 AAAAa", "h", A, Verdict::Known);
         check("H.Example ssh-ed25519 AAAAa", &name("h.EXAMPLE", 22), A, Verdict::Known);
-        check("h ssh-ed25519 AAAAa", &name("h", 2222), A, Verdict::Unknown);
+        check("h ssh-ed25519 AAAAa", &name("h", 2222), A, Verdict::Unheard);
         check("[h]:2222 ssh-ed25519 AAAAa", &name("h", 2222), A, Verdict::Known);
-        check("", "h", A, Verdict::Unknown);
+        check("", "h", A, Verdict::Unheard);
     }
 
     #[test]
@@ -209,12 +209,12 @@ mod tests {
     #[test]
     fn wildcards_match_and_negation_wins() {
         check("10.0.0.* ssh-ed25519 AAAAa", "10.0.0.7", A, Verdict::Known);
-        check("10.0.0.* ssh-ed25519 AAAAa", "10.0.1.7", A, Verdict::Unknown);
+        check("10.0.0.* ssh-ed25519 AAAAa", "10.0.1.7", A, Verdict::Unheard);
         check("h? ssh-ed25519 AAAAa", "h1", A, Verdict::Known);
-        check("h? ssh-ed25519 AAAAa", "h", A, Verdict::Unknown);
-        check("*,!h1 ssh-ed25519 AAAAa", "h1", A, Verdict::Unknown);
+        check("h? ssh-ed25519 AAAAa", "h", A, Verdict::Unheard);
+        check("*,!h1 ssh-ed25519 AAAAa", "h1", A, Verdict::Unheard);
         check("!h1,* ssh-ed25519 AAAAa", "h2", A, Verdict::Known);
-        check("!h1 ssh-ed25519 AAAAa", "h2", A, Verdict::Unknown);
+        check("!h1 ssh-ed25519 AAAAa", "h2", A, Verdict::Unheard);
         check("[h*]:22?? ssh-ed25519 AAAAa", "[h9]:2222", A, Verdict::Known);
     }
 
@@ -225,9 +225,9 @@ mod tests {
         let hash = STANDARD.encode(hmac::sign(&salt, b"10.213.7.1"));
         let line = format!("|1|{}|{hash} ssh-ed25519 AAAAa", STANDARD.encode(b"01234567890123456789"));
         check(&line, "10.213.7.1", A, Verdict::Known);
-        check(&line, "10.213.7.2", A, Verdict::Unknown);
-        check("|2|abc|def ssh-ed25519 AAAAa", "h", A, Verdict::Unknown);
-        check("|1|***|def ssh-ed25519 AAAAa", "h", A, Verdict::Unknown);
+        check(&line, "10.213.7.2", A, Verdict::Unheard);
+        check("|2|abc|def ssh-ed25519 AAAAa", "h", A, Verdict::Unheard);
+        check("|1|***|def ssh-ed25519 AAAAa", "h", A, Verdict::Unheard);
     }
 
     #[test]
@@ -247,19 +247,19 @@ mod tests {
         let text = "h ssh-ed25519 AAAAa\n@revoked * ssh-ed25519 AAAAa\n";
         check(text, "h", A, Verdict::Revoked { line: 2 });
         check("@revoked h ssh-ed25519 AAAAa\nh ssh-ed25519 AAAAb", "h", B, Verdict::Known);
-        check("@revoked h ssh-ed25519 AAAAa", "h", B, Verdict::Unknown);
+        check("@revoked h ssh-ed25519 AAAAa", "h", B, Verdict::Unheard);
     }
 
     #[test]
     fn an_authority_makes_no_plain_key_good() {
         check("@cert-authority *.lab ssh-ed25519 AAAAa", "h.lab", A, Verdict::Authority { line: 1 });
         check("@cert-authority *.lab ssh-ed25519 AAAAa\nh.lab ssh-ed25519 AAAAa", "h.lab", A, Verdict::Known);
-        check("@unheard h ssh-ed25519 AAAAa", "h", A, Verdict::Unknown);
+        check("@unheard h ssh-ed25519 AAAAa", "h", A, Verdict::Unheard);
     }
 
     #[test]
     fn a_hostile_pattern_takes_no_time() {
         let pattern = format!("{}b ssh-ed25519 AAAAa", "*a".repeat(2000));
-        check(&pattern, &"a".repeat(250), A, Verdict::Unknown);
+        check(&pattern, &"a".repeat(250), A, Verdict::Unheard);
     }
 }
