@@ -208,7 +208,10 @@ pub fn refuse_forgotten(at: &StatePlace, here: &World) -> Result<(), Failure> {
         }
         Ok(read) if read.world.serial > here.serial => {
             let (older, newer) = (here.serial, read.world.serial);
-            Err(refused(&format!("which is a copy at serial {older}"), &format!("where it is at serial {newer}")))
+            Err(refused(
+                &format!("which is a copy at serial {older}"),
+                &format!("where it is at serial {newer}"),
+            ))
         }
         Ok(_) => Ok(()),
         // What goes on from it cannot be told from anything else.

@@ -99,6 +99,7 @@ pub fn trust_only(plans: &mut Plans, keys: &[PathBuf]) -> Result<(), Failure> {
 
 /// Writes a file that only its owner may read.
 pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    files::spare(path)?;
     let mut options = fs_err::OpenOptions::new();
     let mut file = options.write(true).create(true).truncate(true).mode(PLAN_MODE).open(path)?;
     file.write_all(bytes)?;

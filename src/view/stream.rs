@@ -47,6 +47,7 @@ impl Stream {
 
     /// A stream into a file, which is made or emptied now. That it cannot be written later is told on the terminal, once.
     pub fn into_file(path: &Path, terminal: Terminal) -> std::io::Result<Self> {
+        crate::files::spare(path)?;
         let mut options = fs_err::OpenOptions::new();
         let file = options.write(true).create(true).truncate(true).mode(FILE_MODE).open(path)?;
         let left = Left { file: Some(file), path: path.to_owned(), terminal };

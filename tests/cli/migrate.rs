@@ -98,7 +98,8 @@ fn an_emptied_state_may_be_left_behind() {
 #[test]
 fn an_older_copy_of_the_state_is_never_gone_on_from() {
     let bucket = Bucket::new();
-    let spec = |key: &str, more: &str| format!("{}{VALUES}{more}", bucket.state("").replace("prod.state", key));
+    let spec =
+        |key: &str, more: &str| format!("{}{VALUES}{more}", bucket.state("").replace("prod.state", key));
     let folder = Folder::with(&spec("a.state", ""));
     folder.must("apply -auto-approve");
     folder.write("main.hcl", &spec("b.state", ""));
@@ -119,7 +120,8 @@ fn an_older_copy_of_the_state_is_never_gone_on_from() {
 
 #[test]
 fn another_file_for_the_state_is_another_place() {
-    let spec = |path: &str| format!("lustre {{\n  state \"local\" {{\n    path = \"{path}\"\n  }}\n}}\n{VALUES}");
+    let spec =
+        |path: &str| format!("lustre {{\n  state \"local\" {{\n    path = \"{path}\"\n  }}\n}}\n{VALUES}");
     let folder = Folder::with(VALUES);
     folder.must("apply -auto-approve");
     for (path, before) in [("o.state", "lustre.state"), ("p.state", "o.state")] {

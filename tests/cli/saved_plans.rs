@@ -162,3 +162,20 @@ fn a_plan_becomes_a_comment_for_a_pull_request() {
     let said = folder.run("show -markdown");
     assert_eq!(said.code, Some(1), "only a plan is a comment: {}", said.all());
 }
+
+#[test]
+fn a_result_is_never_written_over_the_state_or_a_spec() {
+    let folder = Folder::with(SPEC);
+    folder.must("apply -auto-approve");
+    let before = (folder.read("lustre.state"), folder.read("main.hcl"));
+    for flag in ["-out", "-json-into", "-markdown-into"] {
+        for name in ["lustre.state", "main.hcl"] {
+            let said = folder.run(&format!("plan {flag}={name}"));
+            assert_eq!(said.code, Some(1), "{flag}={name}: {}", said.all());
+            assert!(said.stderr.contains("which would be lost"), "{flag}={name}: {}", said.all());
+        }
+    }
+    assert_eq!((folder.read("lustre.state"), folder.read("main.hcl")), before);
+    folder.must("plan -out=again.plan");
+    folder.must("plan -out=again.plan");
+}
