@@ -335,25 +335,23 @@ impl Outside for Folder {
 
 /// Refuses to write over a spec or a state: who names one as the file of a result mistyped.
 pub fn spare(path: &Path) -> io::Result<()> {
-    let what = if path.extension().is_some_and(|extension| extension == "hcl") {
-        "a spec"
-    } else {
-        "a state of lustre"
-    };
+    let is_spec = path.extension().is_some_and(|extension| extension == "hcl") && path.exists();
     let holds_state = || {
-        let mut head = [0; STATE_HEAD.len()];
+        let mut head = [0; lustre_store::STATE_BEGIN.len()];
         let file = fs::File::open(path).ok().filter(|_| path.is_file());
-        file.is_some_and(|mut file| io::Read::read_exact(&mut file, &mut head).is_ok()) && head == *STATE_HEAD
+        let read = file.is_some_and(|mut file| io::Read::read_exact(&mut file, &mut head).is_ok());
+        read && head == *lustre_store::STATE_BEGIN
     };
-    if (what == "a spec" && path.exists()) || holds_state() {
-        let cause = format!("{} is {what}, which would be lost; name another file", path.display());
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, cause));
-    }
-    Ok(())
+    let what = if is_spec {
+        "a spec"
+    } else if holds_state() {
+        "a state of lustre"
+    } else {
+        return Ok(());
+    };
+    let cause = format!("{} is {what}, which would be lost; name another file", path.display());
+    Err(io::Error::new(io::ErrorKind::AlreadyExists, cause))
 }
-
-/// How every state begins.
-const STATE_HEAD: &[u8; 24] = b"{\"format\":\"lustre state\"";
 
 #[cfg(test)]
 mod tests {

@@ -17,6 +17,8 @@ use lustre_model::diagnostic::{Diagnostic, Diagnostics};
 use lustre_model::plan::{Operation, Plan, Step};
 use lustre_model::resource::{Attributes, HostSpec, Kind, Resource, TargetRole};
 
+use lustre_plan::{Claim, claims};
+
 use super::unknown;
 
 /// Attributes of a link that say how its bucket is reached.
@@ -36,10 +38,10 @@ pub async fn conditions(
     (observer, binary): (&Observer, &Path),
 ) -> Diagnostics {
     let mut by_host: BTreeMap<Address, Vec<Asked>> = BTreeMap::new();
-    let (coming, going) = (coming_buckets(plan), Going::new(plan));
+    let (coming, going) = (coming_buckets(plan), going(plan));
     for step in plan.steps().iter().filter(|step| is_new(step)) {
         for (host, asked) in asked(step, &coming) {
-            if !going.frees(&host, &asked.probe) {
+            if claimed(&host, &asked.probe).is_none_or(|claim| !going.contains(&claim)) {
                 by_host.entry(host).or_default().push(asked);
             }
         }
@@ -147,33 +149,17 @@ fn coming_buckets(plan: &Plan) -> BTreeSet<String> {
 }
 
 /// What the plan itself sets free before somebody else takes it; now it is still taken.
-struct Going {
-    ports: BTreeSet<String>,
-    mount_points: BTreeSet<(Address, String)>,
+fn going(plan: &Plan) -> BTreeSet<Claim> {
+    let deletions = plan.steps().iter().filter(|step| step.operation == Operation::Delete);
+    deletions.flat_map(|step| step.before.iter().flat_map(|before| claims(step.kind, before))).collect()
 }
 
-impl Going {
-    fn new(plan: &Plan) -> Self {
-        let mut going = Self { ports: BTreeSet::new(), mount_points: BTreeSet::new() };
-        for step in plan.steps().iter().filter(|step| step.operation == Operation::Delete) {
-            match step.before.as_ref().and_then(|before| typed(step.kind, before)) {
-                Some(Resource::Target(spec)) => drop(going.ports.insert(spec.listen)),
-                Some(Resource::Bucket(spec)) => drop(going.ports.insert(spec.listen)),
-                Some(Resource::Host(spec)) => drop(going.ports.insert(spec.control_address())),
-                Some(Resource::Mount(spec)) => drop(going.mount_points.insert((spec.host, spec.path))),
-                Some(Resource::Cluster(_) | Resource::DataRepositoryAssociation(_) | Resource::Value(_))
-                | None => {}
-            }
-        }
-        going
-    }
-
-    fn frees(&self, host: &Address, probe: &Probe) -> bool {
-        match probe {
-            Probe::Port { address, .. } => self.ports.contains(address),
-            Probe::MountPath { path } => self.mount_points.contains(&(host.clone(), path.clone())),
-            Probe::TargetPath { .. } | Probe::Fuse | Probe::Folder { .. } | Probe::Repository { .. } => false,
-        }
+/// Returns what a probe finds taken while somebody has it.
+fn claimed(host: &Address, probe: &Probe) -> Option<Claim> {
+    match probe {
+        Probe::Port { address, .. } => Some(Claim::Port(address.clone())),
+        Probe::MountPath { path } => Some(Claim::MountPoint { host: host.to_string(), path: path.clone() }),
+        Probe::TargetPath { .. } | Probe::Fuse | Probe::Folder { .. } | Probe::Repository { .. } => None,
     }
 }
 

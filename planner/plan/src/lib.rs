@@ -37,6 +37,7 @@ mod spec;
 mod steps;
 
 pub use build::{Options, SpecText, dependencies, plan, within};
+pub use claim::{Claim, claims};
 pub use resolve::{Resolver, resolve};
 pub use spec::{AttributeOutline, BlockOutline, NestedOutline, outline, parse_size};
 

@@ -35,4 +35,4 @@ pub use record::frame;
 pub use seal::{
     Cost, Key, Keyring, Keys, Plain, Plaintext, Random, Seal, SealError, Wrapper, sealed_under, signature,
 };
-pub use snapshot::{Snapshot, decode, encode, save};
+pub use snapshot::{STATE_BEGIN, Snapshot, decode, encode, save};

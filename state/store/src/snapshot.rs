@@ -25,6 +25,9 @@ use crate::seal::Seal;
 /// The first line says this, so that other files are told from ours.
 const FORMAT: &str = "lustre state";
 
+/// How every snapshot begins, whole or not.
+pub const STATE_BEGIN: &[u8; 24] = b"{\"format\":\"lustre state\"";
+
 /// The first line of a snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 struct Header {
@@ -136,9 +139,8 @@ fn header(path: &Path, bytes: &[u8]) -> Result<Header, StoreError> {
         return if foreign { Err(StoreError::Foreign { path: path.to_owned() }) } else { Ok(header) };
     }
     // A line that begins as ours was ours; any other file is somebody else's.
-    let ours = format!("{{\"format\":\"{FORMAT}\"");
-    let common = ours.len().min(line.len());
-    if ours.as_bytes()[..common] == line[..common] {
+    let common = STATE_BEGIN.len().min(line.len());
+    if STATE_BEGIN[..common] == line[..common] {
         let damage = if line.len() == bytes.len() { Damage::Short } else { Damage::Content };
         return Err(StoreError::Damaged { path: path.to_owned(), damage });
     }
