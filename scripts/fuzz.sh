@@ -12,5 +12,5 @@ for sort in "${sorts[@]}"; do
     mkdir -p "fuzz/corpus/$sort"
     # What is found goes to the first folder; the seeds stay as they are. There is no unsafe code of ours to sanitise.
     nice -n 19 cargo fuzz run --sanitizer none "$sort" "fuzz/corpus/$sort" "fuzz/seeds/$sort" -- \
-        -dict=fuzz/dictionary -max_len=8192 -rss_limit_mb=1024 -timeout=5 -max_total_time="$seconds"
+        -dict=fuzz/dictionary -max_len=8192 -rss_limit_mb=1024 -timeout=20 -max_total_time="$seconds"
 done

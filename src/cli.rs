@@ -255,6 +255,10 @@ pub struct PlanFlags {
     /// Exit 2 when there are changes.
     #[arg(long)]
     pub detailed_exitcode: bool,
+    /// Take the lock of the state while planning; `-lock=false` only reads, as who may not write must.
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true,
+          default_missing_value = "true", action = ArgAction::Set)]
+    pub lock: bool,
     /// Plan the removal of everything.
     #[arg(long)]
     pub destroy: bool,
@@ -449,6 +453,15 @@ mod tests {
             assert_eq!(flags.planning.lock.lock_timeout, Duration::from_secs(300));
             assert_eq!(flags.planning.parallelism, 3);
         }
+    }
+
+    #[test]
+    fn a_mistyped_flag_is_named_whole() {
+        for (line, told) in [("lustre plan -lokc=false", "--lokc"), ("lustre plan -targt x", "--targt")] {
+            let said = parse(line).expect_err("no such flag").to_string();
+            assert!(said.contains(told), "{said}");
+        }
+        assert!(parse("lustre -h").is_err_and(|shown| shown.kind() == clap::error::ErrorKind::DisplayHelp));
     }
 
     #[test]

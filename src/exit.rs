@@ -84,7 +84,7 @@ pub enum Failure {
         amiss: usize,
     },
     /// The state is locked, or cannot be.
-    #[error("{}", if matches!(.0, LockError::Io { .. }) { "the state cannot be locked" } else { "the state is in use" })]
+    #[error("{}", lock_said(.0))]
     Lock(#[from] LockError),
     /// The state cannot be read or written.
     #[error("the state cannot be used")]
@@ -248,6 +248,9 @@ impl Failure {
             Self::Lock(LockError::Held { .. } | LockError::HeldByUnnamed) => {
                 "wait for it, or say -lock-timeout=5m to wait here; the lock ends with the process that holds it"
             }
+            Self::Lock(LockError::Unconditional { .. }) => {
+                "keep the state at a store with conditional writes, as AWS, MinIO and Ceph have them, or at a state \"http\""
+            }
             Self::PlanFile { .. } => "the file must be what `lustre plan -out=FILE` wrote",
             Self::NoOutput { .. } => "`lustre output` lists them; an output exists once it was applied",
             Self::NotRaw { .. } => "use -json",
@@ -292,6 +295,19 @@ fn steps_failed(failed: usize, skipped: usize) -> String {
         0 => steps,
         1 => format!("{steps}, and 1 that depends on it was not begun"),
         _ => format!("{steps}, and {skipped} that depend on it were not begun"),
+    }
+}
+
+fn lock_said(error: &LockError) -> &'static str {
+    match error {
+        LockError::Held { .. } | LockError::HeldByUnnamed => "the state is in use",
+        LockError::State { .. } => "the state cannot be used",
+        LockError::Damaged { .. }
+        | LockError::Io { .. }
+        | LockError::Storage { .. }
+        | LockError::Unconditional { .. }
+        | LockError::Http { .. }
+        | LockError::Encoding { .. } => "the state cannot be locked",
     }
 }
 

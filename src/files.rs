@@ -59,6 +59,14 @@ pub fn values(folder: &Path) -> io::Result<Vec<Text>> {
     Ok(texts)
 }
 
+/// Returns the files of values that Terraform would read unasked, and we do not.
+pub fn unread_values(folder: &Path) -> io::Result<Vec<String>> {
+    names(folder, |name| {
+        let name = name.trim_end_matches(".json");
+        name == "terraform.tfvars" || name.ends_with(".auto.tfvars")
+    })
+}
+
 fn named(folder: &Path, wanted: impl Fn(&str) -> bool) -> io::Result<Vec<Text>> {
     names(folder, wanted)?.into_iter().map(|name| Ok((name.clone(), text(&folder.join(&name))?))).collect()
 }

@@ -6,6 +6,7 @@
 use std::io::{self, BufRead, IsTerminal, Write};
 
 use anstyle::Style;
+use rustix::termios::{LocalModes, OptionalActions, Termios, tcgetattr, tcsetattr};
 
 /// Standard output and standard error, with what is known of them.
 #[derive(Debug, Clone, Copy)]
@@ -56,6 +57,12 @@ impl Terminal {
         let _reader_gone = writeln!(io::stderr().lock(), "{text}");
     }
 
+    /// Like [`Terminal::ask`], and does not show what is typed.
+    pub fn ask_secret(self, question: &str) -> io::Result<Option<String>> {
+        let _hidden = Hidden::begin()?;
+        self.ask(question)
+    }
+
     /// Asks, and reads one line; `None` at the end of the input.
     pub fn ask(self, question: &str) -> io::Result<Option<String>> {
         let mut err = io::stderr().lock();
@@ -64,6 +71,32 @@ impl Terminal {
         let mut line = String::new();
         let count = io::stdin().lock().read_line(&mut line)?;
         Ok((count > 0).then(|| line.trim().to_owned()))
+    }
+}
+
+/// Standard input without echo, for as long as it is kept. Ended by a signal, the shell sets its terminal right.
+struct Hidden(Termios);
+
+impl Hidden {
+    /// Stops the echo, where standard input is a terminal.
+    fn begin() -> io::Result<Option<Self>> {
+        let stdin = io::stdin();
+        if !stdin.is_terminal() {
+            return Ok(None);
+        }
+        let before = tcgetattr(&stdin)?;
+        let mut quiet = before.clone();
+        quiet.local_modes.remove(LocalModes::ECHO);
+        // The end of the line is shown, so that what comes next begins on another one.
+        quiet.local_modes.insert(LocalModes::ECHONL);
+        tcsetattr(&stdin, OptionalActions::Flush, &quiet)?;
+        Ok(Some(Self(before)))
+    }
+}
+
+impl Drop for Hidden {
+    fn drop(&mut self) {
+        let _terminal_gone = tcsetattr(io::stdin(), OptionalActions::Now, &self.0);
     }
 }
 

@@ -1,7 +1,8 @@
 //! One dash before a long flag, as Terraform's users type it.
 //!
-//! Knows the flags from the grammar itself; short flags and values are left alone. Words behind `fs` keep `lfs`'s
-//! manners, and words behind `--` are values.
+//! Knows the flags from the grammar itself; short flags and values are left alone. A word that is neither is taken for a
+//! mistyped long flag, so that it is refused by its whole name. Words behind `fs` keep `lfs`'s manners, and words behind
+//! `--` are values.
 //! Invariant: a word that is changed only gains one dash at its front.
 
 use std::collections::BTreeSet;
@@ -39,7 +40,10 @@ fn collect(command: &Command, flags: &mut BTreeSet<String>) {
 fn is_single_dashed(flags: &BTreeSet<String>, word: &OsString) -> bool {
     let Some(rest) = word.to_str().and_then(|text| text.strip_prefix('-')) else { return false };
     let name = rest.split('=').next().unwrap_or(rest);
-    flags.contains(name)
+    let is_name = name.len() > 1
+        && name.starts_with(|first: char| first.is_ascii_lowercase())
+        && name.chars().all(|it| it.is_ascii_lowercase() || it == '-');
+    flags.contains(name) || is_name
 }
 
 fn doubled(word: &OsString) -> OsString {

@@ -88,6 +88,9 @@ fn finish(
     if found.has_errors() {
         return Err(Failure::Diagnosed { diagnostics: found, sources: Box::new(program.sources().clone()) });
     }
+    if !flags.migrate_state {
+        migrate::refuse_unmigrated()?;
+    }
     match new.0.len() {
         0 => terminal.say("Nothing to fetch. The spec is ready."),
         1 => terminal.say("1 repository of modules is as locked. The spec is ready."),

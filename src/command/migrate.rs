@@ -222,6 +222,16 @@ pub fn refuse_forgotten(at: &StatePlace, here: &World) -> Result<(), Failure> {
     }
 }
 
+/// Fails when the spec has another place for its state than before and the state was not brought there. Where a place cannot be
+/// told yet, for want of a variable's value, planning tells.
+pub fn refuse_unmigrated() -> Result<(), Failure> {
+    let Ok(at) = spec::unread_place() else { return Ok(()) };
+    if former(&at)?.is_some() {
+        recorded::read(spec::place()?)?;
+    }
+    Ok(())
+}
+
 /// Copies the state from where the spec had it before, with both places locked.
 pub fn run(wait: Duration, terminal: Terminal) -> Result<Success, Failure> {
     let at = spec::place()?;

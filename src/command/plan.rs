@@ -34,7 +34,12 @@ pub fn run(flags: &PlanFlags, voice: &Voice) -> Result<Success, Failure> {
         Some(_) => Some(plan_file::Writer::new(planner.spec.plans()?, flags.sign_key.as_deref())?),
         None => None,
     };
-    let recorded = recorded::lock_if_there(planner.place()?, "plan", flags.planning.lock.lock_timeout)?;
+    // A plan made beside somebody's work may be stale when it is shown; a saved one is then refused.
+    let recorded = if flags.lock {
+        recorded::lock_if_there(planner.place()?, "plan", flags.planning.lock.lock_timeout)?
+    } else {
+        recorded::read(planner.place()?)?
+    };
     let (plan, warnings) = planner.plan_and_warnings(&recorded, mode)?;
     if let Some(path) = &flags.markdown_into {
         let said: Vec<String> = warnings.iter().map(|found| planner.said(found)).collect();

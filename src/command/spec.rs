@@ -10,7 +10,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use lustre_language::{FolderError, Folders as _, Given, Input, Origin, Program, Scope};
-use lustre_model::diagnostic::{Diagnostics, Sources};
+use lustre_model::diagnostic::{Diagnostic, Diagnostics, Sources};
 use lustre_model::plan::SealedSpec;
 use lustre_plan::KINDS;
 
@@ -102,6 +102,21 @@ impl Spec {
         for (name, text) in files::values(Path::new("."))? {
             self.take_file(&name, &text);
         }
+        let given = |name: &String| {
+            flags.given.iter().any(|it| matches!(it, Variable::File(path) if path.ends_with(name)))
+        };
+        let unread = files::unread_values(Path::new("."))?.into_iter().filter(|name| !given(name));
+        self.diagnostics.extend(unread.map(|name| {
+            let stem = name.trim_end_matches(".json").trim_end_matches(".tfvars");
+            let ours =
+                if stem == "terraform" { "lustre.vars.hcl".to_owned() } else { format!("{stem}.vars.hcl") };
+            let hint = if name.ends_with(".json") {
+                format!("Write its values into {ours}, as `name = value`.")
+            } else {
+                format!("Name it {ours}, or give it with -var-file={name}.")
+            };
+            Diagnostic::warning("W0252", format!("{name} is not read")).hint(hint)
+        }));
         for given in &flags.given {
             match given {
                 Variable::Assignment(text) => self.take_flag(text),
@@ -143,7 +158,9 @@ impl Spec {
         for variable in missing {
             let about = variable.description.as_ref().map(|text| format!("  {text}\n")).unwrap_or_default();
             let question = format!("var.{}\n{about}\n  Enter a value: ", variable.name);
-            let Some(answer) = terminal.ask(&question)? else { break };
+            let answer =
+                if variable.sensitive { terminal.ask_secret(&question)? } else { terminal.ask(&question)? };
+            let Some(answer) = answer else { break };
             terminal.tell("");
             let (given, origin) = (Given::Text(answer), Origin::CommandLine);
             answers.push(Input { name: variable.name.clone(), given, origin });
@@ -165,7 +182,10 @@ impl Spec {
 
     /// Returns where the state is, for who reads nothing of it: no key is asked for.
     fn unread_place(&self) -> Result<StatePlace, Failure> {
-        self.setting(|scope| Ok(StatePlace::plain(place::of(scope, self.program.sources())?.place)))
+        self.setting(|scope| {
+            let Site { place, written } = place::of(scope, self.program.sources())?;
+            Ok(StatePlace { written: Some(written), ..StatePlace::plain(place) })
+        })
     }
 
     /// Returns what seals plan files, and who signs them.

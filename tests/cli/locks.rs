@@ -57,3 +57,25 @@ fn looking_needs_no_lock() {
     folder.must("output -raw a");
     folder.must("validate");
 }
+
+#[test]
+fn a_plan_may_be_made_without_the_lock_and_an_apply_may_not() {
+    let folder = Folder::with("value \"a\" {\n  input = 1\n}\n");
+    folder.must("apply -auto-approve");
+    let _held = lock(&folder.path("lustre.state"), holder(), Duration::ZERO).expect("nobody has it");
+    let said = folder.run("plan");
+    assert!(said.code == Some(1) && said.stderr.contains("the state is in use"), "{}", said.all());
+    folder.must("plan -lock=false");
+    assert_eq!(folder.run("apply -auto-approve -lock=false").code, Some(1));
+}
+
+#[test]
+fn a_lock_that_cannot_be_taken_is_not_called_in_use() {
+    let folder = Folder::with("value \"a\" {\n  input = 1\n}\n");
+    folder.must("apply -auto-approve");
+    folder.write("lustre.state.lock", "what nobody wrote");
+    let said = folder.run("plan");
+    assert_eq!(said.code, Some(1), "{}", said.all());
+    assert!(said.stderr.contains("the state cannot be locked"), "{}", said.all());
+    assert!(!said.stderr.contains("in use"), "{}", said.all());
+}

@@ -33,7 +33,7 @@ fn a_state_goes_from_a_file_to_a_bucket_to_a_server_and_back() {
     let mut before = token(&folder);
     for spec in [&in_bucket, &on_server(&server), &local] {
         folder.write("main.hcl", spec);
-        for words in ["plan", "apply -auto-approve", "state list", "destroy -auto-approve"] {
+        for words in ["init", "plan", "apply -auto-approve", "state list", "destroy -auto-approve"] {
             let said = folder.run(words);
             assert_eq!(said.code, Some(1), "{words}: {}", said.all());
             assert!(said.stderr.contains("init -migrate-state"), "{words}: {}", said.all());

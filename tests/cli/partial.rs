@@ -95,3 +95,12 @@ fn what_is_replaced_on_request_is_made_anew() {
     assert!(refused.stderr.contains("-target"), "{}", refused.all());
     folder.must("apply saved");
 }
+
+#[test]
+fn a_mistyped_replacement_is_refused() {
+    let folder = Folder::with(SPEC);
+    folder.must("apply -auto-approve");
+    let said = folder.run("plan -replace=value.aa");
+    assert_eq!(said.code, Some(1), "{}", said.all());
+    assert!(said.stderr.contains("-replace=value.aa") && said.stderr.contains("value.a`?"), "{}", said.all());
+}

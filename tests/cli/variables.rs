@@ -1,5 +1,8 @@
 //! Where values of variables come from, and which of them wins.
 
+use std::io::{Read as _, Write as _};
+use std::process::{Command, Stdio};
+
 use crate::folder::{Folder, finish};
 
 const SPEC: &str = "variable \"x\" {\n  type    = string\n  default = \"default\"\n}\n\noutput \"x\" {\n  value = var.x\n}\n";
@@ -56,4 +59,44 @@ fn an_undeclared_variable_is_an_error_on_the_command_line() {
     let said = folder.run("plan -var y=1");
     assert_eq!(said.code, Some(1), "{}", said.all());
     assert!(said.stderr.contains("\"y\"") || said.stderr.contains("`y`"), "{}", said.all());
+}
+
+#[test]
+fn files_of_values_that_terraform_would_read_are_named() {
+    let folder = Folder::with(SPEC);
+    folder.write("terraform.tfvars", "x = \"ignored\"\n");
+    folder.write("more.auto.tfvars.json", "{\"x\": \"ignored\"}\n");
+    let said = folder.must("plan");
+    for told in ["terraform.tfvars is not read", "lustre.vars.hcl", "more.auto.vars.hcl"] {
+        assert!(said.stderr.contains(told), "{told}: {}", said.all());
+    }
+    let given = folder.must("plan -var-file=terraform.tfvars");
+    assert!(!given.stderr.contains("terraform.tfvars is not read"), "{}", given.all());
+}
+
+/// Plans on a terminal of its own, types an answer to the first question, and returns what the terminal showed.
+fn typed(folder: &Folder, answer: &str) -> String {
+    let plan = format!("{} plan -no-color", folder.command("").get_program().display());
+    let mut command = Command::new("script");
+    command.args(["-qfec", &plan, "/dev/null"]).current_dir(folder.path(""));
+    let mut script = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().expect("script is there");
+    let (mut shown, mut byte) = (Vec::new(), [0]);
+    let mut screen = script.stdout.take().expect("piped");
+    while !shown.ends_with(b"Enter a value: ") && screen.read(&mut byte).expect("a screen") == 1 {
+        shown.push(byte[0]);
+    }
+    let mut keys = script.stdin.take().expect("piped");
+    writeln!(keys, "{answer}").expect("it listens");
+    screen.read_to_end(&mut shown).expect("a screen");
+    assert!(script.wait().expect("it ends").success());
+    String::from_utf8(shown).expect("text")
+}
+
+#[test]
+fn what_is_typed_for_a_sensitive_variable_is_not_shown() {
+    let spec = "variable \"x\" {\n  type = string\nSENSITIVE}\n\nvalue \"x\" {\n  input = length(var.x)\n}\n";
+    let open = typed(&Folder::with(&spec.replace("SENSITIVE", "")), "tell-me");
+    assert!(open.contains("tell-me") && open.contains("1 to add"), "{open}");
+    let hidden = typed(&Folder::with(&spec.replace("SENSITIVE", "  sensitive = true\n")), "tell-me");
+    assert!(!hidden.contains("tell-me") && hidden.contains("1 to add"), "{hidden}");
 }

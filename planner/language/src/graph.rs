@@ -3,7 +3,9 @@
 //! ```text
 //! value.a ──▶ local.x ──▶ module.m.output.o ──▶ module.m.value.b ──▶ module.m.var.i ──▶ value.c
 //! ```
-//! Places and not instances: a module called once with a thousand keys has one place. Variables, locals and outputs are
+//! Places and not instances: a module called once with a thousand keys has one place. An edge says which instances it means
+//! where the text does: one with its key written out, or the counterpart, `value.a[each.key]`, so that a thousand pairs need
+//! a thousand dependencies and not a million. Variables, locals and outputs are
 //! nodes of their own, so that a chain of them is walked once and not once for everything that uses it. Which order
 //! follows, and which circle forbids one, is the planner's.
 //! Invariant: a dependency that evaluation needs is always an edge, perhaps through several nodes.
@@ -15,9 +17,9 @@ use lustre_model::address::{Address, Key, ModuleStep};
 use lustre_model::diagnostic::Span;
 
 use crate::mention::{self, Reference};
-use crate::program::{Assertions, Module, ModuleCall, Program, Resource};
+use crate::program::{Assertions, Module, ModuleCall, Program, Repetition, Resource};
 use crate::scope::{ModuleInstance, Scope};
-use crate::syntax::{Expr, Step};
+use crate::syntax::{Expr, ExprKind, Step};
 
 /// Most places in the tree of calls.
 pub(crate) const PLACES_MAX: usize = 10_000;
@@ -59,9 +61,25 @@ pub struct Edge {
     pub to: usize,
     /// Where it is mentioned.
     pub span: Span,
-    /// The only instance that is meant, of the resource or the module call that the edge leads to.
-    key: Option<Key>,
+    which: Which,
     purpose: Purpose,
+}
+
+/// Which instances an edge means, of the resource or the module call that it leads to.
+#[derive(Debug, Clone, PartialEq)]
+enum Which {
+    All,
+    /// The one with this key.
+    One(Key),
+    /// The one with the key of the instance that mentions it.
+    Counterpart,
+}
+
+/// Whether an expression is evaluated for an instance, so that `count.index` and `each.key` are its key.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Within {
+    Instance,
+    Other,
 }
 
 /// What an edge is for.
@@ -248,34 +266,40 @@ impl<'a> Graph<'a> {
         };
         if let Some(((parent, call), purpose)) = own_call {
             let to = self.places[parent].calls.get(call.name.as_str()).copied();
-            edges.extend(to.map(|to| Edge { to, span: call.span, key: None, purpose }));
+            edges.extend(to.map(|to| Edge { to, span: call.span, which: Which::All, purpose }));
         }
         match block {
             Block::Resource(resource) => {
                 let mut expressions = resource.body.expressions();
-                expressions.extend(resource.repetition.expression());
                 expressions.extend(resource.lifecycle.expressions());
-                expressions.iter().for_each(|it| self.values(at, it, Purpose::Dependency, &mut edges));
+                let own = (Purpose::Dependency, instances_of(resource));
+                expressions.iter().for_each(|it| self.values(at, it, own, &mut edges));
+                self.repetition(at, &resource.repetition, own, &mut edges);
                 self.wholes(at, &resource.depends_on, &mut edges);
             }
             Block::Call(call) => {
-                let repetition = call.repetition.expression();
-                repetition.iter().for_each(|it| self.values(at, it, Purpose::Order, &mut edges));
+                self.repetition(at, &call.repetition, (Purpose::Order, Within::Other), &mut edges);
                 self.wholes(at, &call.depends_on, &mut edges);
             }
             Block::Inputs => edges.extend(at.variables.values().map(|to| self.order(*to, at))),
             Block::Variable(name) => self.argument(at, name, &mut edges),
             Block::Local(name) => {
                 let value = at.module.locals.get(name).map(|local| &local.value);
-                value.iter().for_each(|it| self.values(at, it, Purpose::Dependency, &mut edges));
+                value
+                    .iter()
+                    .for_each(|it| self.values(at, it, (Purpose::Dependency, Within::Other), &mut edges));
             }
             Block::Output(name) => {
                 let Some(output) = at.module.outputs.get(name) else { return edges };
-                output.expressions().for_each(|it| self.values(at, it, Purpose::Dependency, &mut edges));
+                output
+                    .expressions()
+                    .for_each(|it| self.values(at, it, (Purpose::Dependency, Within::Other), &mut edges));
                 self.wholes(at, &output.depends_on, &mut edges);
             }
             Block::Check(check) => {
-                check.expressions().for_each(|it| self.values(at, it, Purpose::Order, &mut edges));
+                check
+                    .expressions()
+                    .for_each(|it| self.values(at, it, (Purpose::Order, Within::Other), &mut edges));
             }
             Block::Whole => {
                 let children = at.children.values().filter_map(|child| self.places[*child].whole);
@@ -289,7 +313,7 @@ impl<'a> Graph<'a> {
     fn order(&self, to: usize, at: &Place<'a>) -> Edge {
         let span =
             at.parent.map_or(Span::new(lustre_model::diagnostic::SourceId(0), 0..0), |(_, call)| call.span);
-        Edge { to, span, key: None, purpose: Purpose::Order }
+        Edge { to, span, which: Which::All, purpose: Purpose::Order }
     }
 
     /// What the value of a module's variable is computed from: at the place of the caller.
@@ -297,39 +321,90 @@ impl<'a> Graph<'a> {
         let Some((parent, call)) = at.parent else { return };
         let Some(argument) = call.arguments.get(name) else { return };
         let caller = &self.places[parent];
-        self.values(caller, &argument.value, Purpose::Dependency, edges);
+        let own = (Purpose::Dependency, Within::Instance);
+        self.values(caller, &argument.value, own, edges);
         // `each.value` is made of what `for_each` mentions.
-        let each = mention::references(&argument.value).any(|it| it.root == "each" || it.root == "count");
-        if let Some(repetition) = call.repetition.expression().filter(|_| each) {
-            self.values(caller, repetition, Purpose::Dependency, edges);
+        if mention::references(&argument.value).any(|it| it.root == "each" || it.root == "count") {
+            self.repetition(caller, &call.repetition, own, edges);
+        }
+    }
+
+    /// Adds what decides which instances there are. `for_each = value.a` and `count = length(value.a)` make one for each of
+    /// another block: there each one stands on its counterpart.
+    fn repetition(
+        &self,
+        at: &Place<'a>,
+        repetition: &Repetition,
+        (purpose, within): (Purpose, Within),
+        edges: &mut Vec<Edge>,
+    ) {
+        let Some(expression) = repetition.expression() else { return };
+        let before = edges.len();
+        self.values(at, expression, (purpose, Within::Other), edges);
+        let block = match (repetition, &expression.kind) {
+            (Repetition::ForEach(whole), _) => Some(whole),
+            (Repetition::Count(_), ExprKind::Call(call)) if call.name == "length" => call.arguments.first(),
+            (Repetition::Single | Repetition::Count(_), _) => None,
+        };
+        let is_block = |expression: &Expr| match &expression.kind {
+            ExprKind::Access(base, steps) => {
+                matches!((&base.kind, steps.as_slice()), (ExprKind::Variable(_), [Step::Attribute(..)]))
+            }
+            _ => false,
+        };
+        if within == Within::Instance && block.is_some_and(is_block) {
+            for edge in &mut edges[before..] {
+                let repeats = matches!(self.nodes[edge.to].block,
+                    Block::Resource(other) if other.is_repeated() && !other.is_data());
+                if repeats {
+                    edge.which = Which::Counterpart;
+                }
+            }
         }
     }
 
     /// Adds what an expression takes values from.
-    fn values(&self, at: &Place<'a>, expression: &Expr, purpose: Purpose, edges: &mut Vec<Edge>) {
+    fn values(
+        &self,
+        at: &Place<'a>,
+        expression: &Expr,
+        (purpose, within): (Purpose, Within),
+        edges: &mut Vec<Edge>,
+    ) {
         for reference in mention::references(expression) {
             let Some(name) = reference.name(0) else { continue };
-            let edge = |to: &usize, key| Edge { to: *to, span: reference.span, key, purpose };
+            let edge = |to: &usize, which| Edge { to: *to, span: reference.span, which, purpose };
             match reference.root {
-                "var" => edges.extend(at.variables.get(name).map(|to| edge(to, None))),
-                "local" => edges.extend(at.locals.get(name).map(|to| edge(to, None))),
-                "module" => self.outputs(at, &reference, purpose, edges),
+                "var" => edges.extend(at.variables.get(name).map(|to| edge(to, Which::All))),
+                "local" => edges.extend(at.locals.get(name).map(|to| edge(to, Which::All))),
+                "module" => self.outputs(at, &reference, (purpose, within), edges),
                 _ => {
                     let Some(resource) = at.module.named(&reference) else { continue };
-                    let place = if resource.is_data() { 2 } else { 1 };
-                    let key = reference.key(place).filter(|_| resource.is_repeated());
+                    let which = match (resource.is_repeated(), resource.is_data()) {
+                        (true, true) => which(&reference, 2, Within::Other),
+                        (true, false) => which(&reference, 1, within),
+                        (false, _) => Which::All,
+                    };
                     let to = at.resources.get(&(resource.kind.as_str(), resource.name.as_str()));
-                    edges.extend(to.map(|to| edge(to, key)));
+                    edges.extend(to.map(|to| edge(to, which)));
                 }
             }
         }
     }
 
     /// Adds the outputs of a module that a reference means: one, or all when it does not say which.
-    fn outputs(&self, at: &Place<'a>, reference: &Reference<'_>, purpose: Purpose, edges: &mut Vec<Edge>) {
+    fn outputs(
+        &self,
+        at: &Place<'a>,
+        reference: &Reference<'_>,
+        (purpose, within): (Purpose, Within),
+        edges: &mut Vec<Edge>,
+    ) {
         let Some(name) = reference.name(0) else { return };
-        let edge = |to: &usize| Edge { to: *to, span: reference.span, key: reference.key(1), purpose };
-        edges.extend(at.calls.get(name).map(|to| Edge { key: None, purpose: Purpose::Order, ..edge(to) }));
+        let which = which(reference, 1, within);
+        let edge = |to: &usize| Edge { to: *to, span: reference.span, which: which.clone(), purpose };
+        let call = |to| Edge { which: Which::All, purpose: Purpose::Order, ..edge(to) };
+        edges.extend(at.calls.get(name).map(call));
         let Some(child) = at.children.get(name).map(|child| &self.places[*child]) else { return };
         let indexed = matches!(reference.steps.get(1), Some(Step::Index(..)));
         match reference.name(if indexed { 2 } else { 1 }) {
@@ -344,14 +419,30 @@ impl<'a> Graph<'a> {
             let Some(reference) = mention::references(expression).next() else { continue };
             let Some(name) = reference.name(0) else { continue };
             if reference.root != "module" {
-                self.values(at, expression, Purpose::Dependency, edges);
+                self.values(at, expression, (Purpose::Dependency, Within::Other), edges);
                 continue;
             }
             let child = at.children.get(name).and_then(|child| self.places[*child].whole);
-            let (span, key) = (reference.span, reference.key(1));
-            edges.extend(child.map(|to| Edge { to, span, key, purpose: Purpose::Dependency }));
+            let (span, which) = (reference.span, which(&reference, 1, Within::Other));
+            edges.extend(child.map(|to| Edge { to, span, which, purpose: Purpose::Dependency }));
         }
     }
+}
+
+/// Returns which instances a reference means by the index at a position behind its root.
+fn which(reference: &Reference<'_>, position: usize, within: Within) -> Which {
+    match reference.key(position) {
+        Some(key) => Which::One(key),
+        None if within == Within::Instance && reference.is_counterpart(position) => Which::Counterpart,
+        None => Which::All,
+    }
+}
+
+/// Tells whether what a resource's body mentions can be said of each instance alone. What data is read from is asked for as
+/// a whole, and an iterator could have the name `each`.
+fn instances_of(resource: &Resource) -> Within {
+    let shadowed = ["each", "count"].iter().any(|name| resource.body.binds(name));
+    if resource.is_data() || shadowed { Within::Other } else { Within::Instance }
 }
 
 /// Which resources stand behind each node, in each instance of its module; asked for in the order of evaluation.
@@ -363,6 +454,8 @@ pub struct Reach {
 impl Reach {
     /// Returns the resources that a node depends on, through values too: blocks, or single instances where the key is
     /// written out. What the node needs was asked for before.
+    ///
+    /// Of a resource they are those of every instance; [`Reach::counterparts`] has the others.
     pub fn of(
         &mut self,
         graph: &Graph<'_>,
@@ -370,39 +463,80 @@ impl Reach {
         (node, module): (usize, ModuleInstance),
     ) -> Rc<BTreeSet<Address>> {
         let mut found = Rc::new(BTreeSet::new());
-        let mut place = graph.nodes[node].place;
+        let (mut place, block) = (graph.nodes[node].place, graph.nodes[node].block);
+        let is_object = matches!(block, Block::Resource(resource) if !resource.is_data());
         let mut around = module;
-        if let (Block::Variable(_), Some((caller, _))) = (graph.nodes[node].block, graph.places[place].parent)
-        {
-            // What a variable is computed from is written where the module is called.
+        // What a variable is computed from is written where the module is called, once for all of its instances.
+        let mut own = None;
+        if let (Block::Variable(_), Some((caller, _))) = (block, graph.places[place].parent) {
             let Some(instance) = scope.caller(module) else { return found };
+            own = scope.path(module).pop().and_then(|step| step.key);
             (place, around) = (caller, instance);
         }
         for edge in graph.edges[node].iter().filter(|edge| edge.purpose == Purpose::Dependency) {
-            let there = graph.nodes[edge.to].place;
-            let instances = match graph.places[there].parent {
-                _ if there == place => vec![around],
-                Some((parent, call)) if parent == place => {
-                    scope.callees(around, &call.name, edge.key.as_ref())
+            match &edge.which {
+                Which::Counterpart if is_object => {}
+                Which::All | Which::Counterpart => {
+                    self.behind(
+                        graph,
+                        scope,
+                        (edge, own.as_ref().filter(|_| edge.which != Which::All)),
+                        (place, around),
+                        &mut found,
+                    );
                 }
-                Some(_) | None => scope.caller(around).into_iter().collect(),
-            };
-            for instance in instances {
-                if let Block::Resource(resource) = graph.nodes[edge.to].block
-                    && !resource.is_data()
-                {
-                    let address = resource.address().with_key(edge.key.clone());
-                    Rc::make_mut(&mut found).insert(address.with_modules(scope.path(instance)));
-                } else if let Some(behind) = self.known.get(&(edge.to, instance)) {
-                    merge(&mut found, behind);
-                }
+                Which::One(key) => self.behind(graph, scope, (edge, Some(key)), (place, around), &mut found),
             }
         }
         // Data is no object: what it is read from stands behind it.
-        if !matches!(graph.nodes[node].block, Block::Resource(resource) if !resource.is_data()) {
+        if !is_object {
             self.known.insert((node, module), Rc::clone(&found));
         }
         found
+    }
+
+    /// Returns what the instance of a resource with this key depends on beside that: its counterparts.
+    pub fn counterparts(
+        &self,
+        graph: &Graph<'_>,
+        scope: &Scope<'_>,
+        (node, module): (usize, ModuleInstance),
+        key: &Key,
+    ) -> Rc<BTreeSet<Address>> {
+        let mut found = Rc::new(BTreeSet::new());
+        let around = (graph.nodes[node].place, module);
+        for edge in graph.edges[node].iter().filter(|edge| edge.which == Which::Counterpart) {
+            self.behind(graph, scope, (edge, Some(key)), around, &mut found);
+        }
+        found
+    }
+
+    /// Adds what stands behind an edge, of the instance with a key only when there is one; seen from an instance of the module
+    /// at a place.
+    fn behind(
+        &self,
+        graph: &Graph<'_>,
+        scope: &Scope<'_>,
+        (edge, key): (&Edge, Option<&Key>),
+        (place, around): (usize, ModuleInstance),
+        found: &mut Rc<BTreeSet<Address>>,
+    ) {
+        let there = graph.nodes[edge.to].place;
+        let instances = match graph.places[there].parent {
+            _ if there == place => vec![around],
+            Some((parent, call)) if parent == place => scope.callees(around, &call.name, key),
+            Some(_) | None => scope.caller(around).into_iter().collect(),
+        };
+        for instance in instances {
+            if let Block::Resource(resource) = graph.nodes[edge.to].block
+                && !resource.is_data()
+            {
+                let address = resource.address().with_key(key.cloned());
+                Rc::make_mut(found).insert(address.with_modules(scope.path(instance)));
+            } else if let Some(behind) = self.known.get(&(edge.to, instance)) {
+                merge(found, behind);
+            }
+        }
     }
 }
 

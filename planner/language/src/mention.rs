@@ -26,6 +26,8 @@ pub(crate) struct Reference<'a> {
     pub(crate) steps: &'a [Step],
     /// Where the whole reference is, up to its first splat or computed index.
     pub(crate) span: Span,
+    /// A surrounding `for` gives `each` or `count` another meaning.
+    shadowed: bool,
 }
 
 impl<'a> Reference<'a> {
@@ -34,6 +36,21 @@ impl<'a> Reference<'a> {
         match self.steps.get(position)? {
             Step::Attribute(name, _) => Some(name),
             Step::Index(..) | Step::Splat(..) => None,
+        }
+    }
+
+    /// Tells whether the index at a position behind the root is `count.index` or `each.key`: the instance meant is the one
+    /// with the key of the instance that mentions it.
+    pub(crate) fn is_counterpart(&self, position: usize) -> bool {
+        let Some(Step::Index(index, _)) = self.steps.get(position).filter(|_| !self.shadowed) else {
+            return false;
+        };
+        let ExprKind::Access(base, steps) = &index.kind else { return false };
+        match (&base.kind, steps.as_slice()) {
+            (ExprKind::Variable(root), [Step::Attribute(name, _)]) => {
+                matches!((root.as_str(), name.as_str()), ("count", "index") | ("each", "key"))
+            }
+            _ => false,
         }
     }
 
@@ -161,6 +178,7 @@ impl<'a> Finder<'a> {
             Step::Splat(..) => false,
         });
         let span = plain.fold(root_span, |span, step| span.to(step.span()));
-        self.found.push(Mention::Reference(Reference { root, steps, span }));
+        let shadowed = self.bound.iter().any(|name| matches!(*name, "each" | "count"));
+        self.found.push(Mention::Reference(Reference { root, steps, span, shadowed }));
     }
 }

@@ -234,4 +234,9 @@ impl BodySyntax {
         found.extend(self.blocks.iter().flat_map(|block| block.body.expressions()));
         found
     }
+
+    /// Tells whether a block `dynamic` inside binds a name.
+    pub(crate) fn binds(&self, name: &str) -> bool {
+        self.blocks.iter().any(|block| block.iterator() == Some(name) || block.body.binds(name))
+    }
 }

@@ -1,4 +1,4 @@
-//! Plans for a part of a spec: `-target` and `-exclude`.
+//! Plans for a part of a spec: `-target` and `-exclude`. Patterns that mean nothing are refused, those of `-replace` too.
 //!
 //! What is targeted comes with all that it needs, what is excluded takes along all that needs it; and what goes comes with
 //! all that stands on it. The rest stays as it is recorded.
@@ -25,6 +25,7 @@ struct Needs<'a> {
 
 /// Leaves only the selected changes, when something was selected.
 pub fn select(decided: &mut Decided<'_>, options: &Options) -> Extent {
+    refuse_idle(("-replace", &options.replace), &decided.changes, &mut decided.found);
     if options.target.is_empty() && options.exclude.is_empty() {
         return Extent::Whole;
     }

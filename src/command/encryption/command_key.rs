@@ -10,7 +10,7 @@
 //! Invariant: a command that fails, says something else or says nothing in time is an error; a data key is never printed.
 
 use std::borrow::Cow;
-use std::io::{Read as _, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
@@ -24,6 +24,9 @@ use zeroize::Zeroizing;
 
 /// How long a command may take.
 const TIME_MAX: Duration = Duration::from_secs(60);
+
+/// Behind this the user is told what is waited for.
+const TIME_UNSAID: Duration = Duration::from_secs(3);
 
 /// Most bytes of its answer.
 const ANSWER_BYTES_MAX: u64 = 64 << 10;
@@ -92,7 +95,13 @@ impl CommandKey {
             let ended = child.wait();
             let _nobody_waits = answer.send(read.and(ended).map(|status| (status, bytes)));
         });
-        let told = waiting.recv_timeout(TIME_MAX).map_err(|_| {
+        let told = waiting.recv_timeout(TIME_UNSAID).or_else(|_| {
+            // Whoever runs this may be meant to touch a token, or to log in.
+            let _unseen =
+                writeln!(io::stderr(), "Waiting for {program}, the command of the key \"{}\" …", self.name);
+            waiting.recv_timeout(TIME_MAX.saturating_sub(TIME_UNSAID))
+        });
+        let told = told.map_err(|_| {
             let process = i32::try_from(pid).ok().and_then(rustix::process::Pid::from_raw);
             let _gone = process.map(|pid| rustix::process::kill_process(pid, rustix::process::Signal::KILL));
             format!("{program} did not end within {} s and was killed", TIME_MAX.as_secs())

@@ -248,6 +248,12 @@ pub enum LockError {
         #[source]
         source: StorageError,
     },
+    /// The bucket's store writes whatever the condition.
+    #[error("the store of the bucket does not keep to {header}, so that two could change the state at once")]
+    Unconditional {
+        /// The condition's header.
+        header: &'static str,
+    },
     /// The server refused or did not answer.
     #[error("the lock could not be taken")]
     Http {

@@ -78,11 +78,6 @@ impl Known {
         self.expanded.borrow().clone()
     }
 
-    /// Says whether an instance will be there; none before that is known.
-    pub(super) fn has(&self, key: &Option<Key>) -> Option<bool> {
-        self.expanded.borrow().as_ref().map(|keys| keys.contains(key))
-    }
-
     /// An object for `for_each`, a tuple for `count`; unknown before it is expanded.
     pub(super) fn gathered(&self, counted: bool) -> Value {
         if let Some(value) = self.whole.borrow().as_ref() {

@@ -189,11 +189,12 @@ fn resource_value(
     if let Some(value) = one_instance(scope, (&address, &known)) {
         return Ok((value, 2));
     }
-    if known.has(&address.key) != Some(false) {
+    // Where a plan is carried out, instances are those that it decided on.
+    let decided = || scope.applied.map(|applied| applied.keys(&address.block()).into_iter().collect());
+    let Some(keys) = known.keys().or_else(decided).filter(|keys| !keys.contains(&address.key)) else {
         return Ok((Value::unknown(Type::Any), 2));
-    }
-    let keys: Vec<Option<Key>> = known.keys().into_iter().flatten().collect();
-    let diagnostic = missing(&address, &keys);
+    };
+    let diagnostic = missing(&address, &keys.into_iter().collect::<Vec<_>>());
     Err(context.report(diagnostic.related(resource.span, "declared here"), whole))
 }
 

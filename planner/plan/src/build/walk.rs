@@ -4,12 +4,13 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use lustre_language::{
     Evaluated, Graph, GraphBlock, Imported, Instance, Lifecycle, ModuleInstance, Program, Reach, Resource,
     Scope, nearest,
 };
-use lustre_model::address::Address;
+use lustre_model::address::{Address, Key};
 use lustre_model::diagnostic::{Diagnostic, Diagnostics, Span};
 use lustre_model::journal::Event;
 use lustre_model::plan::{Action, Adoption, Change, Mode, Move};
@@ -84,6 +85,9 @@ pub struct Walk<'a> {
     reads: Vec<Address>,
     found: Diagnostics,
 }
+
+/// Tells what stands behind the instance of a block that has a key, and behind no other.
+type Counterparts<'a> = &'a dyn Fn(&Scope<'_>, &Key) -> Rc<BTreeSet<Address>>;
 
 /// An instance whose body was decoded.
 struct Decent {
@@ -163,7 +167,12 @@ impl<'a> Walk<'a> {
                     GraphBlock::Resource(resource) if resource.is_data() => {
                         self.data((module, resource), &references);
                     }
-                    GraphBlock::Resource(resource) => self.block((module, resource), &references),
+                    GraphBlock::Resource(resource) => {
+                        let counterparts = |scope: &Scope<'_>, key: &Key| {
+                            reach.counterparts(&graph, scope, (number, module), key)
+                        };
+                        self.block((module, resource), (&references, &counterparts));
+                    }
                     GraphBlock::Call(call) => {
                         let callees = self.scope.callees(module, &call.name, None);
                         if let Some(place) = graph.callee(node.place, call) {
@@ -298,8 +307,13 @@ impl<'a> Walk<'a> {
         self.scope.set(address, Value::object(attributes));
     }
 
-    /// Decides about a resource of an instance of a module; `references` are the blocks and instances behind it.
-    fn block(&mut self, (module, resource): (ModuleInstance, &'a Resource), references: &BTreeSet<Address>) {
+    /// Decides about a resource of an instance of a module; `references` are the blocks and instances behind all of its
+    /// instances, `counterparts` those behind the one with a key.
+    fn block(
+        &mut self,
+        (module, resource): (ModuleInstance, &'a Resource),
+        (references, counterparts): (&BTreeSet<Address>, Counterparts<'_>),
+    ) {
         let Some(kind) = Kind::from_name(&resource.kind) else { return };
         let mut decoded = Vec::new();
         for instance in self.scope.expand(module, resource) {
@@ -318,7 +332,10 @@ impl<'a> Walk<'a> {
             let address = decent.address.clone();
             self.spans.insert(address.clone(), resource.span);
             let instance = resource.has_postconditions().then(|| decent.instance.clone());
-            if self.decide(decent, (&dependencies, resource.span)).is_none() {
+            let own = address.key.as_ref().map(|key| counterparts(&self.scope, key)).unwrap_or_default();
+            let own = own.iter().flat_map(|reference| self.instances_of(reference));
+            let dependencies = dependencies.iter().cloned().chain(own).collect();
+            if self.decide(decent, (dependencies, resource.span)).is_none() {
                 self.scope.poison(&address);
             } else if let Some(instance) = instance {
                 // What is wrong was reported; what depends on it would only repeat that.
@@ -364,13 +381,14 @@ impl<'a> Walk<'a> {
     /// All decided instances that a reference means.
     fn instances_of(&self, reference: &Address) -> Vec<Address> {
         if reference.key.is_some() {
-            return vec![reference.clone()];
+            // What `try` asked for in vain is nothing to depend on.
+            return self.decoded.contains_key(reference).then(|| reference.clone()).into_iter().collect();
         }
         let from = self.decoded.range(reference.clone()..).map(|(address, _)| address);
         from.take_while(|address| address.block() == *reference).cloned().collect()
     }
 
-    fn decide(&mut self, decent: Decent, (references, span): (&BTreeSet<Address>, Span)) -> Option<()> {
+    fn decide(&mut self, decent: Decent, (dependencies, span): (BTreeSet<Address>, Span)) -> Option<()> {
         let Decent { address, kind, spec, lifecycle, .. } = decent;
         let mut attributes = spec.attributes;
         let (changes, requests) = (&self.changes, &self.options.replace);
@@ -402,7 +420,7 @@ impl<'a> Walk<'a> {
         let ignore = self.ignored(kind, &lifecycle, &attributes);
         let desired = Desired { address: address.clone(), kind, attributes, ignore };
         let force = self.force(&desired, &lifecycle);
-        self.compare(&desired, force, references.clone());
+        self.compare(&desired, force, dependencies);
         for target in targets {
             let ignore = Ignore::Names(Vec::new());
             let desired = Desired {

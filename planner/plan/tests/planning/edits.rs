@@ -52,6 +52,8 @@ struct Thing {
     /// Which earlier values it is made of.
     after: BTreeSet<usize>,
     count: Option<u8>,
+    /// Each instance is made of its counterparts alone, where there are.
+    paired: bool,
     create_before_destroy: bool,
 }
 
@@ -81,12 +83,13 @@ fn cluster() -> impl Strategy<Value = Cluster> {
 fn thing() -> impl Strategy<Value = Thing> {
     let after = prop::collection::btree_set(0_usize..6, 0..3);
     let count = prop_oneof![3 => Just(None), 1 => (0_u8..3).prop_map(Some)];
-    (0_u8..3, 0_u8..2, after, count, any::<bool>()).prop_map(
-        |(input, trigger, after, count, create_before_destroy)| Thing {
+    (0_u8..3, 0_u8..2, after, count, any::<[bool; 2]>()).prop_map(
+        |(input, trigger, after, count, [paired, create_before_destroy])| Thing {
             input,
             trigger,
             after,
             count,
+            paired,
             create_before_destroy,
         },
     )
@@ -168,6 +171,9 @@ impl Thing {
         let before = self.after.iter().filter(|before| **before < place);
         let parts: Vec<String> = before
             .map(|before| match all[*before].count {
+                Some(_) if self.paired && count.is_some() => {
+                    format!("try(value.v{before}[count.index].output, 0)")
+                }
                 Some(_) => format!("value.v{before}[*].output"),
                 None => format!("value.v{before}.output"),
             })

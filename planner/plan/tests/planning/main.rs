@@ -8,6 +8,8 @@ mod comment;
 #[cfg(test)]
 mod conditions;
 #[cfg(test)]
+mod counterparts;
+#[cfg(test)]
 mod data;
 #[cfg(test)]
 mod edits;

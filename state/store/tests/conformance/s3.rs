@@ -181,3 +181,16 @@ fn a_damaged_lock_is_refused_by_name() {
     let error = subject.client().lock(holder("a@b"), Duration::ZERO).map(drop).expect_err("refused");
     assert!(error.to_string().contains(".lock"), "{error}");
 }
+
+#[test]
+fn a_store_that_writes_whatever_the_condition_is_refused() {
+    for header in ["If-None-Match", "If-Match"] {
+        let state = in_bucket();
+        state.bucket.objects().ignored = Some(header);
+        let refused = state.client().lock(holder("ann"), Duration::ZERO).err().expect("it is no lock");
+        assert!(refused.to_string().contains(header), "{refused}");
+        assert_eq!(state.keys(), Vec::<String>::new(), "nothing is left behind");
+        state.bucket.objects().ignored = None;
+        drop(state.client().lock(holder("ann"), Duration::ZERO).expect("it is one"));
+    }
+}

@@ -39,6 +39,9 @@ const EXPIRY_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 /// Changes of our own object that are followed when the answer to one was lost.
 const FOLLOWED_MAX: u32 = 3;
 
+/// A version that no object has: the MD5 of nothing.
+const NO_VERSION: &str = "d41d8cd98f00b204e9800998ecf8427e";
+
 /// The object.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Record {
@@ -170,10 +173,36 @@ impl<S: ObjectStorage> LockObject<S> {
             let record = Record::new(floor + 1, holder.clone(), self.expiry)?;
             let before = found.as_ref().map(|(_, etag)| etag.as_str());
             if let Put::Done(etag) = self.change(&record, before)? {
+                if found.is_none() {
+                    self.check_conditions(&record, &etag)?;
+                }
                 let clean = found.is_some_and(|(record, _)| record.holder.is_none() && record.clean);
                 return Kept::new(self.clone(), record, etag).map(|kept| (kept, clean));
             }
         }
+    }
+
+    /// Fails when the store does not keep to conditions, behind the first write of the object: there two would hold the lock at
+    /// once, and each would believe that it was alone.
+    fn check_conditions(&self, record: &Record, etag: &str) -> Result<(), LockError> {
+        let other = record.clone().prolonged();
+        let tries =
+            [("If-None-Match", Condition::IfAbsent), ("If-Match", Condition::IfMatch(NO_VERSION.to_owned()))];
+        for (header, condition) in tries {
+            match self.bucket.put(&self.key, &other.bytes()?, condition) {
+                Ok(Put::Refused) => {}
+                Ok(Put::Done(_)) => {
+                    // It is ours whatever was asked of the store, and holds up nobody.
+                    let _stays = self.bucket.delete(std::slice::from_ref(&self.key));
+                    return Err(LockError::Unconditional { header });
+                }
+                Err(source) => {
+                    let _expires = self.change(&record.clone().given_back(false), Some(etag));
+                    return Err(storage(source));
+                }
+            }
+        }
+        Ok(())
     }
 }
 
