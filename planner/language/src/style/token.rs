@@ -2,8 +2,11 @@
 //!
 //! Any text has tokens, also one that does not parse. Sequences `${…}` and `%{…}` nest in quoted text and in heredocs, and
 //! these in sequences, to any depth, on a stack of our own. A heredoc ends where hcl-edit ends it: at its word at the
-//! start of a line, whatever follows on that line.
+//! start of a line, whatever follows on that line; on its first line only where nothing does,
+//! or where no line below could end it.
 //! Invariant: blanks and texts of all tokens, one after the other, are the input.
+
+use std::collections::HashMap;
 
 /// What a token is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -119,7 +122,8 @@ enum Frame<'a> {
 
 /// Cuts a text into tokens; the last is [`Kind::End`].
 pub(super) fn tokens(text: &str) -> Vec<Token<'_>> {
-    let mut lexer = Lexer { rest: text, frames: Vec::new(), found: Vec::with_capacity(text.len() / 4) };
+    let mut lexer =
+        Lexer { rest: text, frames: Vec::new(), found: Vec::with_capacity(text.len() / 4), last_lines: None };
     while !lexer.rest.is_empty() {
         match lexer.frames.last() {
             None | Some(Frame::Sequence(_)) => lexer.code(),
@@ -140,6 +144,8 @@ struct Lexer<'a> {
     rest: &'a str,
     frames: Vec<Frame<'a>>,
     found: Vec<Token<'a>>,
+    /// How much of the text is left behind the last line that begins with a word; made when first asked for.
+    last_lines: Option<HashMap<&'a str, usize>>,
 }
 
 impl<'a> Lexer<'a> {
@@ -219,7 +225,10 @@ impl<'a> Lexer<'a> {
         let mut at = 0;
         let mut starts_line = self.found.last().is_some_and(|last| last.kind == Kind::OpenHeredoc);
         while at < bytes.len() && !opens_sequence(&bytes[at..]) {
-            if starts_line && let Some(length) = heredoc_end(&self.rest[at..], word) {
+            if starts_line
+                && let Some(length) = heredoc_end(&self.rest[at..], word)
+                && (at > 0 || is_line_end(&self.rest[length..]) || !self.is_line_below(word))
+            {
                 if at > 0 {
                     self.push(Kind::Literal, at);
                 }
@@ -230,6 +239,18 @@ impl<'a> Lexer<'a> {
             at += literal(&bytes[at..]);
         }
         self.literal_or_sequence(at);
+    }
+
+    /// Tells whether a line below this one begins with a word: then the word does not end a heredoc on its first line, unless
+    /// it is alone there.
+    fn is_line_below(&mut self, word: &str) -> bool {
+        let rest = self.rest;
+        let last_lines = self.last_lines.get_or_insert_with(|| {
+            let starts =
+                rest.match_indices('\n').map(|(at, _)| rest[at + 1..].trim_start_matches([' ', '\t']));
+            starts.map(|line| (&line[..self::word(line)], line.len())).collect()
+        });
+        last_lines.get(word).is_some_and(|left| *left < rest.trim_start_matches([' ', '\t']).len())
     }
 
     /// Takes what was walked over, or the opening of a sequence when that is nothing.
@@ -336,6 +357,11 @@ fn heredoc_end(text: &str, word: &str) -> Option<usize> {
     (!more).then(|| text.len() - after.len())
 }
 
+/// Says whether nothing but blanks is left of a line.
+fn is_line_end(text: &str) -> bool {
+    text.split('\n').next().is_none_or(|line| line.trim().is_empty())
+}
+
 fn opens_sequence(bytes: &[u8]) -> bool {
     bytes.starts_with(b"${") || bytes.starts_with(b"%{")
 }
@@ -381,6 +407,9 @@ mod tests {
             shown("<<X\r\n${a}X\r\nX"),
             "OpenHeredoc:<<X\\r\\n OpenSequence:${ Word:a CloseSequence:} Literal:X\\r\\n CloseHeredoc:X End: "
         );
+        assert_eq!(shown("<<-X\n X/\n X"), "OpenHeredoc:<<-X\\n Literal: X/\\n CloseHeredoc: X End: ");
+        assert_eq!(shown("<<X\nX/"), "OpenHeredoc:<<X\\n CloseHeredoc:X Operator:/ End: ");
+        assert_eq!(shown("<<X\nX \n"), "OpenHeredoc:<<X\\n CloseHeredoc:X Newline:\\n End: ");
     }
 
     #[test]
