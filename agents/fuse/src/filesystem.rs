@@ -45,7 +45,7 @@ pub struct RenameRequest<'a> {
     pub mode: RenameMode,
 }
 
-/// A file system. Names are raw bytes without `/` and NUL.
+/// A file system. Names are raw bytes without `/` and NUL, at most 255 where they are looked up.
 #[expect(missing_docs, reason = "methods are named after their system calls")]
 pub trait FileSystem: Send + Sync + 'static {
     fn lookup(&self, parent: NodeId, name: &[u8], reply: Reply<Lookup>);
@@ -62,7 +62,8 @@ pub trait FileSystem: Send + Sync + 'static {
     fn unlink(&self, parent: NodeId, name: &[u8], reply: Reply<()>);
     fn rmdir(&self, parent: NodeId, name: &[u8], reply: Reply<()>);
     fn rename(&self, request: RenameRequest<'_>, reply: Reply<()>);
-    fn open(&self, node: NodeId, flags: OpenFlags, reply: Reply<HandleId>);
+    /// Where the flags truncate, setuid and setgid bits must go unless the caller is root: the kernel leaves that to us.
+    fn open(&self, node: NodeId, flags: OpenFlags, caller: Caller, reply: Reply<HandleId>);
     fn create(&self, at: Place<'_>, flags: OpenFlags, reply: Reply<Created>);
     /// Fewer bytes than asked for say that the file ends there.
     fn read(&self, handle: HandleId, offset: u64, length: u32, reply: Reply<Bytes>);

@@ -50,6 +50,9 @@ const FILE_OPEN: FopenFlags = FopenFlags::FOPEN_DIRECT_IO.union(FopenFlags::FOPE
 /// Inode numbers are never reused, so all of them are of one generation.
 const GENERATION: Generation = Generation(0);
 
+/// Longest name in bytes; no longer one reaches the file system, which may know a directory without asking for its names.
+const NAME_MAX: u32 = 255;
+
 const SEEK_DATA: i32 = 3;
 const SEEK_HOLE: i32 = 4;
 const XATTR_CREATE: i32 = 1;
@@ -176,6 +179,9 @@ impl<F: FileSystem> Filesystem for Kernel<F> {
     }
 
     fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        if name.len() > NAME_MAX as usize {
+            return reply.error(error(Errno::NAME_TOO_LONG));
+        }
         self.0.lookup(NodeId(parent.0), name.as_bytes(), lookup(reply));
     }
 
@@ -293,8 +299,8 @@ impl<F: FileSystem> Filesystem for Kernel<F> {
         self.0.link(NodeId(node.0), NodeId(parent.0), name.as_bytes(), entry(reply));
     }
 
-    fn open(&self, _request: &Request, node: INodeNo, flags: fuser::OpenFlags, reply: ReplyOpen) {
-        self.0.open(NodeId(node.0), OpenFlags(flags.0), opened(reply, FILE_OPEN));
+    fn open(&self, request: &Request, node: INodeNo, flags: fuser::OpenFlags, reply: ReplyOpen) {
+        self.0.open(NodeId(node.0), OpenFlags(flags.0), caller(request), opened(reply, FILE_OPEN));
     }
 
     fn create(
@@ -428,7 +434,6 @@ impl<F: FileSystem> Filesystem for Kernel<F> {
     }
 
     fn statfs(&self, _request: &Request, _node: INodeNo, reply: ReplyStatfs) {
-        const NAME_MAX: u32 = 255;
         self.0.statfs(Reply::new(move |answer: Result<Space, Errno>| match answer {
             Ok(space) => reply.statfs(
                 space.blocks,

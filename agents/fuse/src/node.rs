@@ -25,7 +25,9 @@ impl Errno {
     pub const BAD_HANDLE: Self = Self(9);
     pub const ACCESS_DENIED: Self = Self(13);
     pub const INVALID: Self = Self(22);
+    pub const TEXT_BUSY: Self = Self(26);
     pub const RANGE: Self = Self(34);
+    pub const NAME_TOO_LONG: Self = Self(36);
     pub const NOT_IMPLEMENTED: Self = Self(38);
     pub const NO_DATA: Self = Self(61);
     pub const NOT_SUPPORTED: Self = Self(95);
@@ -134,6 +136,8 @@ pub struct OpenFlags(pub i32);
 
 impl OpenFlags {
     const ACCESS: i32 = 0o3;
+    /// `FMODE_EXEC`: not of `open(2)`; the kernel sets it where it opens a program to run it.
+    const EXECUTE: i32 = 0o40;
     const EXCLUSIVE: i32 = 0o200;
     const TRUNCATE: i32 = 0o1000;
     const APPEND: i32 = 0o2000;
@@ -141,6 +145,11 @@ impl OpenFlags {
     /// Whether the file may be written through this handle.
     pub fn writes(self) -> bool {
         self.0 & Self::ACCESS != 0
+    }
+
+    /// Whether the kernel opens the file to run it.
+    pub fn executes(self) -> bool {
+        self.0 & Self::EXECUTE != 0
     }
 
     /// `O_EXCL`

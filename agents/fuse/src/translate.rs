@@ -1,7 +1,7 @@
 //! Values of the kernel in fuser's types and in ours.
 //!
 //! No request is named here; those are `kernel`'s.
-//! Invariant: a moment keeps its value on the way there and back, also before 1970.
+//! Invariant: a moment keeps its value on each way, also before 1970.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -23,6 +23,8 @@ pub(crate) fn time(moment: Moment) -> SystemTime {
     base.and_then(|base| base.checked_add(nanoseconds)).unwrap_or(UNIX_EPOCH)
 }
 
+/// A moment as fuser hands it over: it takes the kernel's nanoseconds, which always count forward, from seconds before 1970 instead of
+/// adding them, so that what it says is before the moment that was meant.
 pub(crate) fn moment(time: SystemTime) -> Moment {
     match time.duration_since(UNIX_EPOCH) {
         Ok(after) => Moment {
@@ -31,10 +33,9 @@ pub(crate) fn moment(time: SystemTime) -> Moment {
         },
         Err(before) => {
             let before = before.duration();
-            let whole = i64::try_from(before.as_secs()).unwrap_or(i64::MAX);
-            match before.subsec_nanos() {
-                0 => Moment { seconds: -whole, nanoseconds: 0 },
-                part => Moment { seconds: -whole - 1, nanoseconds: 1_000_000_000 - part },
+            Moment {
+                seconds: 0_i64.checked_sub_unsigned(before.as_secs()).unwrap_or(i64::MIN),
+                nanoseconds: before.subsec_nanos(),
             }
         }
     }
@@ -113,11 +114,23 @@ pub(crate) fn absent() -> FileAttr {
 mod tests {
     use super::*;
 
+    /// What fuser makes of the kernel's numbers.
+    fn handed_over(seconds: i64, nanoseconds: u32) -> SystemTime {
+        let length = Duration::new(seconds.unsigned_abs(), nanoseconds);
+        if seconds < 0 { UNIX_EPOCH - length } else { UNIX_EPOCH + length }
+    }
+
     #[test]
-    fn moments_before_1970_survive_the_way_to_the_kernel_and_back() {
+    fn moments_before_1970_are_what_the_kernel_said() {
         for (seconds, nanoseconds) in [(0, 0), (1, 5), (-1, 0), (-1, 999_999_999), (-7, 1), (1 << 33, 1)] {
             let there = Moment { seconds, nanoseconds };
-            assert_eq!(moment(time(there)), there);
+            assert_eq!(moment(handed_over(seconds, nanoseconds)), there);
+            let back = time(there);
+            let since = back.duration_since(UNIX_EPOCH).map_or_else(
+                |before| -i128::try_from(before.duration().as_nanos()).expect("small"),
+                |after| i128::try_from(after.as_nanos()).expect("small"),
+            );
+            assert_eq!(since, i128::from(seconds) * 1_000_000_000 + i128::from(nanoseconds));
         }
     }
 }

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
 use lustre_fuse::{
-    Change, Created, DirectoryReply, Entry, Errno, FileSystem, HandleId, Lookup, Moment, MomentOrNow,
+    Caller, Change, Created, DirectoryReply, Entry, Errno, FileSystem, HandleId, Lookup, Moment, MomentOrNow,
     NodeAttr, NodeId, NodeKind, OpenFlags, Place, RenameRequest, Reply, Seek, Space, WriteRequest,
 };
 use lustre_model::attr::{AttrChange, FileKind, Owner, SetTime, Timestamp};
@@ -28,6 +28,9 @@ use crate::names::{Looked, Made};
 
 const FALLOCATE_KEEP_SIZE: i32 = 1;
 const FALLOCATE_PUNCH_HOLE: i32 = 2;
+
+/// Who may leave setuid and setgid on what he writes.
+const ROOT: u32 = 0;
 
 /// Unit of `statfs`.
 const BLOCK: u32 = 4096;
@@ -49,6 +52,8 @@ pub(crate) struct Files {
 struct Handles {
     files: HashMap<HandleId, Arc<OpenFile>>,
     directories: HashMap<HandleId, Arc<OpenDirectory>>,
+    /// Files that run as programs on this host.
+    running: HashMap<HandleId, Fid>,
 }
 
 /// What the kernel hears of a fault.
@@ -187,6 +192,11 @@ impl Files {
         self.handles.lock().unwrap_or_else(PoisonError::into_inner).files.get(&handle).cloned()
     }
 
+    fn is_running(&self, fid: Fid) -> bool {
+        let handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
+        handles.running.values().any(|running| *running == fid)
+    }
+
     fn directory(&self, handle: HandleId) -> Option<Arc<OpenDirectory>> {
         self.handles.lock().unwrap_or_else(PoisonError::into_inner).directories.get(&handle).cloned()
     }
@@ -197,8 +207,12 @@ fn give(core: &Arc<Core>, seen: &Seen) {
     core.inode(seen.attr.fid).state().lookups += 1;
 }
 
-fn keep_file(handles: &Mutex<Handles>, handle: HandleId, file: OpenFile) {
-    handles.lock().unwrap_or_else(PoisonError::into_inner).files.insert(handle, Arc::new(file));
+fn keep_file(handles: &Mutex<Handles>, (handle, flags): (HandleId, OpenFlags), file: OpenFile) {
+    let mut handles = handles.lock().unwrap_or_else(PoisonError::into_inner);
+    if flags.executes() {
+        handles.running.insert(handle, file.inode.fid);
+    }
+    handles.files.insert(handle, Arc::new(file));
 }
 
 fn looked(core: &Arc<Core>, looked: Looked) -> Lookup {
@@ -297,17 +311,24 @@ impl FileSystem for Files {
         self.answer(reply, async move { core.rename(from, to, mode).await });
     }
 
-    fn open(&self, node: NodeId, flags: OpenFlags, reply: Reply<HandleId>) {
+    fn open(&self, node: NodeId, flags: OpenFlags, caller: Caller, reply: Reply<HandleId>) {
+        // The kernel looks whether a file runs before it lets it be written, but only after we have cut it.
+        if flags.truncates() && self.is_running(fid(node)) {
+            return reply.send(Err(Errno::TEXT_BUSY));
+        }
         let (core, handles, handle) = (Arc::clone(&self.core), Arc::clone(&self.handles), self.handle());
         if open_mode(flags) == OpenMode::Read
             && let Some(opened) = core.known_inode(fid(node)).and_then(|inode| core.open_unasked(&inode))
         {
-            keep_file(&handles, handle, opened.file);
+            keep_file(&handles, (handle, flags), opened.file);
             return reply.send(Ok(handle));
         }
         self.answer(reply, async move {
+            if flags.truncates() && caller.uid != ROOT {
+                core.clear_privileges(&core.inode(fid(node))).await?;
+            }
             let opened = core.open(fid(node), open_mode(flags)).await?;
-            keep_file(&handles, handle, opened.file);
+            keep_file(&handles, (handle, flags), opened.file);
             Ok(handle)
         });
     }
@@ -318,7 +339,7 @@ impl FileSystem for Files {
         let request = creation(&at, flags.exclusive(), NewInode::Regular { open: Some(open_mode(flags)) });
         self.answer(reply, async move {
             let Made { seen, opened } = core.make(parent, &name, request).await?;
-            keep_file(&handles, handle, opened.ok_or(Fault::Io)?.file);
+            keep_file(&handles, (handle, flags), opened.ok_or(Fault::Io)?.file);
             give(&core, &seen);
             Ok(Created { entry: entry(&seen), handle })
         });
@@ -355,7 +376,11 @@ impl FileSystem for Files {
     }
 
     fn release(&self, handle: HandleId, reply: Reply<()>) {
-        let file = self.handles.lock().unwrap_or_else(PoisonError::into_inner).files.remove(&handle);
+        let file = {
+            let mut handles = self.handles.lock().unwrap_or_else(PoisonError::into_inner);
+            handles.running.remove(&handle);
+            handles.files.remove(&handle)
+        };
         reply.send(Ok(()));
         if let Some(file) = file {
             self.core.close(&file, self.tasks.token());

@@ -13,5 +13,6 @@ mod client;
 mod host;
 mod mounts;
 mod pair;
+mod posix;
 mod restart;
 mod unasked;

@@ -1,0 +1,98 @@
+//! What POSIX says of single calls, where suites that others wrote found us wrong.
+//!
+//! Invariant: each test names one call and what it must do.
+
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::path::Path;
+use std::process::Command;
+
+use rustix::io::Errno;
+
+use crate::pair::on_two_mounts;
+
+/// The error of a call that failed.
+fn errno<T: std::fmt::Debug>(result: std::io::Result<T>) -> Option<Errno> {
+    result.unwrap_err().raw_os_error().map(Errno::from_raw_os_error)
+}
+
+/// Lets other users through to the mounts.
+fn open_up(folder: &Path) {
+    for path in [folder, &folder.join("a"), &folder.join("b")] {
+        fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o777)).unwrap();
+    }
+}
+
+fn run(command: &mut Command) {
+    let output = command.output().unwrap();
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn a_name_that_is_too_long_is_refused_as_such_also_where_all_names_are_known() {
+    on_two_mounts(|pair| {
+        let folder = pair.a.join("new");
+        fs_err::create_dir(&folder).unwrap();
+        let longest = folder.join("n".repeat(255));
+        fs_err::write(&longest, "x").unwrap();
+        assert_eq!(fs_err::read(pair.b.join("new").join("n".repeat(255))).unwrap(), b"x");
+        let longer = folder.join("n".repeat(256));
+        assert_eq!(errno(std::fs::metadata(&longer)), Some(Errno::NAMETOOLONG));
+        assert_eq!(errno(std::fs::remove_file(&longer)), Some(Errno::NAMETOOLONG));
+        assert_eq!(errno(std::fs::write(&longer, "x")), Some(Errno::NAMETOOLONG));
+        assert_eq!(errno(std::fs::rename(&longest, &longer)), Some(Errno::NAMETOOLONG));
+    });
+}
+
+#[test]
+fn a_program_that_runs_is_not_cut_by_an_open_that_is_refused() {
+    on_two_mounts(|pair| {
+        let program = pair.a.join("program");
+        fs_err::copy("/bin/sleep", &program).unwrap();
+        fs_err::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let whole = fs_err::read(&program).unwrap();
+        let mut running = Command::new(&program).arg("60").spawn().unwrap();
+        let cut = || std::fs::OpenOptions::new().read(true).custom_flags(0o1000).open(&program);
+        assert_eq!(errno(cut()), Some(Errno::TXTBSY));
+        assert!(fs_err::read(pair.b.join("program")).unwrap() == whole);
+        running.kill().unwrap();
+        running.wait().unwrap();
+        // The kernel tells us a little later that nobody runs it.
+        while let Err(error) = cut() {
+            assert_eq!(error.raw_os_error(), Some(Errno::TXTBSY.raw_os_error()), "{error}");
+        }
+        assert_eq!(fs_err::metadata(pair.b.join("program")).unwrap().len(), 0);
+    });
+}
+
+#[test]
+fn whoever_cuts_a_file_by_opening_it_takes_its_privileges() {
+    on_two_mounts(|pair| {
+        let mode = |name: &str| fs_err::metadata(pair.b.join(name)).unwrap().permissions().mode() & 0o7777;
+        for name in ["by_root", "by_another"] {
+            fs_err::write(pair.a.join(name), "program").unwrap();
+            fs_err::set_permissions(pair.a.join(name), std::fs::Permissions::from_mode(0o6777)).unwrap();
+        }
+        open_up(pair.a.parent().unwrap());
+        fs_err::write(pair.a.join("by_root"), "").unwrap();
+        assert_eq!(mode("by_root"), 0o6777);
+        run(Command::new("sh").arg("-c").arg(": > by_another").current_dir(&pair.a).uid(65_534));
+        assert_eq!(mode("by_another"), 0o777);
+    });
+}
+
+#[test]
+fn times_before_1970_keep_their_nanoseconds() {
+    on_two_mounts(|pair| {
+        let path = pair.a.join("old");
+        fs_err::write(&path, "").unwrap();
+        for (seconds, nanoseconds) in [(-6, 999_999_999), (-1, 1), (-5, 0), (0, 7), (1 << 33, 123_456_789)] {
+            let at = rustix::fs::Timespec { tv_sec: seconds, tv_nsec: nanoseconds };
+            let times = rustix::fs::Timestamps { last_access: at, last_modification: at };
+            rustix::fs::utimensat(rustix::fs::CWD, &path, &times, rustix::fs::AtFlags::empty()).unwrap();
+            let seen = fs_err::metadata(pair.b.join("old")).unwrap();
+            assert_eq!((seen.mtime(), seen.mtime_nsec()), (seconds, nanoseconds));
+            assert_eq!((seen.atime(), seen.atime_nsec()), (seconds, nanoseconds));
+        }
+    });
+}
