@@ -118,16 +118,9 @@ pub fn plan(
     let mut told = Diagnostics::new();
     let world = match &observer {
         Some(observer) if !recorded.world.objects.is_empty() => {
-            let drift = runtime()?.block_on(observer.drift());
-            let refreshes = options.mode == Mode::RefreshOnly;
-            options.drift = drift;
-            if refreshes {
-                // The plan itself shows it.
-                Arc::clone(&recorded.world)
-            } else {
-                told.extend(options.drift.iter().map(|one| drifted(one, &recorded.world, &spec.program)));
-                as_observed(&recorded.world, &options.drift)
-            }
+            let (world, more) = looked_at(recorded, &spec.program, (observer, &binary), &mut options)?;
+            told.extend(more);
+            world
         }
         Some(_) | None => Arc::clone(&recorded.world),
     };
@@ -139,6 +132,30 @@ pub fn plan(
         found.extend(runtime()?.block_on(cut_off::warnings(&plan, &spec.program, &observer)));
     }
     if found.has_errors() { Err(diagnosed(found)) } else { Ok((plan, found)) }
+}
+
+/// Returns the world as hosts report it, with what there is to say about it. Drift goes into the options.
+fn looked_at(
+    recorded: &Recorded,
+    program: &Program,
+    (observer, binary): (&Observer, &Path),
+    options: &mut Options,
+) -> Result<(Arc<World>, Diagnostics), Failure> {
+    let mut told = Diagnostics::new();
+    let reports = runtime()?.block_on(observer.hosts());
+    options.drift = observer.drifted(&reports);
+    if options.mode == Mode::RefreshOnly {
+        // The plan itself shows it.
+        return Ok((Arc::clone(&recorded.world), told));
+    }
+    told.extend(options.drift.iter().map(|one| drifted(one, &recorded.world, program)));
+    // What is to go needs no newer agent for that.
+    if options.mode == Mode::Normal {
+        let outdated = runtime()?.block_on(Observer::outdated(&reports, binary.to_owned()));
+        told.extend(outdated.iter().map(|one| replaced(one, program)));
+        options.drift.extend(outdated);
+    }
+    Ok((as_observed(&recorded.world, &options.drift), told))
 }
 
 /// An empty spec would be a plan to delete everything, and a wrong folder is more likely meant.
@@ -165,6 +182,19 @@ fn drifted((address, cause): (&Address, &String), world: &World, program: &Progr
         .hint(hint)
         .instance(address.clone());
     diagnostic.span = program.resource(&address.whole()).map(|block| block.span);
+    diagnostic
+}
+
+/// Says that a host gets another agent.
+fn replaced((host, cause): (&Address, &String), program: &Program) -> Diagnostic {
+    let mut diagnostic = Diagnostic::warning("W1001", format!("{host} gets another agent"))
+        .detail(cause.clone())
+        .hint(
+            "`lustre apply` replaces agents one host after the other, and puts the one before back where the new one does not answer; \
+             targets and mounts go on",
+        )
+        .instance(host.clone());
+    diagnostic.span = program.resource(&host.whole()).map(|block| block.span);
     diagnostic
 }
 

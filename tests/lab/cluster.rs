@@ -9,15 +9,19 @@ use super::spawned::wait_until;
 /// How long agents and mounts may take to come back.
 const BACK_MAX: Duration = Duration::from_mins(2);
 
+/// The unit of an agent in the folder that hosts have when they name none.
+pub const UNIT: &str = "lustre-agent-var-lib-lustre.service";
+
 /// Everything that lies on a machine's own disk, but for what systems write for themselves.
-fn files(machine: &Machine) -> String {
+pub fn files(machine: &Machine) -> String {
     machine.sh(
         "find / -xdev \\( -path /proc -o -path /sys -o -path /run -o -path /var/log -o -path '/var/lib/systemd' \
          -o -path /var/cache -o -name '.*_history' -o -path '*/.cache' \\) -prune -o -print | sort",
     )
 }
 
-fn spec(lab: &Lab, with_mount: bool) -> String {
+/// A cluster over two machines; with a mount on a third.
+pub fn spec(lab: &Lab, with_mount: bool) -> String {
     let hosts = [
         host(lab, "one", 1, ("root", &good(lab, 1))),
         host(lab, "two", 2, ("ops", &good(lab, 2))),
@@ -84,11 +88,10 @@ fn a_cluster_over_three_machines_is_made_used_repaired_rebooted_and_leaves_nothi
 
     // Killed, an agent is started by systemd; stopped, by the next apply. Its targets go on meanwhile.
     let two = lab.machine(2);
-    let unit = "lustre-agent-var-lib-lustre.service";
-    let killed = two.sh(&format!("systemctl show -p MainPID --value {unit}"));
+    let killed = two.sh(&format!("systemctl show -p MainPID --value {UNIT}"));
     two.sh(&format!("kill -9 {killed}"));
     wait_until("the agent is there again", BACK_MAX, || deployment.lustre("status").code == Some(0));
-    two.sh(&format!("systemctl stop {unit}"));
+    two.sh(&format!("systemctl stop {UNIT}"));
     assert_eq!(client.sh("sha256sum < /mnt/fsx/data"), sum);
     assert_eq!(
         deployment.lustre("plan -detailed-exitcode").code,
@@ -113,7 +116,9 @@ fn a_cluster_over_three_machines_is_made_used_repaired_rebooted_and_leaves_nothi
     for (machine, before) in all.iter().zip(&before) {
         assert_eq!(files(machine), *before, "{} is as it was", machine.name);
         assert_eq!(machine.try_sh("pgrep -a lustre").stdout, "");
-        assert_eq!(machine.sh("systemctl list-units --all --no-legend 'lustre*'"), "");
+        wait_until("systemd has forgotten the unit", BACK_MAX, || {
+            machine.sh("systemctl list-units --all --no-legend 'lustre*'").is_empty()
+        });
     }
 }
 

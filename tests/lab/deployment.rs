@@ -13,6 +13,8 @@ use super::spawned::{Said, run};
 /// A folder with a spec.
 pub struct Deployment {
     folder: tempfile::TempDir,
+    /// The `lustre` that is run; the agent that it brings is beside it.
+    program: PathBuf,
 }
 
 impl Deployment {
@@ -20,7 +22,7 @@ impl Deployment {
     pub fn new() -> Self {
         let folder =
             tempfile::Builder::new().prefix("lustre-lab-spec-").tempdir().expect("a folder can be made");
-        Self { folder }
+        Self { folder, program: PathBuf::from(env!("CARGO_BIN_EXE_lustre")) }
     }
 
     /// Writes `main.hcl`.
@@ -33,9 +35,22 @@ impl Deployment {
         self.folder.path().join(name)
     }
 
+    /// From now on the `lustre` of a release of its own is run, which brings this agent.
+    pub fn upgrade(&mut self, release: &str, agent: &[u8]) {
+        let folder = self.path(release);
+        fs::create_dir(&folder).expect("a folder can be made");
+        let program = folder.join("lustre");
+        let own = env!("CARGO_BIN_EXE_lustre");
+        if fs::hard_link(own, &program).is_err() {
+            fs::copy(own, &program).expect("a program can be copied");
+        }
+        fs::write(folder.join("lustre-agent"), agent).expect("an agent can be written");
+        self.program = program;
+    }
+
     /// Runs `lustre` with these words.
     pub fn lustre(&self, words: &str) -> Said {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_lustre"));
+        let mut command = Command::new(&self.program);
         command.arg(format!("-chdir={}", self.folder.path().display())).args(words.split_ascii_whitespace());
         command.env("NO_COLOR", "1").env("HOME", self.folder.path());
         command.env_remove("SSH_AUTH_SOCK").env_remove("LUSTRE_SSH_PASSPHRASE");

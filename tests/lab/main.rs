@@ -22,3 +22,5 @@ mod probe;
 mod root;
 #[cfg(test)]
 mod spawned;
+#[cfg(test)]
+mod upgrade;

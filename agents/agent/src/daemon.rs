@@ -23,6 +23,7 @@ use crate::durable;
 use crate::facts::program_hash;
 use crate::keeper::end;
 use crate::log_tail::{LogTail, trim_log};
+use crate::notify::Notifier;
 use crate::probe::{self, RepositoryProbe};
 use crate::running::Proof;
 use crate::supervisor::{Supervisor, SupervisorError, signing_request};
@@ -160,6 +161,12 @@ async fn serve(dir: &Path, program: PathBuf, repository: RepositoryProbe) -> Res
         .map_err(|source| DaemonError::Listen { address: address.clone(), source })?;
     let listener = keep_listening(listener)?;
     let supervisor = Arc::new(Supervisor::open(dir.join("processes"), program)?);
+    // What was begun to be removed may take its time, and is not what a start is measured by.
+    if let Some(notifier) = Notifier::of_process() {
+        notifier.ready();
+        let supervisor = Arc::clone(&supervisor);
+        tokio::spawn(async move { notifier.keep_telling(supervisor).await });
+    }
     supervisor.finish_removals().await;
     let stop = CancellationToken::new();
     let control = ControlService::new(Arc::clone(&supervisor), repository, agent_hash, fence, stop.clone());

@@ -23,6 +23,7 @@ use tracing::{info, warn};
 use crate::durable::is_full;
 use crate::log_tail::{LogTail, trim_log};
 use crate::mounts;
+use crate::notify;
 use crate::process_dir::{ProcessDir, ProcessDirError};
 use crate::running::{Alive, Proof};
 
@@ -205,6 +206,9 @@ impl Run {
             .arg("--dir")
             .arg(self.dir.path())
             .current_dir("/")
+            // Those are for the agent alone.
+            .env_remove(notify::SOCKET)
+            .env_remove(notify::WATCHDOG)
             .stdin(Stdio::null())
             .stdout(sink.file().try_clone()?)
             .stderr(sink.into_file())

@@ -17,6 +17,7 @@ mod keeper;
 mod log_tail;
 pub mod metadata_target;
 mod mounts;
+mod notify;
 pub mod object_target;
 mod observed;
 mod probe;

@@ -336,6 +336,11 @@ impl Supervisor {
         self.kept().contains_key(&ProcessId::Mount(path.to_owned()))
     }
 
+    /// Returns how many processes there are.
+    pub fn count(&self) -> usize {
+        self.kept().len()
+    }
+
     /// Stops keeping; the processes run on for the next agent.
     pub async fn release(&self) {
         let slots: Vec<_> = self.kept().values().cloned().collect();

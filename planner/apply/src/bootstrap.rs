@@ -23,6 +23,7 @@ use crate::connection::{
 use crate::error::StepError;
 use crate::service::{self, Keeper};
 use crate::trust::Realm;
+use crate::upgrade::{self, Before, NOTE, SETTINGS};
 
 /// Bytes that are hashed at a time.
 const CHUNK: usize = 1 << 20;
@@ -50,6 +51,11 @@ impl AgentBinary {
     /// Reads nothing yet.
     pub fn new(path: PathBuf) -> Self {
         Self { path, measured: OnceCell::new() }
+    }
+
+    /// Returns its SHA-256, hex.
+    pub async fn hash(&self) -> Result<&str, StepError> {
+        Ok(&self.measure().await?.hash)
     }
 
     async fn measure(&self) -> Result<&Measured, StepError> {
@@ -90,18 +96,49 @@ pub fn connection(host: &Address, spec: &HostSpec) -> Arc<dyn Connection> {
     }
 }
 
-/// Brings the agent of a host up: puts what is missing there and starts it. Returns when it was started.
-pub async fn bring_up(
+/// An agent whose program is on its host, and which is not started yet.
+pub struct Coming {
+    program: PathBuf,
+    /// SHA-256 of its program, hex.
+    pub hash: String,
+    /// Who keeps it running.
+    pub keeper: Keeper,
+    settings: String,
+    /// What it takes the place of.
+    pub before: Option<Before>,
+}
+
+/// Puts the agent's program on a host, unless it is there, and looks what runs there.
+pub async fn prepare(
     connection: &dyn Connection,
     (host, spec): (&Address, &HostSpec),
-    realm: &Realm,
     binary: &AgentBinary,
-) -> Result<(), StepError> {
+) -> Result<Coming, StepError> {
     check_machine(connection, host, spec).await?;
-    let program = put_binary(connection, Path::new(&spec.path), binary).await?;
-    enrol(connection, &program, (host, spec), realm).await?;
+    let (program, hash) = put_binary(connection, Path::new(&spec.path), binary).await?;
     let keeper = service::keeper(connection, spec).await?;
-    Ok(service::start(connection, keeper, (&program, &spec.path)).await?)
+    let settings = settings(connection, spec)?;
+    let before = upgrade::replaced(connection, (keeper, &spec.path), (&program, &settings)).await?;
+    Ok(Coming { program, hash, keeper, settings, before })
+}
+
+/// Starts an agent, with all that it needs, in the place of the one that was there.
+pub async fn start(
+    connection: &dyn Connection,
+    (host, spec): (&Address, &HostSpec),
+    (realm, coming): (&Realm, &Coming),
+) -> Result<(), StepError> {
+    if let Some(before) = &coming.before {
+        upgrade::note(connection, &spec.path, before).await?;
+    }
+    enrol(connection, coming, (host, spec), realm).await?;
+    match service::start(connection, coming.keeper, (&coming.program, &spec.path)).await {
+        Err(ConnectionError::Failed { said, .. }) if coming.keeper == Keeper::Systemd => {
+            let words = service::last_words(connection, &spec.path).await.unwrap_or(said);
+            Err(StepError::NotUp { host: Box::new(host.clone()), words })
+        }
+        ended => Ok(ended?),
+    }
 }
 
 /// Makes sure that our agent can run on a machine.
@@ -127,37 +164,42 @@ async fn put_binary(
     connection: &dyn Connection,
     folder: &Path,
     binary: &AgentBinary,
-) -> Result<PathBuf, StepError> {
+) -> Result<(PathBuf, String), StepError> {
     let measured = binary.measure().await?;
     let program = folder.join("bin").join(&measured.hash).join("lustre-agent");
     // Files are put whole or not at all, so the size under the hash tells that it is the same.
     if connection.stat(&program).await? != (Found::File { size: measured.size }) {
         connection.put(Source::File(&binary.path), &program, 0o755).await?;
     }
-    Ok(program)
+    Ok((program, measured.hash.clone()))
+}
+
+/// Returns the text of an agent's settings.
+fn settings(connection: &dyn Connection, spec: &HostSpec) -> Result<String, StepError> {
+    let settings = AgentSettings { listen: spec.control_address() };
+    let text = serde_json::to_string_pretty(&settings);
+    Ok(text.map_err(|source| ConnectionError::File {
+        host: connection.name().to_owned(),
+        source: source.into(),
+    })?)
 }
 
 /// Has a key made on the host and puts its certificate and settings beside it, unless they are there.
 async fn enrol(
     connection: &dyn Connection,
-    program: &Path,
+    coming: &Coming,
     (host, spec): (&Address, &HostSpec),
     realm: &Realm,
 ) -> Result<(), StepError> {
     let folder = Path::new(&spec.path);
-    let settings = AgentSettings { listen: spec.control_address() };
-    let settings = serde_json::to_vec_pretty(&settings).map_err(|source| ConnectionError::File {
-        host: connection.name().to_owned(),
-        source: source.into(),
-    })?;
-    put_if_other(connection, &settings, &folder.join("agent.json")).await?;
+    put_if_other(connection, coming.settings.as_bytes(), &folder.join(SETTINGS)).await?;
     if let Some(trusted) = connection.read(&folder.join("ca.pem")).await? {
         if trusted == realm.authority_pem().as_bytes() {
             return Ok(());
         }
         return Err(StepError::Foreign { host: Box::new(host.clone()), path: spec.path.clone() });
     }
-    let csr = run_ok(connection, &Command::new(program, &["enrol", "--dir", &spec.path])).await?;
+    let csr = run_ok(connection, &Command::new(&coming.program, &["enrol", "--dir", &spec.path])).await?;
     let credential = realm.sign(&String::from_utf8_lossy(&csr), Role::Agent, &host.to_string())?;
     connection.put(Source::Bytes(credential.certificate.as_bytes()), &folder.join("cert.pem"), 0o644).await?;
     // Last, because its presence says that the certificate beside it belongs to it.
@@ -230,7 +272,8 @@ pub async fn clear(connection: &dyn Connection, spec: &HostSpec) -> Result<(), S
 /// Everything that is ever put into a host's folder by us.
 const OURS: &[&str] = &[
     "bin",
-    "agent.json",
+    SETTINGS,
+    NOTE,
     "cert.pem",
     "ca.pem",
     "key.pem",

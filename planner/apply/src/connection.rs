@@ -132,6 +132,11 @@ pub enum ConnectionError {
 }
 
 impl ConnectionError {
+    /// Tells whether the host cannot be reached any more, so that nothing is known of what was begun there.
+    pub fn is_lost(&self) -> bool {
+        matches!(self, Self::Ssh { .. })
+    }
+
     /// Returns what a person can do, when that is known.
     pub fn remedy(&self) -> Option<String> {
         match self {

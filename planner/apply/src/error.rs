@@ -101,6 +101,50 @@ pub enum StepError {
         #[source]
         source: Box<WireError>,
     },
+    /// The agent was started, and ended or did not say that it listens.
+    #[error("the agent of {host} did not come up; its last words: {words}")]
+    NotUp {
+        /// Whose.
+        host: Box<Address>,
+        /// The end of its log.
+        words: String,
+    },
+    /// Another agent than the one that was started goes on answering.
+    #[error("at {address} an agent answers that is not the one that was started on {host}")]
+    OtherAgent {
+        /// Where it was started.
+        host: Box<Address>,
+        /// Where it should answer.
+        address: String,
+    },
+    /// A new agent did not work, and the one before it runs again.
+    #[error("the new agent of {host} did not work, and the one before it was put back")]
+    PutBack {
+        /// Whose.
+        host: Box<Address>,
+        /// Why.
+        #[source]
+        source: Box<StepError>,
+    },
+    /// Neither a new agent nor the one before it works.
+    #[error("the new agent of {host} did not work, and the one before it could not be put back: {}", .cause.causes().join(": "))]
+    NotPutBack {
+        /// Whose.
+        host: Box<Address>,
+        /// Why it could not be put back.
+        cause: Box<StepError>,
+        /// Why the new one did not work.
+        #[source]
+        source: Box<StepError>,
+    },
+    /// A new agent did not work on another host.
+    #[error("{host} keeps the agent that it has, because the new one did not work on {failed}")]
+    Held {
+        /// Which host.
+        host: Box<Address>,
+        /// Where it did not.
+        failed: Box<Address>,
+    },
     /// The agent said no.
     #[error("the agent of {host} could not do it")]
     Refused {
@@ -201,6 +245,11 @@ impl StepError {
             | Self::NoAgentBinary { .. }
             | Self::Machine { .. }
             | Self::Silent { .. }
+            | Self::NotUp { .. }
+            | Self::OtherAgent { .. }
+            | Self::PutBack { .. }
+            | Self::NotPutBack { .. }
+            | Self::Held { .. }
             | Self::NoHost { .. }
             | Self::NoAgent { .. }
             | Self::Foreign { .. }
@@ -248,6 +297,21 @@ impl StepError {
             Self::Silent { address, .. } => Some(format!(
                 "when it says that it listens, look for a firewall between this machine and {address}; else mend what it says"
             )),
+            Self::NotUp { .. } => Some("mend what it says, then apply again".to_owned()),
+            Self::OtherAgent { address, .. } => {
+                Some(format!("end what answers at {address}, then apply again"))
+            }
+            Self::PutBack { .. } => Some(
+                "its processes went on all the while: mend the cause, or go back to the lustre that brought the agent before; the next \
+                 apply tries again"
+                    .to_owned(),
+            ),
+            Self::NotPutBack { .. } => Some(
+                "its processes go on without an agent: see to the host, then apply again, which starts an agent there".to_owned(),
+            ),
+            Self::Held { failed, .. } => {
+                Some(format!("see to {failed} first; the next apply goes on where this one stopped"))
+            }
             Self::Machine { ours, .. } => {
                 Some(format!("use hosts that are {ours}, or run lustre of the host's architecture"))
             }

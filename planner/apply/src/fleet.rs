@@ -17,12 +17,13 @@ use lustre_model::metadata;
 use lustre_model::recorded::World;
 use lustre_model::resource::{ClusterSpec, HostSpec, Kind, Resource};
 use lustre_wire::client::Connection;
-use lustre_wire::{Control, Identity, Metadata, Role, Subject, WireError};
+use lustre_wire::{Control, Identity, Metadata, Refusal, Role, Subject, WireError};
 
-use crate::bootstrap::{self, AgentBinary};
+use crate::bootstrap::{self, AgentBinary, Coming};
 use crate::connection;
 use crate::error::StepError;
 use crate::trust::{Deployment, Realm, cluster_realm};
+use crate::upgrade::{self, Before};
 
 /// How long one attempt to connect may take.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -47,6 +48,8 @@ pub struct Fleet {
     agents: Mutex<BTreeMap<Address, Slot<Connection<Control>>>>,
     clusters: Mutex<BTreeMap<Address, Slot<ClusterView>>>,
     ways: Mutex<BTreeMap<Address, Way>>,
+    /// Held by who replaces an agent; where that did not work, once it did not.
+    upgrades: tokio::sync::Mutex<Option<Address>>,
 }
 
 /// How a host is reached before its agent answers, and the spec that says so.
@@ -80,6 +83,7 @@ impl Fleet {
             agents: Mutex::new(BTreeMap::new()),
             clusters: Mutex::new(BTreeMap::new()),
             ways: Mutex::new(BTreeMap::new()),
+            upgrades: tokio::sync::Mutex::new(None),
         }
     }
 
@@ -96,16 +100,62 @@ impl Fleet {
         }
     }
 
-    /// Brings the agent of a host up and connects to it.
+    /// Brings the agent of a host up and connects to it. Where it takes the place of another one, it is one host after the other,
+    /// and none any more once a new agent did not work.
     async fn bring_up(&self, host: &Address, spec: &HostSpec) -> Result<Connection<Control>, StepError> {
-        let (realm, way) = (self.deployment.realm().await?, self.way(host, spec));
-        bootstrap::bring_up(way.as_ref(), (host, spec), realm, &self.binary).await?;
-        match connect_until(&spec.control_address(), realm.administrator(), START_MAX).await {
-            Ok(connection) => Ok(connection),
-            Err(source @ (WireError::Unreachable { .. } | WireError::TimedOut { .. })) => {
-                Err(bootstrap::silent(way.as_ref(), (host, spec), source).await)
+        let way = self.way(host, spec);
+        let coming = bootstrap::prepare(way.as_ref(), (host, spec), &self.binary).await?;
+        let Some(before) = &coming.before else { return self.try_out((host, spec), &coming).await };
+        let mut failed = self.upgrades.lock().await;
+        if let Some(failed) = failed.as_ref() {
+            return Err(StepError::Held { host: Box::new(host.clone()), failed: Box::new(failed.clone()) });
+        }
+        let host_box = || Box::new(host.clone());
+        match self.try_out((host, spec), &coming).await {
+            Ok(connection) => {
+                upgrade::forget(way.as_ref(), &spec.path).await?;
+                Ok(connection)
             }
-            Err(source) => Err(StepError::Agent { host: Box::new(host.clone()), source: Box::new(source) }),
+            Err(StepError::Connection(source)) if source.is_lost() => Err(StepError::Connection(source)),
+            Err(source) => {
+                *failed = Some(host.clone());
+                let source = Box::new(source);
+                Err(match put_back(way.as_ref(), &spec.path, before).await {
+                    Ok(()) => StepError::PutBack { host: host_box(), source },
+                    Err(cause) => StepError::NotPutBack { host: host_box(), cause: Box::new(cause), source },
+                })
+            }
+        }
+    }
+
+    /// Starts an agent, and connects to it once it is this one that answers.
+    async fn try_out(
+        &self,
+        (host, spec): (&Address, &HostSpec),
+        coming: &Coming,
+    ) -> Result<Connection<Control>, StepError> {
+        let (realm, way) = (self.deployment.realm().await?, self.way(host, spec));
+        bootstrap::start(way.as_ref(), (host, spec), (realm, coming)).await?;
+        let (address, begun) = (spec.control_address(), Instant::now());
+        loop {
+            let connection = match connect_until(&address, realm.administrator(), START_MAX).await {
+                Ok(connection) => connection,
+                Err(source @ (WireError::Unreachable { .. } | WireError::TimedOut { .. })) => {
+                    return Err(bootstrap::silent(way.as_ref(), (host, spec), source).await);
+                }
+                Err(source) => {
+                    return Err(StepError::Agent { host: Box::new(host.clone()), source: Box::new(source) });
+                }
+            };
+            match self.answering(host, &connection).facts().await {
+                Ok(facts) if facts.agent_hash == coming.hash => return Ok(connection),
+                // The one before may be heard until it has ended.
+                Ok(_) | Err(StepError::Agent { .. }) if begun.elapsed() < START_MAX => {
+                    tokio::time::sleep(START_PAUSE).await;
+                }
+                Ok(_) => return Err(StepError::OtherAgent { host: Box::new(host.clone()), address }),
+                Err(error) => return Err(error),
+            }
         }
     }
 
@@ -125,9 +175,12 @@ impl Fleet {
         let realm = self.deployment.realm().await?;
         let fresh = match connect(&spec.control_address(), realm.administrator()).await {
             Ok(fresh) => fresh,
-            Err(WireError::Unreachable { .. } | WireError::TimedOut { .. }) => {
-                self.bring_up(host, spec).await?
-            }
+            // An agent of another release may not understand us.
+            Err(
+                WireError::Unreachable { .. }
+                | WireError::TimedOut { .. }
+                | WireError::Refused { source: Refusal::Version { .. }, .. },
+            ) => self.bring_up(host, spec).await?,
             Err(source) => {
                 return Err(StepError::Agent { host: Box::new(host.clone()), source: Box::new(source) });
             }
@@ -379,6 +432,16 @@ fn cluster_spec(world: &World, cluster: &Address) -> Result<ClusterSpec, StepErr
 fn slot<T>(slots: &Mutex<BTreeMap<Address, Slot<T>>>, address: &Address) -> Slot<T> {
     let mut slots = slots.lock().unwrap_or_else(PoisonError::into_inner);
     Arc::clone(slots.entry(address.clone()).or_default())
+}
+
+/// Has the agent run again that ran before, and forgets that there was another one.
+async fn put_back(
+    way: &dyn connection::Connection,
+    folder: &str,
+    before: &Before,
+) -> Result<(), StepError> {
+    upgrade::put_back(way, folder, before).await?;
+    Ok(upgrade::forget(way, folder).await?)
 }
 
 async fn connect(address: &str, identity: &Identity) -> Result<Connection<Control>, WireError> {

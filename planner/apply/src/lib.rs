@@ -17,6 +17,7 @@ mod perform;
 mod service;
 mod step;
 mod trust;
+mod upgrade;
 mod walk;
 
 pub use perform::{Left, Perform, Task, Tell};

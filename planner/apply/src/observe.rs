@@ -13,7 +13,7 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream;
 use lustre_model::address::Address;
-use lustre_model::control::{Probe, ProbeResult, ProcessId, ProcessSpec, ProcessState, ProcessStatus};
+use lustre_model::control::{Facts, Probe, ProbeResult, ProcessId, ProcessSpec, ProcessState, ProcessStatus};
 use lustre_model::hsm::LinkStatus;
 use lustre_model::id::{FsName, TargetId, TargetKind};
 use lustre_model::metadata;
@@ -24,7 +24,7 @@ use lustre_model::space::{OwnRoom, capacities};
 use lustre_wire::client::Connection;
 use lustre_wire::{Object as ObjectProtocol, Subject};
 
-use crate::bootstrap::{check_machine, connection};
+use crate::bootstrap::{AgentBinary, check_machine, connection};
 use crate::connection::{Command, ConnectionError, succeeded};
 use crate::error::StepError;
 use crate::fleet::{Agent, ClusterView, host_spec, is_running, realm};
@@ -33,12 +33,17 @@ use crate::trust::{Realm, recorded_deployment};
 /// How long one attempt to reach an object target may take.
 const SPACE_MAX: Duration = Duration::from_secs(2);
 
+/// How many digits of a hash are shown.
+const HASH_SHOWN: usize = 12;
+
 /// What one host reports.
 pub struct HostReport {
     /// Which.
     pub host: Address,
     /// What its agent keeps, or why that is not known.
     pub processes: Result<Vec<ProcessStatus>, StepError>,
+    /// What its agent is, where it says so.
+    pub facts: Option<Facts>,
 }
 
 /// What one cluster reports.
@@ -124,20 +129,42 @@ impl Observer {
     /// Asks every recorded host what it keeps.
     pub async fn hosts(&self) -> Vec<HostReport> {
         let hosts = self.world.objects.iter().filter(|(_, object)| object.kind == Kind::Host);
-        let reports = hosts.map(|(host, _)| async move {
-            HostReport { host: host.clone(), processes: self.processes(host).await }
-        });
+        let reports = hosts.map(|(host, _)| self.host(host));
         let reports: Vec<_> = reports.collect();
         stream::iter(reports).buffer_unordered(self.parallelism).collect().await
     }
 
-    async fn processes(&self, host: &Address) -> Result<Vec<ProcessStatus>, StepError> {
-        let spec = host_spec(&self.world, host)?;
-        self.agent(host, &spec)
-            .await?
-            .ok_or_else(|| StepError::NoAgent { host: Box::new(host.clone()) })?
-            .processes()
-            .await
+    async fn host(&self, host: &Address) -> HostReport {
+        let asked = async {
+            let spec = host_spec(&self.world, host)?;
+            let agent = self.agent(host, &spec).await?;
+            let agent = agent.ok_or_else(|| StepError::NoAgent { host: Box::new(host.clone()) })?;
+            Ok((agent.processes().await?, agent.facts().await?))
+        };
+        let (processes, facts) = match asked.await {
+            Ok((processes, facts)) => (Ok(processes), Some(facts)),
+            Err(error) => (Err(error), None),
+        };
+        HostReport { host: host.clone(), processes, facts }
+    }
+
+    /// Returns the hosts whose agent is another one than `binary`, each with both: what an apply replaces. None where there is no
+    /// such program, for then nothing can be put on hosts.
+    pub async fn outdated(reports: &[HostReport], binary: PathBuf) -> BTreeMap<Address, String> {
+        let binary = AgentBinary::new(binary);
+        let mut outdated = BTreeMap::new();
+        for report in reports {
+            let (Some(facts), Ok(ours)) = (&report.facts, binary.hash().await) else { continue };
+            if facts.agent_hash != ours {
+                let cause = format!(
+                    "its agent is {}, and the one beside this program is {}",
+                    release(&facts.agent_version, &facts.agent_hash),
+                    release(env!("CARGO_PKG_VERSION"), ours)
+                );
+                outdated.insert(report.host.clone(), cause);
+            }
+        }
+        outdated
     }
 
     async fn agent(&self, host: &Address, spec: &HostSpec) -> Result<Option<Agent>, StepError> {
@@ -146,11 +173,6 @@ impl Observer {
     }
 
     /// Returns the recorded objects that do not run as recorded, each with what is wrong.
-    pub async fn drift(&self) -> BTreeMap<Address, String> {
-        self.drifted(&self.hosts().await)
-    }
-
-    /// As [`Observer::drift`], from reports that are there already.
     pub fn drifted(&self, reports: &[HostReport]) -> BTreeMap<Address, String> {
         let mut drift = BTreeMap::new();
         for report in reports {
@@ -238,6 +260,11 @@ impl Observer {
         share_disks(&mut targets);
         Ok(ClusterState { inodes, inodes_free, targets, links })
     }
+}
+
+/// Names a release of the agent: its version, and the beginning of its program's hash.
+fn release(version: &str, hash: &str) -> String {
+    format!("{version} ({})", hash.get(..HASH_SHOWN).unwrap_or(hash))
 }
 
 /// Which of these probes are about the port of the host's own agent.

@@ -15,6 +15,15 @@ const SYSTEMD_RUNS: &str = "/run/systemd/system";
 /// Where units of the administrator are.
 const UNITS: &str = "/etc/systemd/system";
 
+/// Seconds within which an agent must say that it listens.
+const START_SECONDS: u32 = 20;
+
+/// Seconds within which an agent must end before it is killed.
+const STOP_SECONDS: u32 = 15;
+
+/// Seconds within which an agent must say again that it turns.
+const WATCHDOG_SECONDS: u32 = 30;
+
 /// How many lines of an agent that does not answer are repeated.
 const WORDS_MAX: &str = "4";
 
@@ -38,25 +47,37 @@ pub async fn keeper(connection: &dyn Connection, spec: &HostSpec) -> Result<Keep
     }
 }
 
-/// Has this program run as the agent of a folder, now and after each boot.
+/// Has this program run as the agent of a folder, now and after each boot. Returns when it says that it listens.
 pub async fn start(
     connection: &dyn Connection,
     keeper: Keeper,
     (program, folder): (&Path, &str),
 ) -> Result<(), ConnectionError> {
-    if keeper == Keeper::Nobody {
-        run_ok(connection, &Command::new(program, &["start", "--dir", folder])).await?;
-        return Ok(());
+    match keeper {
+        Keeper::Nobody => {
+            run_ok(connection, &Command::new(program, &["start", "--dir", folder])).await.map(drop)
+        }
+        Keeper::Systemd => install(connection, folder, &unit(program, folder)).await,
     }
-    let (path, name, text) = (unit_path(folder), unit_name(folder), unit(program, folder));
-    if connection.read(&path).await?.as_deref() != Some(text.as_bytes()) {
-        connection.put(Source::Bytes(text.as_bytes()), &path, 0o644).await?;
+}
+
+/// Makes this text the unit of a folder's agent, and starts it anew.
+pub async fn install(connection: &dyn Connection, folder: &str, text: &str) -> Result<(), ConnectionError> {
+    let name = unit_name(folder);
+    if written(connection, folder).await?.as_deref() != Some(text) {
+        connection.put(Source::Bytes(text.as_bytes()), &unit_path(folder), 0o644).await?;
     }
     // Whatever of it was done before: an agent that runs already is replaced by itself, and its processes go on.
     for arguments in [&["daemon-reload"][..], &["enable", "--quiet", &name], &["restart", &name]] {
         run_ok(connection, &Command::new("systemctl", arguments)).await?;
     }
     Ok(())
+}
+
+/// Returns the text of the unit that a folder's agent has.
+pub async fn written(connection: &dyn Connection, folder: &str) -> Result<Option<String>, ConnectionError> {
+    let text = connection.read(&unit_path(folder)).await?;
+    Ok(text.map(|text| String::from_utf8_lossy(&text).into_owned()))
 }
 
 /// Ends the agent of a folder for good, where systemd keeps it. Its processes are gone already.
@@ -108,9 +129,12 @@ fn unit_name(folder: &str) -> String {
     name
 }
 
-/// The unit. What would give the agent a mount namespace of its own (`ProtectSystem`, `PrivateTmp`, …) is left out: its mounts
+/// Returns the text of the unit. Whatever hangs is ended: a start that is not ready within its time, and an agent that does not tell
+/// its watchdog that it turns. Its processes go on all the while.
+///
+/// What would give the agent a mount namespace of its own (`ProtectSystem`, `PrivateTmp`, …) is left out: its mounts
 /// are there for everybody on the host.
-fn unit(program: &Path, folder: &str) -> String {
+pub fn unit(program: &Path, folder: &str) -> String {
     let (program, folder) = (word(&program.display().to_string()), word(folder));
     format!(
         "# Written by lustre; removed by `lustre destroy`.
@@ -121,8 +145,12 @@ After=network-online.target
 StartLimitIntervalSec=0
 
 [Service]
-Type=exec
+Type=notify
+NotifyAccess=main
 ExecStart={program} run --dir {folder}
+TimeoutStartSec={START_SECONDS}
+TimeoutStopSec={STOP_SECONDS}
+WatchdogSec={WATCHDOG_SECONDS}
 Restart=always
 RestartSec=1
 KillMode=process
@@ -161,6 +189,7 @@ mod tests {
     #[test]
     fn strange_folders_stand_in_the_unit_as_they_are() {
         let text = unit(Path::new("/a b/100%/$x/lustre-agent"), "/a \"b");
+        assert!(text.contains("Type=notify\n") && text.contains("WatchdogSec=30\n"), "{text}");
         assert!(text.contains(r#"ExecStart="/a b/100%%/$$x/lustre-agent" run --dir "/a \"b""#), "{text}");
     }
 }
