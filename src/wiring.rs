@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lustre_apply::observe::{Observer, as_observed, host_of};
+use lustre_apply::observe::{Observer, as_found, as_observed, host_of};
 use lustre_language::{Given, Input, Origin, Program, Scope};
 use lustre_model::address::Address;
 use lustre_model::diagnostic::{Diagnostic, Diagnostics};
@@ -23,6 +23,7 @@ use crate::command::{Recorded, Spec, runtime};
 use crate::exit::Failure;
 use crate::files::Folder;
 
+pub mod cloud;
 mod cut_off;
 mod probe;
 
@@ -118,21 +119,30 @@ pub fn plan(
     let mut told = Diagnostics::new();
     let world = match &observer {
         Some(observer) if !recorded.world.objects.is_empty() => {
-            let drift = runtime()?.block_on(observer.drift());
+            let look = async {
+                tokio::join!(observer.drift(), cloud::look(&recorded.world, observing.unwrap_or(1)))
+            };
+            let (drift, (found, unasked)) = runtime()?.block_on(look);
+            told.extend(unasked.iter().map(|one| cloud::unasked(one, &spec.program)));
             let refreshes = options.mode == Mode::RefreshOnly;
             options.drift = drift;
             if refreshes {
                 // The plan itself shows it.
+                options.drift.extend(found.iter().map(|(address, how)| (address.clone(), cloud::cause(how))));
                 Arc::clone(&recorded.world)
             } else {
                 told.extend(options.drift.iter().map(|one| drifted(one, &recorded.world, &spec.program)));
-                as_observed(&recorded.world, &options.drift)
+                told.extend(found.iter().map(|one| cloud::differs(one, &spec.program)));
+                let world = as_found(as_observed(&recorded.world, &options.drift), &found);
+                options.drift.extend(found.iter().map(|(address, how)| (address.clone(), cloud::cause(how))));
+                world
             }
         }
         Some(_) | None => Arc::clone(&recorded.world),
     };
     let (plan, mut found) = planned((spec, &spec.folder), &spec.inputs, &world, options);
     found.extend(told);
+    // What is wrong with AWS is said beside what is wrong with the spec.
     let Some(plan) = plan else { return Err(diagnosed(found)) };
     if let Some(observer) = observer {
         found.extend(runtime()?.block_on(probe::conditions(&plan, &spec.program, (&observer, &binary))));
@@ -187,6 +197,18 @@ pub fn resolve(plan: &Plan, keys: Arc<dyn Seal>) -> Result<Arc<dyn Resolve>, Fai
     let outside = Arc::new(Folder::new(std::env::current_dir()?));
     outside.read_under(keys);
     Ok(Arc::new(Resolver::new(plan.clone(), outside).began(clock::moment())))
+}
+
+/// Returns where the blocks of the objects that a plan works on are, as `main.hcl:10`.
+pub fn places(plan: &Plan) -> BTreeMap<Address, String> {
+    let files = plan.parts().spec.sources.iter().map(|source| (source.path.clone(), source.text.clone()));
+    let (program, _) = Program::load(files, &lustre_plan::KINDS);
+    let place = |address: Address| {
+        let span = program.resource(&address)?.span;
+        let (file, start) = (program.sources().get(span.source)?, program.sources().positions(span)?.0);
+        Some((address, format!("{}:{}", file.name, start.line)))
+    };
+    plan.steps().iter().filter_map(|step| place(step.address.whole())).collect()
 }
 
 /// Returns the agent's binary that is put on hosts.
