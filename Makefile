@@ -3,7 +3,7 @@ CARGO ?= cargo
 DATA ?=
 TOOLS_BUILD = cc=gcc git=git
 TOOLS_RUN = fusermount3=fuse3
-TOOLS_TEST = sqlite3=sqlite3 systemd-nspawn=systemd-container debootstrap=debootstrap ip=iproute2 ssh-keygen=openssh-client
+TOOLS_TEST = sqlite3=sqlite3 systemd-nspawn=systemd-container debootstrap=debootstrap ip=iproute2 ssh-keygen=openssh-client python3=python3-venv flock=util-linux
 
 .PHONY: demo demo-destroy test lint unit bench setup-run setup-test
 
@@ -12,6 +12,7 @@ setup-run:
 
 setup-test:
 	@scripts/setup.sh $(TOOLS_BUILD) $(TOOLS_RUN) $(TOOLS_TEST)
+	@scripts/moto.sh target/moto
 
 demo: setup-run ## builds, then plan, apply and a tour; DATA=/folder serves your own data
 	@scripts/demo.sh up "$(DATA)"

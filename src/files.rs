@@ -17,10 +17,12 @@ use lustre_language::{
     WorldError,
 };
 use lustre_model::recorded::World;
+use lustre_model::resource::{Attributes, CloudQuestion};
 use lustre_store::{Seal, SealError, StoreError, sealed_under};
 
 use crate::clock;
 use crate::exit::chain;
+use crate::wiring;
 
 /// The file of values that is read when it is there.
 const VARS: &str = "lustre.vars.hcl";
@@ -330,6 +332,13 @@ impl Outside for Folder {
             lustre_store::Recovery::Absent => Err(WorldError::NotFound),
             lustre_store::Recovery::Clean | lustre_store::Recovery::Replayed { .. } => Ok(read.world),
         }
+    }
+
+    fn read_cloud(&self, question: &CloudQuestion) -> Result<Attributes, WorldError> {
+        if !self.online {
+            return Err(WorldError::Offline);
+        }
+        wiring::cloud::find(question).map_err(WorldError::Cloud)
     }
 
     fn working_folder(&self) -> String {

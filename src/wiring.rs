@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lustre_apply::observe::{Observer, as_observed, host_of};
+use lustre_apply::observe::{Observer, as_found, as_observed, host_of};
 use lustre_language::{Given, Input, Origin, Program, Scope};
 use lustre_model::address::Address;
 use lustre_model::diagnostic::{Diagnostic, Diagnostics};
@@ -23,6 +23,7 @@ use crate::command::{Recorded, Spec, runtime};
 use crate::exit::Failure;
 use crate::files::Folder;
 
+pub mod cloud;
 mod cut_off;
 mod probe;
 
@@ -118,7 +119,9 @@ pub fn plan(
     let mut told = Diagnostics::new();
     let world = match &observer {
         Some(observer) if !recorded.world.objects.is_empty() => {
-            let (world, more) = looked_at(recorded, &spec.program, (observer, &binary), &mut options)?;
+            let parallelism = observing.unwrap_or(1);
+            let (world, more) =
+                looked_at(recorded, &spec.program, (observer, &binary, parallelism), &mut options)?;
             told.extend(more);
             world
         }
@@ -126,6 +129,7 @@ pub fn plan(
     };
     let (plan, mut found) = planned((spec, &spec.folder), &spec.inputs, &world, options);
     found.extend(told);
+    // What is wrong with AWS is said beside what is wrong with the spec.
     let Some(plan) = plan else { return Err(diagnosed(found)) };
     if let Some(observer) = observer {
         found.extend(runtime()?.block_on(probe::conditions(&plan, &spec.program, (&observer, &binary))));
@@ -134,28 +138,35 @@ pub fn plan(
     if found.has_errors() { Err(diagnosed(found)) } else { Ok((plan, found)) }
 }
 
-/// Returns the world as hosts report it, with what there is to say about it. Drift goes into the options.
+/// Returns the world as hosts and AWS report it, with what there is to say about it. Drift goes into the options.
 fn looked_at(
     recorded: &Recorded,
     program: &Program,
-    (observer, binary): (&Observer, &Path),
+    (observer, binary, parallelism): (&Observer, &Path, usize),
     options: &mut Options,
 ) -> Result<(Arc<World>, Diagnostics), Failure> {
     let mut told = Diagnostics::new();
-    let reports = runtime()?.block_on(observer.hosts());
+    let look = async { tokio::join!(observer.hosts(), cloud::look(&recorded.world, parallelism)) };
+    let (reports, (found, unasked)) = runtime()?.block_on(look);
+    told.extend(unasked.iter().map(|one| cloud::unasked(one, program)));
     options.drift = observer.drifted(&reports);
+    let in_aws = found.iter().map(|(address, how)| (address.clone(), cloud::cause(how)));
     if options.mode == Mode::RefreshOnly {
         // The plan itself shows it.
+        options.drift.extend(in_aws);
         return Ok((Arc::clone(&recorded.world), told));
     }
     told.extend(options.drift.iter().map(|one| drifted(one, &recorded.world, program)));
+    told.extend(found.iter().map(|one| cloud::differs(one, program)));
     // What is to go needs no newer agent for that.
     if options.mode == Mode::Normal {
         let outdated = runtime()?.block_on(Observer::outdated(&reports, binary.to_owned()));
         told.extend(outdated.iter().map(|one| replaced(one, program)));
         options.drift.extend(outdated);
     }
-    Ok((as_observed(&recorded.world, &options.drift), told))
+    let world = as_found(as_observed(&recorded.world, &options.drift), &found);
+    options.drift.extend(in_aws);
+    Ok((world, told))
 }
 
 /// An empty spec would be a plan to delete everything, and a wrong folder is more likely meant.
@@ -217,6 +228,18 @@ pub fn resolve(plan: &Plan, keys: Arc<dyn Seal>) -> Result<Arc<dyn Resolve>, Fai
     let outside = Arc::new(Folder::new(std::env::current_dir()?));
     outside.read_under(keys);
     Ok(Arc::new(Resolver::new(plan.clone(), outside).began(clock::moment())))
+}
+
+/// Returns where the blocks of the objects that a plan works on are, as `main.hcl:10`.
+pub fn places(plan: &Plan) -> BTreeMap<Address, String> {
+    let files = plan.parts().spec.sources.iter().map(|source| (source.path.clone(), source.text.clone()));
+    let (program, _) = Program::load(files, &lustre_plan::KINDS);
+    let place = |address: Address| {
+        let span = program.resource(&address)?.span;
+        let (file, start) = (program.sources().get(span.source)?, program.sources().positions(span)?.0);
+        Some((address, format!("{}:{}", file.name, start.line)))
+    };
+    plan.steps().iter().filter_map(|step| place(step.address.whole())).collect()
 }
 
 /// Returns the agent's binary that is put on hosts.

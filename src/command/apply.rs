@@ -211,10 +211,15 @@ impl Manner<'_> {
         let allowed = plan.parts().allowances.iter().chain(&allowances).cloned().collect();
         let apply = Apply {
             resolve: wiring::resolve(&plan, keys)?,
-            perform: Arc::new(Hosts::new(&plan, Arc::clone(&journal), binary, allowed)),
+            perform: Arc::new(Hosts::new(
+                &plan,
+                Arc::clone(&journal),
+                (binary, allowed),
+                wiring::cloud::aws(),
+            )),
+            watch: view::watcher(self.voice, wiring::places(&plan)),
             plan,
             journal,
-            watch: view::watcher(self.voice),
             allowances,
             parallelism: self.planning.parallelism,
             stop: interrupt::listen(self.voice.terminal)?,

@@ -4,13 +4,16 @@
 //! Invariant: what does not answer is shown as such, and the rest is shown all the same; the exit code is 0 only when all is as
 //! the state says.
 
+use std::sync::Arc;
+
 use lustre_apply::observe::Observer;
 
 use super::{recorded, spec};
 use crate::cli::StatusFlags;
-use crate::exit::{Failure, Success};
+use crate::exit::{Failure, Success, chain};
 use crate::terminal::Terminal;
 use crate::view::status::{self, Status};
+use crate::wiring;
 
 /// Questions that are asked at once.
 const PARALLELISM: usize = 16;
@@ -18,12 +21,16 @@ const PARALLELISM: usize = 16;
 /// Prints the status.
 pub fn run(flags: &StatusFlags, terminal: Terminal) -> Result<Success, Failure> {
     let recorded = recorded::read(spec::place()?)?;
+    let world = Arc::clone(&recorded.world);
     let observer = Observer::new(recorded.world, recorded.token, PARALLELISM).map_err(Failure::Observe)?;
     let status = super::runtime()?.block_on(async {
         let (mut hosts, mut clusters) = tokio::join!(observer.hosts(), observer.clusters());
         hosts.sort_by(|a, b| a.host.cmp(&b.host));
         clusters.sort_by(|a, b| a.cluster.cmp(&b.cluster));
-        let drift = observer.drifted(&hosts);
+        let mut drift = observer.drifted(&hosts);
+        let (found, unasked) = wiring::cloud::look(&world, PARALLELISM).await;
+        drift.extend(found.iter().map(|(address, how)| (address.clone(), wiring::cloud::cause(how))));
+        drift.extend(unasked.into_iter().map(|(address, error)| (address, chain(&error))));
         Status { hosts, clusters, drift }
     });
     if flags.view.json {

@@ -28,21 +28,29 @@ const GOOD: Style = AnsiColor::Green.on_default().bold();
 const BAD: Style = AnsiColor::Red.on_default().bold();
 const ODD: Style = AnsiColor::Yellow.on_default().bold();
 
-/// Returns the watcher that suits who is spoken to.
-pub fn watcher(voice: &Voice) -> Arc<dyn Watch> {
+/// Returns the watcher that suits who is spoken to; failures are told with the place of their block.
+pub fn watcher(voice: &Voice, places: BTreeMap<Address, String>) -> Arc<dyn Watch> {
     let words = voice.has_words().then(|| words_of(voice.terminal));
     let lines = voice.stream.clone().map(|stream| Lines { stream, told: Mutex::default() });
-    Arc::new(Everybody(
-        words.into_iter().chain(lines.map(|lines| Arc::new(lines) as Arc<dyn Watch>)).collect(),
-    ))
+    let watchers = words.into_iter().chain(lines.map(|lines| Arc::new(lines) as Arc<dyn Watch>));
+    Arc::new(Everybody { watchers: watchers.collect(), places })
 }
 
 /// Everybody who watches.
-struct Everybody(Vec<Arc<dyn Watch>>);
+struct Everybody {
+    watchers: Vec<Arc<dyn Watch>>,
+    /// `main.hcl:10` of the blocks of the plan's objects.
+    places: BTreeMap<Address, String>,
+}
 
 impl Watch for Everybody {
     fn see(&self, event: &Event) {
-        self.0.iter().for_each(|one| one.see(event));
+        let mut event = event.clone();
+        let place = self.places.get(&event.address.whole());
+        if let (What::Failed { causes, .. }, Some(place)) = (&mut event.what, place) {
+            causes.iter_mut().take(1).for_each(|cause| cause.push_str(&format!(" ({place})")));
+        }
+        self.watchers.iter().for_each(|one| one.see(&event));
     }
 }
 

@@ -86,6 +86,7 @@ fn reason_word(reason: ActionReason) -> Json {
     match reason {
         ActionReason::ReplaceBecauseCannotUpdate => json!("cannot_update"),
         ActionReason::ReplaceBecauseTainted => json!("tainted"),
+        ActionReason::ReplaceBecauseGone => json!("gone"),
         ActionReason::ReplaceByRequest => json!("requested"),
         ActionReason::ReplaceByTriggers
         | ActionReason::ReplaceBecauseParentReplaced

@@ -24,6 +24,7 @@ pub fn object(out: &mut Styled, address: &Address, object: &Object) {
         Status::Updating => out.push(Style::Change, " (an update was begun)"),
         Status::Deleting => out.push(Style::Remove, " (deletion was begun)"),
         Status::Drifted { cause } => out.push(Style::Change, format!(" (drifted: {cause})")),
+        Status::Gone { cause } => out.push(Style::Change, format!(" (gone: {cause})")),
         Status::Tainted { cause } => out.push(Style::Danger, format!(" (tainted: {cause})")),
     }
     out.push(Style::Plain, format!("\n{} \"{}\" {{\n", object.kind, name(address)));
@@ -144,5 +145,6 @@ fn status(status: &Status) -> &'static str {
         Status::Deleting => "deleting",
         Status::Tainted { .. } => "tainted",
         Status::Drifted { .. } => "drifted",
+        Status::Gone { .. } => "gone",
     }
 }

@@ -10,12 +10,13 @@ use lustre_model::address::Address;
 use lustre_model::control::Refusal;
 use lustre_model::fault::Fault;
 use lustre_model::hsm::FailedExport;
-use lustre_model::journal::ResolveError;
+use lustre_model::journal::{JournalError, ResolveError};
 use lustre_model::recorded::IllegalEvent;
 use lustre_model::resource::AttributeError;
 use lustre_wire::WireError;
 use thiserror::Error;
 
+use crate::cloud::CloudError;
 use crate::connection::ConnectionError;
 use crate::trust::TrustError;
 
@@ -217,6 +218,12 @@ pub enum StepError {
         /// How long.
         limit: Duration,
     },
+    /// AWS did not do it.
+    #[error("AWS did not do it")]
+    Cloud(#[from] CloudError),
+    /// What the step must not forget could not be recorded, so it did not go on.
+    #[error("what the step is about to do could not be recorded")]
+    Journal(#[from] JournalError),
     /// Processes would be left behind.
     #[error("{host} still keeps {}", processes.join(", "))]
     StillKept {
@@ -241,6 +248,9 @@ impl StepError {
             | Self::Attributes(_)
             | Self::Illegal(_)
             | Self::Trust(_)
+            // What may pass was sent again by who asked.
+            | Self::Cloud(_)
+            | Self::Journal(_)
             | Self::Connection(_)
             | Self::NoAgentBinary { .. }
             | Self::Machine { .. }
@@ -328,7 +338,9 @@ impl StepError {
                 Some("change the spec, or what the object depends on, and apply again".to_owned())
             }
             Self::Connection(source) => source.remedy(),
+            Self::Cloud(source) => source.remedy(),
             Self::Attributes(_)
+            | Self::Journal(_)
             | Self::Illegal(_)
             | Self::Trust(_)
             | Self::NoHost { .. }

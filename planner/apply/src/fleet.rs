@@ -435,11 +435,7 @@ fn slot<T>(slots: &Mutex<BTreeMap<Address, Slot<T>>>, address: &Address) -> Slot
 }
 
 /// Has the agent run again that ran before, and forgets that there was another one.
-async fn put_back(
-    way: &dyn connection::Connection,
-    folder: &str,
-    before: &Before,
-) -> Result<(), StepError> {
+async fn put_back(way: &dyn connection::Connection, folder: &str, before: &Before) -> Result<(), StepError> {
     upgrade::put_back(way, folder, before).await?;
     Ok(upgrade::forget(way, folder).await?)
 }

@@ -6,6 +6,7 @@
 //! the next.
 
 mod bootstrap;
+pub mod cloud;
 pub mod connection;
 pub mod error;
 pub mod event;

@@ -25,6 +25,7 @@ use lustre_wire::client::Connection;
 use lustre_wire::{Object as ObjectProtocol, Subject};
 
 use crate::bootstrap::{AgentBinary, check_machine, connection};
+use crate::cloud::Observed;
 use crate::connection::{Command, ConnectionError, succeeded};
 use crate::error::StepError;
 use crate::fleet::{Agent, ClusterView, host_spec, is_running, realm};
@@ -347,6 +348,27 @@ pub fn as_observed(world: &Arc<World>, drift: &BTreeMap<Address, String>) -> Arc
     Arc::new(observed)
 }
 
+/// Returns the world with each object that is gone, or not as recorded, marked so.
+pub fn as_found(world: Arc<World>, found: &BTreeMap<Address, Observed>) -> Arc<World> {
+    if found.is_empty() {
+        return world;
+    }
+    let mut observed = World::clone(&world);
+    for (address, how) in found {
+        let Some(object) =
+            observed.objects.get_mut(address).filter(|object| object.status == Status::Present)
+        else {
+            continue;
+        };
+        match how {
+            Observed::Same => {}
+            Observed::Drifted(cause) => object.status = Status::Drifted { cause: cause.clone() },
+            Observed::Gone(cause) => object.status = Status::Gone { cause: cause.clone() },
+        }
+    }
+    Arc::new(observed)
+}
+
 /// Returns the host on which a recorded object's process runs; `None` when it has no process.
 pub fn host_of(world: &World, address: &Address) -> Option<Address> {
     Some(expected(world.objects.get(address)?)?.0)
@@ -364,7 +386,7 @@ fn expected(object: &Object) -> Option<(Address, ProcessId, Option<ProcessSpec>)
         Resource::DataRepositoryAssociation(spec) => {
             Some((spec.metadata_host, ProcessId::Mover(spec.fs_name), None))
         }
-        Resource::Host(_) | Resource::Cluster(_) | Resource::Value(_) => None,
+        Resource::Host(_) | Resource::Cluster(_) | Resource::Value(_) | Resource::SecurityGroup(_) => None,
     }
 }
 

@@ -11,6 +11,7 @@ use lustre_model::plan::Step;
 use lustre_model::recorded::{Secret, World};
 use lustre_model::resource::{Attributes, Kind};
 
+use crate::cloud::Keep;
 use crate::error::StepError;
 use crate::event::{Progress, What};
 
@@ -27,6 +28,8 @@ pub struct Task {
     pub world: Arc<World>,
     /// Takes news of the step.
     pub tell: Tell,
+    /// Records what the step must not forget before it ends.
+    pub keep: Keep,
 }
 
 /// Says how a step goes on.

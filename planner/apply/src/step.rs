@@ -14,6 +14,7 @@ use lustre_model::journal::Journal;
 use lustre_model::plan::{Allowance, Operation, Plan, Step};
 use lustre_model::resource::{Attributes, Kind, Resource};
 
+use crate::cloud::Cloud;
 use crate::error::StepError;
 use crate::fleet::Fleet;
 use crate::perform::{Left, Perform, Task};
@@ -33,15 +34,21 @@ pub struct Hosts {
     allowances: Vec<Allowance>,
     /// What the plan deletes.
     going: BTreeSet<Address>,
+    cloud: Arc<dyn Cloud>,
 }
 
 impl Hosts {
     /// Knows no host yet. `binary` is the agent to put on them; `allowances` are those of the plan and of the apply.
-    pub fn new(plan: &Plan, journal: Arc<dyn Journal>, binary: PathBuf, allowances: Vec<Allowance>) -> Self {
+    pub fn new(
+        plan: &Plan,
+        journal: Arc<dyn Journal>,
+        (binary, allowances): (PathBuf, Vec<Allowance>),
+        cloud: Arc<dyn Cloud>,
+    ) -> Self {
         let token = journal.token();
         let going = plan.parts().steps.iter().filter(|step| step.operation == Operation::Delete);
         let going = going.map(|step| step.address.clone()).collect();
-        Self { fleet: Fleet::new(token, Deployment::new(journal), binary), allowances, going }
+        Self { fleet: Fleet::new(token, Deployment::new(journal), binary), allowances, going, cloud }
     }
 
     /// Tells whether an object goes with this plan.
@@ -73,6 +80,8 @@ impl Hosts {
             (Resource::DataRepositoryAssociation(spec), true) => link::delete(self, task, &spec).await?,
             (Resource::Mount(spec), false) => mount::ensure(&self.fleet, task, &spec).await?,
             (Resource::Mount(spec), true) => mount::delete(&self.fleet, task, &spec).await?,
+            (Resource::SecurityGroup(_), false) => left = self.cloud.ensure(task).await?,
+            (Resource::SecurityGroup(_), true) => self.cloud.delete(task).await?,
             (Resource::Value(_), false) => left = self.settle(&task.step, left.attributes),
         }
         Ok(left)
@@ -88,7 +97,8 @@ impl Perform for Hosts {
             | Kind::Target
             | Kind::Bucket
             | Kind::DataRepositoryAssociation
-            | Kind::Mount => false,
+            | Kind::Mount
+            | Kind::SecurityGroup => false,
         }
     }
 

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::FutureExt as _;
 use lustre_model::address::Address;
 use lustre_model::diagnostic::Diagnostic;
 use lustre_model::journal::{Event as Record, Journal, JournalError, Outcome, Resolve, ResolveError};
@@ -18,6 +19,7 @@ use lustre_model::resource::Attributes;
 use thiserror::Error;
 use tokio::task::JoinSet;
 
+use crate::cloud::Keep;
 use crate::error::StepError;
 use crate::event::{Event, Watch, What};
 use crate::interrupt::{Stop, Urgency};
@@ -488,7 +490,7 @@ async fn run(apply: Arc<Apply>, id: StepId) -> Ended {
         let (apply, step) = (Arc::clone(&apply), step.clone());
         Tell::new(move |what| see(&apply, &step, begun, what))
     };
-    let task = Task { step: step.clone(), attributes, private, world, tell };
+    let task = Task { step: step.clone(), attributes, private, world, tell, keep: keep(&apply, &step) };
     match attempt(&apply, task).await {
         Ok(left) => match append(&apply.journal, vec![result(&step, left)]).await {
             Ok(()) => match at_present(&apply, |world| verify(&apply, &step, world)) {
@@ -506,6 +508,16 @@ async fn run(apply: Arc<Apply>, id: StepId) -> Ended {
             }
         }
     }
+}
+
+/// Returns what records, for a step that runs, what it must not forget.
+fn keep(apply: &Arc<Apply>, step: &Step) -> Keep {
+    let (journal, address) = (Arc::clone(&apply.journal), step.address.clone());
+    Keep::new(move |private| {
+        let record = Record::Kept { address: address.clone(), private };
+        let journal = Arc::clone(&journal);
+        async move { append(&journal, vec![record]).await.map_err(StepError::Journal) }.boxed()
+    })
 }
 
 /// Tries a step until it succeeds, or fails for good, or failed too often.

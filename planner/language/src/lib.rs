@@ -57,7 +57,7 @@
 //! `E06` variables, outputs and conditions, `E07` instances.
 //!
 //! Not here: which attributes a resource has, the order of the graph, the state, files (they come through [`World`] and
-//! [`Folders`]). Not built yet: data inside of `check`, providers (refused by name).
+//! [`Folders`]).
 //! Invariant: no text makes anything here panic, hang, or use memory without bound.
 
 mod body;
@@ -83,10 +83,10 @@ pub use crate::input::{Given, Input, Origin};
 pub use crate::lock::{LOCK_FILE, Lock, Locked};
 pub use crate::program::{
     Assertions, Endpoint, Expected, FolderError, Folders, INSTALLED, Import, Local, Module, ModuleCall,
-    Moved, NOT_SPEC, Output, Program, Remote, Removed, Resource, Settings, TestCommand, TestFile, TestRun,
-    Variable,
+    Moved, NOT_SPEC, Output, Program, ProviderName, Remote, Removed, Resource, Settings, TestCommand,
+    TestFile, TestRun, Variable,
 };
-pub use crate::scope::{Applied, Expansion, Imported, Instance, ModuleInstance, Scope};
+pub use crate::scope::{Applied, Expansion, Imported, Instance, ModuleInstance, Provided, Scope};
 pub use crate::style::{format, say_the_same};
 pub use crate::suggest::{did_you_mean, nearest};
 pub use crate::syntax::{AttributeSyntax, Expr};

@@ -29,6 +29,7 @@ mod data;
 mod declare;
 mod ephemeral;
 mod load;
+mod provider;
 mod relocate;
 mod source;
 mod test_file;
@@ -38,13 +39,17 @@ pub use self::call::ModuleCall;
 pub(crate) use self::check::check_call;
 pub(crate) use self::data::Named;
 pub use self::load::{FolderError, Folders, NOT_SPEC};
+pub(crate) use self::provider::Provider;
+pub use self::provider::ProviderName;
 pub use self::relocate::{Endpoint, Import, Moved, Removed};
 pub use self::source::{INSTALLED, Remote};
 pub use self::test_file::{Expected, TestCommand, TestFile, TestRun};
 
 /// The names that blocks may have at the root, besides the kinds of resources.
-pub(crate) const ROOT_BLOCKS: [&str; 10] =
-    ["lustre", "variable", "locals", "output", "module", "moved", "removed", "import", "check", "data"];
+pub(crate) const ROOT_BLOCKS: [&str; 11] = [
+    "lustre", "variable", "locals", "output", "module", "moved", "removed", "import", "check", "data",
+    "provider",
+];
 
 /// How kinds of data begin: `data.cluster`.
 pub(crate) const DATA: &str = "data.";
@@ -78,6 +83,7 @@ pub struct Module {
     pub(crate) moved: Vec<Moved>,
     pub(crate) removed: Vec<Removed>,
     pub(crate) imports: Vec<Import>,
+    pub(crate) providers: Vec<Provider>,
     pub(crate) assertions: IndexMap<String, Assertions>,
     /// Block types that do not exist, which references may repeat.
     pub(crate) unknown_kinds: BTreeSet<String>,
@@ -218,9 +224,15 @@ pub struct Resource {
     pub(crate) lifecycle: LifecycleSyntax,
     /// The `check` that it stands in and that alone sees it; only data can.
     pub(crate) check: Option<String>,
+    pub(crate) provider: Option<ProviderName>,
 }
 
 impl Resource {
+    /// Returns the provider that it names, when it names one.
+    pub fn provider(&self) -> Option<&ProviderName> {
+        self.provider.as_ref()
+    }
+
     /// Returns its address, without an instance key.
     pub fn address(&self) -> Address {
         Address::new(&self.kind, &self.name)
@@ -334,6 +346,7 @@ impl Module {
             moved: Vec::new(),
             removed: Vec::new(),
             imports: Vec::new(),
+            providers: Vec::new(),
             assertions: IndexMap::new(),
             unknown_kinds: BTreeSet::new(),
             incomplete: false,

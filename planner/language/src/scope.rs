@@ -29,6 +29,7 @@ mod frame;
 mod import;
 mod instance;
 mod known;
+mod provider;
 mod resolve;
 mod settle;
 mod test_run;
@@ -36,6 +37,7 @@ mod test_run;
 use self::frame::{Frame, Name};
 pub use self::import::Imported;
 pub use self::known::{Applied, Expansion};
+pub use self::provider::Provided;
 
 /// An instance of a module, within one [`Scope`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

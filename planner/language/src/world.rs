@@ -7,6 +7,7 @@
 //! Invariant: what a world answers for a path stays the same during one run, so that plans are repeatable.
 
 use lustre_model::recorded::World as Recorded;
+use lustre_model::resource::{Attributes, CloudQuestion};
 
 /// Why the world gave no answer; the text is for the user.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -35,6 +36,9 @@ pub enum WorldError {
     /// It is there and does not hold together.
     #[error("{0}")]
     Damaged(String),
+    /// Who was asked for something in a cloud said no, or nothing.
+    #[error("{0}")]
+    Cloud(String),
     /// Nobody is asked in this run.
     #[error("it is not read when a spec is only validated")]
     Offline,
@@ -93,6 +97,11 @@ pub trait World {
     /// Reads what another deployment recorded: its state, by path. A relative path is taken from the working folder.
     fn read_state(&self, _path: &str) -> Result<Recorded, WorldError> {
         Err(WorldError::NotFound)
+    }
+
+    /// Looks an object up in a cloud, and returns what it has there.
+    fn read_cloud(&self, _question: &CloudQuestion) -> Result<Attributes, WorldError> {
+        Err(WorldError::Offline)
     }
 
     /// Returns the working folder, absolute.

@@ -41,6 +41,13 @@ pub enum Claim {
         /// The directory.
         path: String,
     },
+    /// A security group's name.
+    SecurityGroupName {
+        /// Its VPC and region.
+        place: String,
+        /// The name.
+        name: String,
+    },
     /// A file system's name.
     FsName(String),
 }
@@ -53,6 +60,7 @@ impl fmt::Display for Claim {
             Self::MountPoint { host, path } => write!(f, "mount point {path} on {host}"),
             Self::BucketName { host, name } => write!(f, "bucket name {name} on {host}"),
             Self::LinkedDirectory { cluster, path } => write!(f, "directory {path} of {cluster}"),
+            Self::SecurityGroupName { place, name } => write!(f, "security group name {name} in {place}"),
             Self::FsName(name) => write!(f, "file system name {name}"),
         }
     }
@@ -78,6 +86,10 @@ pub fn claims(kind: Kind, attributes: &Attributes) -> Vec<Claim> {
             vec![at(place, "cluster", "file_system_path")]
         }
         Kind::Mount => vec![at(|host, path| Claim::MountPoint { host, path }, "host", "path")],
+        Kind::SecurityGroup => vec![text("region").zip(text("name")).map(|(region, name)| {
+            let vpc = text("vpc_id").unwrap_or_else(|| "the default VPC".to_owned());
+            Claim::SecurityGroupName { place: format!("{vpc} in {region}"), name }
+        })],
         Kind::Value => Vec::new(),
     };
     found.into_iter().flatten().collect()

@@ -9,6 +9,7 @@ use lustre_model::address::Address;
 use lustre_model::plan::{Action, ActionReason, Change, Impact};
 use lustre_model::recorded::{Object, Status};
 use lustre_model::resource::{Attributes, Kind};
+use lustre_model::types::Type;
 use lustre_model::value::Value;
 
 use crate::schema::{Class, class, computed, loss};
@@ -101,6 +102,11 @@ fn verdict(recorded: &Object, (changed, replace): (&[String], &[String]), force:
         (Force::Request, _) => return replaced(ActionReason::ReplaceByRequest),
         (Force::Trigger, _) => return replaced(ActionReason::ReplaceByTriggers),
         (Force::None, Status::Tainted { .. }) => return replaced(ActionReason::ReplaceBecauseTainted),
+        // Nothing is lost with what is gone.
+        (Force::None, Status::Gone { .. }) => {
+            let impact = if kind.is_in_aws() { Impact::Recreate } else { loss(kind).max(Impact::Recreate) };
+            return (Action::Replace, Some(ActionReason::ReplaceBecauseGone), impact);
+        }
         (Force::None, Status::Deleting) => return replaced(ActionReason::ReplaceBecauseHalfDeleted),
         (Force::None, Status::Creating | Status::Present | Status::Updating | Status::Drifted { .. }) => {}
     }
@@ -117,7 +123,7 @@ fn verdict(recorded: &Object, (changed, replace): (&[String], &[String]), force:
             (Action::Update, Some(ActionReason::RepairBecauseDrifted), update_impact(kind, changed))
         }
         Status::Present if changed.is_empty() => (Action::NoOp, None, Impact::Live),
-        Status::Present | Status::Deleting | Status::Tainted { .. } => {
+        Status::Present | Status::Deleting | Status::Tainted { .. } | Status::Gone { .. } => {
             (Action::Update, None, update_impact(kind, changed))
         }
     }
@@ -190,6 +196,12 @@ fn keep_computed(kind: Kind, after: &mut Attributes, before: &Attributes) {
 
 /// Adds what only apply will know.
 fn with_computed(kind: Kind, mut attributes: Attributes) -> Attributes {
+    if kind.is_in_aws() {
+        for name in computed(kind) {
+            attributes.insert((*name).to_owned(), Value::unknown(Type::String).definite());
+        }
+        return attributes;
+    }
     for name in computed(kind) {
         // `output` will be what `input` is: its type is known, and so is whether it must not be shown. Without `input`
         // there will be none.

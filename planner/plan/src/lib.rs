@@ -26,6 +26,7 @@ mod order;
 mod outside;
 mod overlap;
 mod places;
+mod provider;
 mod publish;
 mod refresh;
 mod relocation;
@@ -42,5 +43,13 @@ pub use resolve::{Resolver, resolve};
 pub use spec::{AttributeOutline, BlockOutline, NestedOutline, outline, parse_size};
 
 /// The block types of resources, for `lustre_language::Program::load`.
-pub const KINDS: [&str; 7] =
-    ["host", "cluster", "bucket", "data_repository_association", "mount", "value", data::CLUSTER];
+pub const KINDS: [&str; 8] = [
+    "host",
+    "cluster",
+    "bucket",
+    "data_repository_association",
+    "mount",
+    "value",
+    "security_group",
+    data::CLUSTER,
+];

@@ -198,7 +198,7 @@ fn can_stay(address: &Address, object: &Object, folder: &Value) -> bool {
         // What never held anything is made where it is wanted now.
         Status::Creating => true,
         Status::Present | Status::Updating | Status::Drifted { .. } => !moved,
-        Status::Deleting | Status::Tainted { .. } => false,
+        Status::Deleting | Status::Tainted { .. } | Status::Gone { .. } => false,
     }
 }
 

@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use lustre_language::{Applying, Entry, EntryKind, Moment, World, WorldError};
 use lustre_model::plan::{Plan, SealedWorld};
 use lustre_model::recorded::World as Recorded;
+use lustre_model::resource::{Attributes, CloudQuestion};
 use sha2::{Digest as _, Sha256};
 
 /// Passes questions on to the real world and notes the answers.
@@ -69,6 +70,11 @@ impl World for Noting<'_> {
     fn read_state(&self, path: &str) -> Result<Recorded, WorldError> {
         // Of a state only what data takes from it is kept; that is in the plan already.
         self.world.read_state(path)
+    }
+
+    fn read_cloud(&self, question: &CloudQuestion) -> Result<Attributes, WorldError> {
+        // What was found is in the plan.
+        self.world.read_cloud(question)
     }
 
     fn working_folder(&self) -> String {

@@ -65,7 +65,9 @@ fn place<'a>(change: &'a Change, machines: &BTreeMap<String, &'a str>) -> Option
             let host = text("host")?;
             (host, machines.get(host).copied().unwrap_or(host))
         }
-        Kind::Cluster | Kind::DataRepositoryAssociation | Kind::Value => return None,
+        Kind::Cluster | Kind::DataRepositoryAssociation | Kind::Value | Kind::SecurityGroup => {
+            return None;
+        }
     };
     let path = text("path")?;
     let parts = path.split('/').filter(|part| !part.is_empty()).collect();

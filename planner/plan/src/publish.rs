@@ -13,6 +13,7 @@ pub fn optional(kind: Kind) -> &'static [&'static str] {
         Kind::Bucket => &["port"],
         Kind::DataRepositoryAssociation => &["endpoint_url", "region", "credentials_file"],
         Kind::Value => &["input", "triggers_replace", "output"],
+        Kind::SecurityGroup => &["vpc_id", "tags"],
         Kind::Host | Kind::Cluster | Kind::Target | Kind::Mount => &[],
     }
 }

@@ -88,7 +88,7 @@ fn now(
 fn is_there(object: &Object) -> bool {
     match object.status {
         Status::Present | Status::Updating | Status::Tainted { .. } | Status::Drifted { .. } => true,
-        Status::Creating | Status::Deleting => false,
+        Status::Creating | Status::Deleting | Status::Gone { .. } => false,
     }
 }
 

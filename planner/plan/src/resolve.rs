@@ -25,6 +25,7 @@ use crate::allot::Allotted;
 use crate::data::{self, Answer};
 use crate::lower::{self, Giving};
 use crate::outside::Telling;
+use crate::provider::Providers;
 use crate::publish::published;
 use crate::schema::computed;
 use crate::spec::{Decoded, Evaluation, decode};
@@ -209,9 +210,14 @@ impl Resolver {
         self.validate(&scope, module);
         let instance = scope.instance(module, resource, whole.key.clone());
         let instance = instance.ok_or_else(|| failed(&scope.take_diagnostics()))?;
-        let evaluated = scope.evaluate(resource, &instance);
+        let mut evaluated = scope.evaluate(resource, &instance);
         let mut found = scope.take_diagnostics();
         found.extend(now.found.take());
+        if kind.is_in_aws() {
+            let providers = Providers::decode(scope.providers(), &mut found);
+            let given = providers.give((resource, kind), &mut evaluated.body, &mut found);
+            given.ok_or_else(|| failed(&found))?;
+        }
         let evaluation = if evaluated.complete { Evaluation::Complete } else { Evaluation::Partial };
         let decoded = now.looked_at.borrow();
         let spec = decode((&whole, kind), (&evaluated.body, evaluation), &decoded, &mut found);
@@ -233,7 +239,10 @@ impl Resolver {
             (Kind::DataRepositoryAssociation, _) => {
                 lower::link(&whole, &mut attributes, &mut giving).map(|()| Vec::new())
             }
-            (Kind::Host | Kind::Cluster | Kind::Target | Kind::Mount | Kind::Value, _) => Some(Vec::new()),
+            (
+                Kind::Host | Kind::Cluster | Kind::Target | Kind::Mount | Kind::Value | Kind::SecurityGroup,
+                _,
+            ) => Some(Vec::new()),
         };
         let targets = targets.ok_or_else(|| failed(&found))?;
         if step.address == whole {

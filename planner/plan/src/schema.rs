@@ -33,6 +33,7 @@ pub fn class(kind: Kind, name: &str) -> Class {
         }
         Kind::Mount => &["cluster", "fs_name", "host", "path", "options", "metadata_address"],
         Kind::Value => &["triggers_replace"],
+        Kind::SecurityGroup => &["region", "name", "description", "vpc_id"],
     };
     if replace.contains(&name) {
         return Class::Replace;
@@ -43,7 +44,7 @@ pub fn class(kind: Kind, name: &str) -> Class {
         Kind::Host | Kind::Cluster | Kind::Target | Kind::Bucket | Kind::DataRepositoryAssociation => {
             Class::InPlace(Impact::Live)
         }
-        Kind::Mount | Kind::Value => Class::InPlace(Impact::Live),
+        Kind::Mount | Kind::Value | Kind::SecurityGroup => Class::InPlace(Impact::Live),
     }
 }
 
@@ -53,7 +54,7 @@ pub fn loss(kind: Kind) -> Impact {
         Kind::Cluster | Kind::Target => Impact::DataLoss,
         // What is only behind a link cannot be read without it.
         Kind::Mount | Kind::Bucket | Kind::DataRepositoryAssociation => Impact::Outage,
-        Kind::Host | Kind::Value => Impact::Live,
+        Kind::Host | Kind::Value | Kind::SecurityGroup => Impact::Live,
     }
 }
 
@@ -61,6 +62,7 @@ pub fn loss(kind: Kind) -> Impact {
 pub fn computed(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Value => &["output"],
+        Kind::SecurityGroup => &["id", "arn", "owner_id"],
         Kind::Host | Kind::Cluster | Kind::Target | Kind::Bucket => &[],
         Kind::DataRepositoryAssociation | Kind::Mount => &[],
     }

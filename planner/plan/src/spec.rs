@@ -20,7 +20,10 @@ mod host;
 mod layout;
 mod mount;
 mod outline;
+
 mod reader;
+mod security_group;
+pub mod tags;
 mod value;
 
 pub use self::capacity::parse_size;
@@ -65,6 +68,7 @@ fn read(kind: Kind, reader: &mut Reader<'_>) -> (Attributes, Option<Storage>) {
         Kind::DataRepositoryAssociation => association::decode(reader),
         Kind::Mount => mount::decode(reader),
         Kind::Value => value::decode(reader),
+        Kind::SecurityGroup => security_group::decode(reader),
         Kind::Target => Attributes::new(),
     };
     (attributes, None)

@@ -135,7 +135,12 @@ impl Bench {
             let journal: Arc<dyn Journal> = Arc::clone(&journal) as Arc<dyn Journal>;
             let apply = Apply {
                 resolve,
-                perform: Arc::new(Hosts::new(&plan, Arc::clone(&journal), binary, allowances.clone())),
+                perform: Arc::new(Hosts::new(
+                    &plan,
+                    Arc::clone(&journal),
+                    (binary, allowances.clone()),
+                    wiring::cloud::aws(),
+                )),
                 plan: Arc::clone(&plan),
                 journal,
                 watch: Arc::new(Silent),

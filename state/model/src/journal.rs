@@ -96,6 +96,13 @@ pub enum Event {
         /// All of them.
         outputs: BTreeMap<String, Output>,
     },
+    /// A step that runs must not forget this, whatever happens to it.
+    Kept {
+        /// On which object.
+        address: Address,
+        /// What only the executor reads; added to what is there.
+        private: BTreeMap<String, Secret>,
+    },
     /// The deployment's authority was made.
     Authority {
         /// It.

@@ -47,6 +47,8 @@ pub enum ActionReason {
     ReplaceBecauseCannotUpdate,
     /// It is tainted.
     ReplaceBecauseTainted,
+    /// It is not there any more: somebody or something else removed it.
+    ReplaceBecauseGone,
     /// What it stands on is replaced.
     ReplaceBecauseParentReplaced,
     /// Its `triggers_replace` changed.

@@ -79,6 +79,12 @@ pub enum Status {
         /// What hosts report.
         cause: String,
     },
+    /// Present by the records, but it is known not to be there any more; only making it anew helps. Only in a world that a plan is
+    /// made from, never in a state.
+    Gone {
+        /// How that is known.
+        cause: String,
+    },
 }
 
 /// One object of the recorded world: a resource instance, or a target of a cluster.
@@ -203,6 +209,9 @@ impl World {
                     || IllegalEvent::Missing { address: Box::new(address.clone()), verb: "forgotten" };
                 self.objects.remove(address).ok_or_else(missing)?;
             }
+            Event::Kept { address, private } => {
+                self.object_mut(address, "given what must be kept")?.private.extend(private.clone());
+            }
             Event::Depends { address, dependencies } => {
                 self.object_mut(address, "given other dependencies")?.dependencies = dependencies.clone();
             }
@@ -219,6 +228,7 @@ impl World {
         let single = |event: &Event| match event {
             Event::Intent { address, .. }
             | Event::Result { address, .. }
+            | Event::Kept { address, .. }
             | Event::Depends { address, .. } => Some(address.clone()),
             Event::Moved { .. }
             | Event::MovedAll { .. }
@@ -354,6 +364,7 @@ impl World {
             Kind::Target => allotment.next_ost = allotment.next_ost.max(next),
             Kind::DataRepositoryAssociation => allotment.next_link = allotment.next_link.max(next),
             Kind::Host | Kind::Cluster | Kind::Bucket | Kind::Mount | Kind::Value => {}
+            Kind::SecurityGroup => {}
         }
     }
 

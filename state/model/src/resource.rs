@@ -14,20 +14,24 @@ use crate::address::Address;
 use crate::value::Value;
 
 mod association;
+mod aws;
 mod bucket;
 mod cluster;
 mod fields;
 mod host;
 mod mount;
+mod security_group;
 mod target;
 mod value;
 
 pub use association::AssociationSpec;
+pub use aws::{AwsAccess, CloudQuestion, Tags};
 pub use bucket::BucketSpec;
 pub use cluster::{ClusterSpec, ComponentSpec, DeploymentType, Engine, StorageType};
 pub use fields::Fields;
 pub use host::{Connection, HostSpec, JumpSpec, PortRange, SshSpec};
 pub use mount::{MOUNT_OPTIONS, MountSpec};
+pub use security_group::{Direction, Peer, RuleSpec, SecurityGroupSpec};
 pub use target::{TargetRole, TargetSpec};
 pub use value::ValueSpec;
 
@@ -52,12 +56,21 @@ pub enum Kind {
     Mount,
     /// A value that is remembered.
     Value,
+    /// A security group of EC2.
+    SecurityGroup,
 }
 
 impl Kind {
     /// All kinds that a spec can have blocks of.
-    pub const BLOCKS: [Self; 6] =
-        [Self::Host, Self::Cluster, Self::Bucket, Self::DataRepositoryAssociation, Self::Mount, Self::Value];
+    pub const BLOCKS: [Self; 7] = [
+        Self::Host,
+        Self::Cluster,
+        Self::Bucket,
+        Self::DataRepositoryAssociation,
+        Self::Mount,
+        Self::Value,
+        Self::SecurityGroup,
+    ];
 
     /// Returns the block type.
     pub fn name(self) -> &'static str {
@@ -69,6 +82,7 @@ impl Kind {
             Self::DataRepositoryAssociation => "data_repository_association",
             Self::Mount => "mount",
             Self::Value => "value",
+            Self::SecurityGroup => "security_group",
         }
     }
 
@@ -80,7 +94,7 @@ impl Kind {
     /// Returns the attributes whose text is the address of another object.
     pub fn references(self) -> &'static [&'static str] {
         match self {
-            Self::Host | Self::Value => &[],
+            Self::Host | Self::Value | Self::SecurityGroup => &[],
             Self::Cluster => &["metadata_host"],
             Self::Target | Self::Mount => &["cluster", "host"],
             Self::Bucket => &["host"],
@@ -93,6 +107,18 @@ impl Kind {
         match self {
             Self::Cluster | Self::Target => true,
             Self::Host | Self::Bucket | Self::DataRepositoryAssociation | Self::Mount | Self::Value => false,
+            Self::SecurityGroup => false,
+        }
+    }
+
+    /// Tells whether such an object is in AWS, reached through a provider, and on no host.
+    pub fn is_in_aws(self) -> bool {
+        match self {
+            Self::SecurityGroup => true,
+            Self::Host | Self::Cluster | Self::Target | Self::Bucket | Self::DataRepositoryAssociation => {
+                false
+            }
+            Self::Mount | Self::Value => false,
         }
     }
 
@@ -113,6 +139,7 @@ impl Kind {
             Self::Target => "index",
             Self::DataRepositoryAssociation => "link_id",
             Self::Host | Self::Cluster | Self::Bucket | Self::Mount | Self::Value => return None,
+            Self::SecurityGroup => return None,
         };
         let fields = Fields::new(self, attributes);
         Some((fields.parsed("cluster").ok()?, fields.number(number).ok()?))
@@ -159,6 +186,7 @@ pub enum Resource {
     DataRepositoryAssociation(AssociationSpec),
     Mount(MountSpec),
     Value(ValueSpec),
+    SecurityGroup(SecurityGroupSpec),
 }
 
 impl Resource {
@@ -175,6 +203,7 @@ impl Resource {
             }
             Kind::Mount => Self::Mount(MountSpec::from_fields(&fields)?),
             Kind::Value => Self::Value(ValueSpec::from_fields(&fields)),
+            Kind::SecurityGroup => Self::SecurityGroup(SecurityGroupSpec::from_fields(&fields)?),
         })
     }
 }

@@ -76,6 +76,7 @@ impl Module {
                 self.check_expression(expression, Place::Check(&check.name), diagnostics);
             }
         }
+        self.check_providers(diagnostics);
         for import in &self.imports {
             self.check_import(import, diagnostics);
         }
@@ -129,7 +130,7 @@ impl Module {
     }
 
     /// Checks a body; inside `dynamic` its iterator is a name.
-    fn check_body<'a>(
+    pub(super) fn check_body<'a>(
         &self,
         body: &'a BodySyntax,
         iterators: &mut Vec<&'a str>,

@@ -8,6 +8,7 @@ use lustre_model::types::Type;
 
 use crate::constraint;
 use crate::evaluate::Context;
+use crate::program::provider::provider_of;
 use crate::program::version;
 use crate::program::{
     Assertions, Check, DATA, LifecycleSyntax, Local, Module, Output, ROOT_BLOCKS, Repetition, Resource,
@@ -37,7 +38,7 @@ impl Module {
                 "removed" => self.declare_removed(&block, diagnostics),
                 "import" => self.declare_import(block, diagnostics),
                 "check" => self.declare_check(block, diagnostics),
-                "provider" => refuse_provider(&block, diagnostics),
+                "provider" => self.declare_provider(block, diagnostics),
                 "data" => self.declare_data(block, diagnostics),
                 kind if self.kinds.iter().any(|known| known == kind) => {
                     self.declare_resource(block, diagnostics)
@@ -241,6 +242,7 @@ impl Module {
         }
         let repetition = repetition(&mut block, diagnostics);
         let depends_on = block.body.attributes.shift_remove("depends_on");
+        let provider = provider_of(block.body.attributes.shift_remove("provider"), diagnostics);
         let (lifecycles, blocks) = block.body.blocks.into_iter().partition(|inner| inner.kind == "lifecycle");
         block.body.blocks = blocks;
         let resource = Resource {
@@ -252,23 +254,10 @@ impl Module {
             depends_on: list(depends_on.as_ref(), diagnostics),
             lifecycle: lifecycle(lifecycles, diagnostics),
             check: None,
+            provider,
         };
         self.resources.insert(key, resource);
     }
-}
-
-/// Refuses every provider, whether anything uses it or not: what it says would not be honoured.
-fn refuse_provider(block: &BlockSyntax, diagnostics: &mut Diagnostics) {
-    let Some(name) = label_name(block, diagnostics) else { return };
-    let diagnostic = Diagnostic::error("E0240", format!("provider {name:?} is not supported"));
-    let detail = match name.as_str() {
-        "aws" => {
-            "Nothing that a spec can have is made on EC2 yet. Region and credentials of a bucket are arguments of the \
-             `data_repository_association` that uses it."
-        }
-        _ => "Kinds of resources are built in; none of them comes from a provider.",
-    };
-    diagnostics.push(diagnostic.detail(detail).hint("Take the block out.").at(block.header_span));
 }
 
 /// Takes `for_each` and `count` out of a block.

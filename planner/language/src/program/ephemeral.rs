@@ -33,6 +33,10 @@ impl Module {
             let repetition = resource.repetition.expression();
             resource.body.expressions().into_iter().chain(repetition).for_each(|it| refuse(it, &address));
         }
+        for provider in &self.providers {
+            let what = format!("provider `{}`", provider.name.shown());
+            provider.body.expressions().into_iter().for_each(|it| refuse(it, &what));
+        }
         for call in self.calls.values() {
             let address = format!("`module.{}`", call.name);
             call.repetition.expression().iter().for_each(|it| refuse(it, &address));

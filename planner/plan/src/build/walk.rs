@@ -7,8 +7,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use lustre_language::{
-    Evaluated, Graph, GraphBlock, Imported, Instance, Lifecycle, ModuleInstance, Program, Reach, Resource,
-    Scope, nearest,
+    Evaluated, Graph, GraphBlock, Imported, Input, Instance, Lifecycle, ModuleInstance, Program, Reach,
+    Resource, Scope, nearest,
 };
 use lustre_model::address::{Address, Key};
 use lustre_model::diagnostic::{Diagnostic, Diagnostics, Span};
@@ -28,6 +28,7 @@ use crate::lower::{self, Giving};
 use crate::moves::moves;
 use crate::order::{Edge, order};
 use crate::outside::Noting;
+use crate::provider::Providers;
 use crate::publish::published;
 use crate::relocation::{Relocation, relocate};
 use crate::schema::PREVENT_DESTROY;
@@ -65,6 +66,7 @@ pub struct Decided<'a> {
 
 pub struct Walk<'a> {
     program: &'a Program,
+    inputs: &'a [Input],
     scope: Scope<'a>,
     options: &'a Options,
     world: Cow<'a, World>,
@@ -83,6 +85,7 @@ pub struct Walk<'a> {
     /// Data that was read, and data that is read later.
     data: BTreeMap<Address, Attributes>,
     reads: Vec<Address>,
+    providers: Providers,
     found: Diagnostics,
 }
 
@@ -107,6 +110,7 @@ impl<'a> Walk<'a> {
     ) -> Self {
         Self {
             program: text.program,
+            inputs: text.inputs,
             scope: Scope::new(text.program, noting, text.inputs),
             options,
             world: Cow::Borrowed(recorded),
@@ -123,12 +127,19 @@ impl<'a> Walk<'a> {
             outside: noting,
             data: BTreeMap::new(),
             reads: Vec::new(),
+            providers: Providers::default(),
             found,
         }
     }
 
     /// Decides about every block of every module, in the order of their references.
     pub fn blocks(&mut self) {
+        // What is evaluated this early must not be taken for what it will be when resources have values.
+        let early = Scope::new(self.program, self.outside, self.inputs);
+        early.take_diagnostics();
+        let provided = early.providers();
+        self.found.extend(early.take_diagnostics());
+        self.providers = Providers::decode(provided, &mut self.found);
         let graph = Graph::new(self.program);
         self.relocation = relocate((&graph, self.program), &mut self.world, &mut self.found);
         self.moves.append(&mut self.relocation.moves);
@@ -319,7 +330,7 @@ impl<'a> Walk<'a> {
         for instance in self.scope.expand(module, resource) {
             let evaluated = self.scope.evaluate(resource, &instance);
             self.found.extend(self.scope.take_diagnostics());
-            match self.decode((&instance, kind), evaluated) {
+            match self.decode((resource, &instance, kind), evaluated) {
                 Some(decent) => decoded.push(decent),
                 None => self.scope.poison(&instance.address),
             }
@@ -346,9 +357,16 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn decode(&mut self, (instance, kind): (&Instance, Kind), evaluated: Evaluated) -> Option<Decent> {
+    fn decode(
+        &mut self,
+        (resource, instance, kind): (&Resource, &Instance, Kind),
+        evaluated: Evaluated,
+    ) -> Option<Decent> {
         let address = &instance.address;
-        let Evaluated { body, lifecycle, complete } = evaluated;
+        let Evaluated { mut body, lifecycle, complete } = evaluated;
+        if kind.is_in_aws() || resource.provider().is_some() {
+            self.providers.give((resource, kind), &mut body, &mut self.found)?;
+        }
         let evaluation = if complete { Evaluation::Complete } else { Evaluation::Partial };
         let mut spec = decode((address, kind), (&body, evaluation), &self.decoded, &mut self.found)?;
         if lifecycle.create_before_destroy {
@@ -415,7 +433,10 @@ impl<'a> Walk<'a> {
                 lower::link(&address, &mut attributes, &mut giving)?;
                 Vec::new()
             }
-            (Kind::Host | Kind::Cluster | Kind::Target | Kind::Mount | Kind::Value, _) => Vec::new(),
+            (
+                Kind::Host | Kind::Cluster | Kind::Target | Kind::Mount | Kind::Value | Kind::SecurityGroup,
+                _,
+            ) => Vec::new(),
         };
         let ignore = self.ignored(kind, &lifecycle, &attributes);
         let desired = Desired { address: address.clone(), kind, attributes, ignore };
@@ -450,7 +471,7 @@ impl<'a> Walk<'a> {
         if self.world.objects.contains_key(&desired.address) {
             return None;
         }
-        match adoption(desired, import) {
+        match adoption(desired, import, self.outside) {
             Ok(adoption) => {
                 self.world.to_mut().objects.insert(adoption.address.clone(), recorded(&adoption));
                 self.adopted.push(adoption);

@@ -71,7 +71,12 @@ fn refresh(out: &mut Styled, plan: &Plan) {
         return;
     }
     if !parts.drift.is_empty() {
-        out.push(Style::Heading, "Hosts report that these are not as recorded:\n\n");
+        let of = |change: &&Change| parts.drift.contains_key(&change.address);
+        let who = match (plan.changes().iter().filter(of)).any(|change| change.kind.is_in_aws()) {
+            true => "Hosts and AWS report",
+            false => "Hosts report",
+        };
+        out.push(Style::Heading, format!("{who} that these are not as recorded:\n\n"));
     }
     for (address, cause) in &parts.drift {
         let before = plan.changes().iter().find(|change| change.address == *address);
@@ -164,6 +169,9 @@ pub(super) fn what(change: &Change) -> &'static str {
             "will be created, as an earlier apply was cut off"
         }
         (Action::Create, _) => "will be created",
+        (Action::Update, Some(ActionReason::RepairBecauseDrifted)) if change.kind.is_in_aws() => {
+            "will be repaired, as AWS reports that it is not as recorded"
+        }
         (Action::Update, Some(ActionReason::RepairBecauseDrifted)) => {
             "will be repaired, as its host reports that it is not as recorded"
         }
@@ -172,6 +180,7 @@ pub(super) fn what(change: &Change) -> &'static str {
         }
         (Action::Update, _) => "will be updated in-place",
         (Action::Delete, _) => "will be destroyed",
+        (Action::Replace, Some(ActionReason::ReplaceBecauseGone)) => "is gone, so must be made anew",
         (Action::Replace, Some(ActionReason::ReplaceBecauseTainted)) => "is tainted, so must be replaced",
         (Action::Replace, Some(ActionReason::ReplaceByRequest)) => "will be replaced, as requested",
         (Action::Replace, _) => "must be replaced",
@@ -229,6 +238,7 @@ pub(super) fn because(reason: ActionReason) -> Option<&'static str> {
         ActionReason::ReplaceBecauseHalfDeleted => Some("an earlier apply began to delete it"),
         ActionReason::ReplaceBecauseCannotUpdate
         | ActionReason::ReplaceBecauseTainted
+        | ActionReason::ReplaceBecauseGone
         | ActionReason::ReplaceByRequest
         | ActionReason::DeleteByRequest
         | ActionReason::RepairBecauseDrifted

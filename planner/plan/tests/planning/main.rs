@@ -4,6 +4,7 @@
 //! Invariant checked everywhere: what was applied as planned needs no further plan.
 
 #[cfg(test)]
+mod aws;
 mod comment;
 #[cfg(test)]
 mod conditions;
