@@ -33,7 +33,7 @@ struct Segment {
     arrived: Notify,
 }
 
-/// The segments that a read is made of.
+/// The segments that a read is made of: each holds the byte behind the end of the one before.
 #[derive(Debug)]
 pub(crate) struct Ahead(Vec<Arc<Segment>>);
 
@@ -103,8 +103,11 @@ impl Ahead {
             return segment.part(&range).await;
         }
         let mut joined = BytesMut::with_capacity(usize_of(range.end - range.start));
+        // Segments overlap where a reader went back and on again: each gives what those before it did not.
+        let mut at = range.start;
         for segment in &self.0 {
-            let part = range.start.max(segment.range.start)..range.end.min(segment.range.end);
+            let part = at..range.end.min(segment.range.end);
+            at = part.end;
             joined.extend_from_slice(&segment.part(&part).await?);
         }
         Ok(joined.freeze())
@@ -148,4 +151,37 @@ fn units(range: Range<u64>) -> impl Iterator<Item = Range<u64>> {
         start = part.end;
         (!part.is_empty()).then_some(part)
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn segment(range: Range<u64>) -> Arc<Segment> {
+        let bytes: Vec<u8> = range.clone().map(|at| u8::try_from(at).expect("small")).collect();
+        let segment = Segment { range, bytes: OnceLock::new(), arrived: Notify::new() };
+        segment.bytes.set(Ok(Bytes::from(bytes))).expect("it is new");
+        Arc::new(segment)
+    }
+
+    proptest! {
+        #[test]
+        fn segments_that_overlap_give_each_byte_once(
+            start in 0_u64..40, lengths in prop::collection::vec((0_u64..20, 1_u64..30), 1..6), cut in 0_u64..9,
+        ) {
+            // Each begins at or before the end of the one before, and ends behind it.
+            let mut end = start;
+            let mut segments = Vec::new();
+            for (back, on) in lengths {
+                segments.push(segment(end.saturating_sub(back)..end + on));
+                end += on;
+            }
+            let range = start..end.saturating_sub(cut).max(start + 1);
+            segments.retain(|segment| segment.range.start < range.end);
+            let gathered = futures::executor::block_on(Ahead(segments).gather(range.clone()));
+            let expected: Vec<u8> = range.map(|at| u8::try_from(at).expect("small")).collect();
+            prop_assert_eq!(gathered.expect("all are here"), expected);
+        }
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! Invariant: each test names one call and what it must do.
 
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
@@ -93,6 +93,40 @@ fn times_before_1970_keep_their_nanoseconds() {
             let seen = fs_err::metadata(pair.b.join("old")).unwrap();
             assert_eq!((seen.mtime(), seen.mtime_nsec()), (seconds, nanoseconds));
             assert_eq!((seen.atime(), seen.atime_nsec()), (seconds, nanoseconds));
+        }
+    });
+}
+
+/// Numbers that look random and are the same in each run.
+fn numbers(seed: u64) -> impl Iterator<Item = u64> {
+    let mut state = seed;
+    std::iter::from_fn(move || {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        Some(state >> 33)
+    })
+}
+
+#[test]
+fn reads_in_any_order_give_the_bytes_that_were_asked_for() {
+    const LENGTH: u64 = 1 << 20;
+    on_two_mounts(|pair| {
+        let data: Vec<u8> =
+            (0..LENGTH / 8).flat_map(|word| word.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes()).collect();
+        fs_err::write(pair.a.join("data"), &data).unwrap();
+        let file = fs_err::File::open(pair.b.join("data")).unwrap();
+        let mut next = numbers(1);
+        let mut below = |limit: u64| next.next().unwrap() % limit;
+        let mut last = 0;
+        for round in 0..3_000 {
+            // Mostly anywhere, sometimes on from where the last one ended, so that bytes are read ahead.
+            let start = if below(3) == 0 { last % LENGTH } else { below(LENGTH) };
+            let length = 1 + below(128 << 10);
+            last = (start + length).min(LENGTH);
+            let mut bytes = vec![0; usize::try_from(length).unwrap()];
+            let read = file.file().read_at(&mut bytes, start);
+            let expected = &data[usize::try_from(start).unwrap()..usize::try_from(last).unwrap()];
+            assert_eq!(read.ok(), Some(expected.len()), "round {round}: {length} bytes at {start}");
+            assert!(&bytes[..expected.len()] == expected, "round {round}: {length} bytes at {start}");
         }
     });
 }
