@@ -7,6 +7,7 @@
 
 mod bootstrap;
 pub mod connection;
+pub mod credential;
 pub mod error;
 pub mod event;
 mod fleet;
