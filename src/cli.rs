@@ -15,6 +15,7 @@ pub use tools::{
 };
 pub use variable::{Variable, VariableFlags};
 
+pub mod credential;
 mod dashes;
 pub mod state;
 mod tools;
@@ -66,6 +67,11 @@ pub enum Command {
     /// Look into the state, or change what it records.
     #[command(subcommand)]
     State(state::StateCommand),
+    /// Hand out what mounts a file system elsewhere, and end it.
+    #[command(subcommand)]
+    Credential(credential::CredentialCommand),
+    /// Mount a file system with a credential, on a machine that no spec names.
+    Mount(credential::MountFlags),
     /// Give back a lock on the state that nobody holds any more.
     ForceUnlock(UnlockFlags),
     /// Draw what depends on what: DOT, Mermaid or SVG.
@@ -90,6 +96,12 @@ pub enum Command {
     Man(ManFlags),
     /// Show the version.
     Version(VersionFlags),
+    /// Look whether a folder can be listed: what `mount` asks of itself.
+    #[command(hide = true)]
+    Answers {
+        /// Which folder.
+        path: PathBuf,
+    },
 }
 
 /// How to print.

@@ -5,6 +5,7 @@
 
 use std::process::ExitCode;
 
+use crate::cli::credential::CredentialCommand;
 use crate::cli::state::StateCommand;
 use crate::cli::{Cli, Command};
 use crate::exit::{Failure, Success};
@@ -14,6 +15,7 @@ use crate::view::voice::Voice;
 mod apply;
 mod completion;
 mod console;
+mod credential;
 mod docs;
 mod encryption;
 pub mod explain;
@@ -25,6 +27,7 @@ mod import;
 mod init;
 mod interrupt;
 mod migrate;
+mod mount;
 mod output;
 mod place;
 mod plan;
@@ -118,7 +121,11 @@ fn shape(command: &Command) -> (Shape, bool) {
         Command::Schema(flags) => (Shape::Words, flags.view.no_color),
         Command::Status(flags) => (Shape::Words, flags.view.no_color),
         Command::Test(flags) => (stream(flags.voice.view.json), flags.voice.view.no_color),
+        Command::Credential(CredentialCommand::List { view }) => (Shape::Words, view.no_color),
         Command::State(_)
+        | Command::Credential(_)
+        | Command::Mount(_)
+        | Command::Answers { .. }
         | Command::ForceUnlock(_)
         | Command::Graph(_)
         | Command::Console(_)
@@ -150,6 +157,8 @@ fn dispatch(command: Command, voice: &Voice) -> Result<Success, Failure> {
         Command::Show(flags) => show::run(&flags, terminal),
         Command::Output(flags) => output::run(&flags, terminal),
         Command::State(command) => state::run(&command, terminal),
+        Command::Credential(command) => credential::run(&command, terminal),
+        Command::Mount(flags) => mount::run(&flags, terminal),
         Command::ForceUnlock(flags) => force_unlock::run(&flags, terminal),
         Command::Graph(flags) => graph::run(&flags, terminal),
         Command::Console(flags) => console::run(&flags, terminal),
@@ -162,5 +171,6 @@ fn dispatch(command: Command, voice: &Voice) -> Result<Success, Failure> {
         Command::Test(flags) => test::run(&flags, voice),
         Command::Fs(args) => Ok(fs::run(args, terminal).map(|()| Success::Done)?),
         Command::Version(flags) => version::run(&flags, terminal),
+        Command::Answers { path } => Ok(fs_err::read_dir(path).map(|_| Success::Done)?),
     }
 }

@@ -26,6 +26,9 @@ const LOG_VARIABLE: &str = "LUSTRE_LOG";
 /// What is logged without it.
 const LOG_DEFAULT: &str = "info";
 
+/// What a command that was typed logs without it.
+const LOG_TYPED: &str = "warn";
+
 /// The daemon of a host of lustre, and its processes.
 #[derive(Debug, Parser)]
 #[command(name = "lustre-agent", version)]
@@ -75,7 +78,7 @@ struct Folder {
 #[expect(clippy::print_stdout, reason = "the program's own voice")]
 pub fn run() -> ExitCode {
     let line = Line::parse();
-    log_to_stderr();
+    log_to_stderr(LOG_DEFAULT);
     match carry_out(line.verb) {
         Ok(said) => {
             if let Some(said) = said {
@@ -89,6 +92,12 @@ pub fn run() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Mounts what a folder describes, for a command that was typed, until it is unmounted.
+pub fn mounted(dir: &ProcessDir) -> Result<(), Box<dyn Error>> {
+    log_to_stderr(LOG_TYPED);
+    Ok(mount::run(dir)?)
 }
 
 fn carry_out(verb: Verb) -> Result<Option<String>, Box<dyn Error>> {
@@ -134,8 +143,8 @@ fn keep<E: Error + 'static>(
     Ok(None)
 }
 
-fn log_to_stderr() {
-    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new(LOG_DEFAULT));
+fn log_to_stderr(usual: &str) {
+    let filter = EnvFilter::try_from_env(LOG_VARIABLE).unwrap_or_else(|_| EnvFilter::new(usual));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(|| BestEffort(io::stderr()))

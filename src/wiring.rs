@@ -162,7 +162,11 @@ fn looked_at(
     if options.mode == Mode::Normal {
         let outdated = runtime()?.block_on(Observer::outdated(&reports, binary.to_owned()));
         told.extend(outdated.iter().map(|one| replaced(one, program)));
+        let mut ending = observer.ending(&reports);
+        ending.retain(|address, _| !options.drift.contains_key(address) && !outdated.contains_key(address));
+        told.extend(ending.iter().map(|one| renewed(one, program)));
         options.drift.extend(outdated);
+        options.drift.extend(ending);
     }
     let world = as_found(as_observed(&recorded.world, &options.drift), &found);
     options.drift.extend(in_aws);
@@ -206,6 +210,16 @@ fn replaced((host, cause): (&Address, &String), program: &Program) -> Diagnostic
         )
         .instance(host.clone());
     diagnostic.span = program.resource(&host.whole()).map(|block| block.span);
+    diagnostic
+}
+
+/// Says that an object gets another certificate.
+fn renewed((address, cause): (&Address, &String), program: &Program) -> Diagnostic {
+    let mut diagnostic = Diagnostic::warning("W1002", format!("{address} gets another certificate"))
+        .detail(cause.clone())
+        .hint("`lustre apply` signs another one; what runs takes it without an interruption.")
+        .instance(address.clone());
+    diagnostic.span = program.resource(&address.whole()).map(|block| block.span);
     diagnostic
 }
 

@@ -111,10 +111,10 @@ async fn end(mounted: Mounted) -> Result<(), MountProcessError> {
 
 /// The targets of a cluster are started together with its mounts: who is first waits for the other.
 pub(super) async fn connect(dir: &ProcessDir, metadata: &str) -> Result<Client, MountProcessError> {
-    let id = client_id()?;
+    let (id, identity) = (client_id()?, dir.identity()?);
     let deadline = tokio::time::Instant::now() + START_MAX;
     loop {
-        match Client::connect(metadata, dir.identity()?, id).await {
+        match Client::connect(metadata, identity.clone(), id).await {
             Ok(client) => return Ok(client),
             Err(ConnectError::Wire(error)) if tokio::time::Instant::now() < deadline => {
                 tracing::info!(error = &error as &dyn std::error::Error, "waiting for the metadata target");

@@ -5,10 +5,11 @@
 use std::collections::BTreeMap;
 
 use anstyle::{AnsiColor, Style};
-use lustre_apply::observe::{ClusterReport, ClusterState, HostReport, TargetReport};
+use lustre_apply::observe::{ClusterReport, ClusterState, Credentials, HostReport, TargetReport};
 use lustre_model::address::Address;
 use lustre_model::control::{ProcessId, ProcessState, ProcessStatus};
 use lustre_model::hsm::{LinkState, LinkStatus};
+use lustre_model::moment::rfc3339;
 use serde_json::{Value as Json, json};
 
 use crate::terminal::paint;
@@ -16,6 +17,9 @@ use crate::terminal::paint;
 const GOOD: Style = AnsiColor::Green.on_default();
 const BAD: Style = AnsiColor::Red.on_default();
 const HEAD: Style = Style::new().bold();
+
+/// From this year on a certificate counts as one without an end, in seconds since 1970.
+const NO_END: u64 = 32_503_680_000;
 
 /// Everything that was found out.
 pub struct Status {
@@ -43,7 +47,8 @@ impl Status {
         // A process that fails belongs to an object that drifted, or to one that never came to be.
         let processes = self.hosts.iter().filter_map(|host| host.processes.as_ref().ok()).flatten();
         let failing = processes.filter(|one| matches!(one.state, ProcessState::Failing { .. })).count();
-        self.drift.len().max(failing) + self.clusters.iter().map(of_cluster).sum::<usize>()
+        let ending = self.hosts.iter().map(|host| host.ending().len()).sum::<usize>();
+        ending + self.drift.len().max(failing) + self.clusters.iter().map(of_cluster).sum::<usize>()
     }
 }
 
@@ -58,7 +63,8 @@ pub fn draw(status: &Status, colour: bool) -> String {
         match &report.processes {
             Ok(processes) => {
                 text.push('\n');
-                text.push_str(&table(&process_rows(processes), colour));
+                text.push_str(&table(&process_rows(processes, report.credentials.as_ref()), colour));
+                text.push_str(&ending(report, colour));
                 text.push_str(&causes(processes, colour));
             }
             Err(error) => text.push_str(&format!("  {}\n", paint(colour, BAD, &error.causes().join(": ")))),
@@ -139,8 +145,24 @@ fn state_word(state: LinkState) -> &'static str {
     }
 }
 
-fn process_rows(processes: &[ProcessStatus]) -> Vec<Vec<String>> {
-    let head = ["process", "state", "pid", "restarts", "peak memory", "cpu"];
+/// The end of a certificate: the day, or nothing where it has none to speak of.
+fn day(until: u64) -> String {
+    if until >= NO_END { String::new() } else { rfc3339(until).chars().take("2026-11-21".len()).collect() }
+}
+
+/// Says which certificates end soon.
+fn ending(report: &HostReport, colour: bool) -> String {
+    let lines = report.ending().into_iter().map(|(process, until)| {
+        let what = process.map_or_else(|| "the agent".to_owned(), name);
+        let line =
+            format!("the certificate of {what} ends on {}: apply, which signs another one", day(until));
+        format!("  {}\n", paint(colour, BAD, &line))
+    });
+    lines.collect()
+}
+
+fn process_rows(processes: &[ProcessStatus], credentials: Option<&Credentials>) -> Vec<Vec<String>> {
+    let head = ["process", "state", "pid", "restarts", "peak memory", "cpu", "certificate until"];
     let mut rows = vec![head.map(str::to_owned).to_vec()];
     for one in processes {
         let (state, pid, restarts) = match &one.state {
@@ -154,7 +176,9 @@ fn process_rows(processes: &[ProcessStatus]) -> Vec<Vec<String>> {
         };
         let memory = one.memory_peak.map(bytes).unwrap_or_default();
         let cpu = one.cpu_ms.map(|ms| format!("{}.{} s", ms / 1000, ms % 1000 / 100)).unwrap_or_default();
-        rows.push(vec![name(&one.process), state, pid, restarts, memory, cpu]);
+        let certified = credentials.and_then(|known| known.processes.get(&one.process));
+        let until = certified.map(|certified| day(certified.until)).unwrap_or_default();
+        rows.push(vec![name(&one.process), state, pid, restarts, memory, cpu, until]);
     }
     rows
 }
@@ -240,8 +264,12 @@ pub fn to_json(status: &Status) -> Json {
         .iter()
         .map(|report| match &report.processes {
             Ok(processes) => {
-                let processes: Vec<Json> = processes.iter().map(process_json).collect();
-                json!({ "address": report.host, "reachable": true, "processes": processes })
+                let known = report.credentials.as_ref();
+                let processes: Vec<Json> = processes.iter().map(|one| process_json(one, known)).collect();
+                let until = known.map(|known| rfc3339(known.agent.until));
+                json!({
+                    "address": report.host, "reachable": true, "certificate_until": until, "processes": processes
+                })
             }
             Err(error) => {
                 json!({ "address": report.host, "reachable": false, "causes": error.causes() })
@@ -263,9 +291,13 @@ pub fn to_json(status: &Status) -> Json {
     json!({ "format_version": "1.0", "hosts": hosts, "clusters": clusters, "drift": drift })
 }
 
-fn process_json(one: &ProcessStatus) -> Json {
+fn process_json(one: &ProcessStatus, credentials: Option<&Credentials>) -> Json {
     let mut json =
         json!({ "name": name(&one.process), "memory_peak": one.memory_peak, "cpu_ms": one.cpu_ms });
+    if let Some(certified) = credentials.and_then(|known| known.processes.get(&one.process)) {
+        json["certificate_until"] = json!(rfc3339(certified.until));
+        json["certificate_serial"] = json!(certified.serial);
+    }
     match &one.state {
         ProcessState::Starting => json["state"] = json!("starting"),
         ProcessState::Running { pid, restarts } => {

@@ -7,6 +7,7 @@
 #[expect(dead_code, reason = "stories look at no file behind an object")]
 mod bucket;
 mod crash;
+mod credentials;
 mod extract;
 mod faults;
 mod fencing;

@@ -8,13 +8,14 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use bytes::Bytes;
-use lustre_model::control::{Answer, Call, Probe, ProbeResult, Refusal, Reply, Request};
+use lustre_model::control::{Answer, Call, Certified, Probe, ProbeResult, Refusal, Reply, Request};
 use lustre_wire::server::{Peer, Responder, Service};
 use lustre_wire::{Control, Role};
 use tokio::sync::Mutex;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
+use crate::certified::certified;
 use crate::durable;
 use crate::facts::facts;
 use crate::probe::{RepositoryProbe, probe};
@@ -29,6 +30,7 @@ pub(crate) struct ControlService {
 }
 
 struct Inner {
+    dir: PathBuf,
     supervisor: Arc<Supervisor>,
     repository: RepositoryProbe,
     agent_hash: String,
@@ -69,16 +71,16 @@ impl Fence {
 }
 
 impl ControlService {
-    /// `shutdown` is cancelled when the planner ends the agent.
+    /// `dir` is the agent's folder; `shutdown` is cancelled when the planner ends the agent.
     pub fn new(
+        (dir, agent_hash): (PathBuf, String),
         supervisor: Arc<Supervisor>,
         repository: RepositoryProbe,
-        agent_hash: String,
         fence: Fence,
         shutdown: CancellationToken,
     ) -> Self {
         let fence = Mutex::new(fence);
-        Self { inner: Arc::new(Inner { supervisor, repository, agent_hash, fence, shutdown }) }
+        Self { inner: Arc::new(Inner { dir, supervisor, repository, agent_hash, fence, shutdown }) }
     }
 }
 
@@ -113,7 +115,12 @@ impl Inner {
             Request::Processes => {
                 return Ok(Reply::Processes { processes: self.supervisor.statuses().await });
             }
-            Request::Enrol { .. } | Request::Ensure { .. } | Request::Remove { .. } | Request::Shutdown => {}
+            Request::Credentials => return self.credentials().await,
+            Request::Enrol { .. }
+            | Request::Ensure { .. }
+            | Request::Remove { .. }
+            | Request::Revoke { .. }
+            | Request::Shutdown => {}
         }
         self.fence.lock().await.check(call.token)?;
         self.change(call.request).await
@@ -146,8 +153,25 @@ impl Inner {
                     remedy: "remove them first".to_owned(),
                 })
             }
-            Request::Facts | Request::Probe { .. } | Request::Processes => Ok(Reply::Done),
+            Request::Revoke { process, serials } => {
+                supervisor.revoke(&process, serials).await?;
+                Ok(Reply::Done)
+            }
+            Request::Facts | Request::Probe { .. } | Request::Processes | Request::Credentials => {
+                Ok(Reply::Done)
+            }
         }
+    }
+
+    async fn credentials(&self) -> Answer {
+        let processes = self.supervisor.credentials().await.map_err(|error| refused(&error))?;
+        let agent = certified(&self.dir).map_err(|error| refused(&SupervisorError::from(error)))?;
+        let agent = agent.ok_or_else(|| Refusal::Conflict {
+            cause: format!("{} holds no certificate any more", self.dir.display()),
+            remedy: "apply again, which writes another one".to_owned(),
+        })?;
+        // What an agent shows it has from its start on, and a start is what follows another certificate.
+        Ok(Reply::Credentials { agent: Certified { taken: true, ..agent }, processes })
     }
 
     async fn probe(&self, probes: Vec<Probe>) -> Answer {
@@ -184,6 +208,8 @@ fn verb(request: &Request) -> &'static str {
         Request::Remove { .. } => "remove",
         Request::Processes => "processes",
         Request::Shutdown => "shutdown",
+        Request::Credentials => "credentials",
+        Request::Revoke { .. } => "revoke",
     }
 }
 

@@ -169,7 +169,13 @@ async fn serve(dir: &Path, program: PathBuf, repository: RepositoryProbe) -> Res
     }
     supervisor.finish_removals().await;
     let stop = CancellationToken::new();
-    let control = ControlService::new(Arc::clone(&supervisor), repository, agent_hash, fence, stop.clone());
+    let control = ControlService::new(
+        (dir.to_owned(), agent_hash),
+        Arc::clone(&supervisor),
+        repository,
+        fence,
+        stop.clone(),
+    );
     note_running(dir, fingerprint)?;
     info!(%address, "the agent listens");
     let terminated = stop.clone();

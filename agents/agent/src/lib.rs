@@ -7,6 +7,7 @@
 //! Invariant: a process that the planner was told is there comes back from disk, whatever was killed.
 
 pub mod bucket;
+mod certified;
 mod claim;
 mod control;
 pub mod daemon;

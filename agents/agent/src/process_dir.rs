@@ -5,6 +5,8 @@
 //!  spec.json    control::ProcessSpec     agent, before each start with another spec
 //!  key.pem      private key              agent, when the process enrols
 //!  cert.pem ca.pem                       agent, from the planner
+//!  revoked      numbers of certificates  agent, from the planner
+//!  taken        hash of the three above  the process, whenever it goes by them: see `certified`
 //!  process      pid, start, boot         agent, with each start
 //!  ready        pid, or 0 and words      the process, when it answers: ProcessDir::ready, or ends: ProcessDir::last_words
 //!  created      JSON list of paths       the process: ProcessDir::creates
@@ -26,6 +28,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use thiserror::Error;
 
+use crate::certified;
 use crate::durable;
 use crate::running::Proof;
 
@@ -109,9 +112,9 @@ impl ProcessDir {
         self.json("spec.json")
     }
 
-    /// Reads the process's certificate, key and authority.
+    /// Reads the process's certificate, key and authority. Called once: what changes of them later, the identity follows.
     pub fn identity(&self) -> Result<Identity, ProcessDirError> {
-        Identity::load(&self.path)
+        certified::follow(&self.path)
             .map_err(|source| ProcessDirError::Identity { path: self.path.clone(), source })
     }
 
@@ -123,7 +126,7 @@ impl ProcessDir {
 
     /// Makes what each start writes again, so that a start takes no room on a disk that has none any more.
     pub(crate) fn provide(&self) -> Result<(), ProcessDirError> {
-        for (name, nobody) in [("ready", &b"0"[..]), ("lock", &[0; 4])] {
+        for (name, nobody) in [("ready", &b"0"[..]), (certified::TAKEN, &[b'0'; 64]), ("lock", &[0; 4])] {
             let path = self.path.join(name);
             if !path.exists() {
                 durable::write(&path, nobody)?;

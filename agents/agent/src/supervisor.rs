@@ -24,6 +24,8 @@ use crate::process_dir::{ProcessDir, ProcessDirError};
 use crate::process_name::{folder_name, matches};
 use crate::running;
 
+mod credentials;
+
 /// How often a process may die before it answers until `ensure` gives up waiting. It is tried on behind that.
 const DEATHS_MAX: u32 = 3;
 
@@ -209,6 +211,12 @@ impl Supervisor {
         let renewed = changed_credential(dir.path(), credential.as_ref()).map_err(io)?;
         let same = turn.spec.as_ref() == Some(&spec) && !renewed && turn.keeper.is_some();
         if same {
+            return Ok(());
+        }
+        if turn.spec.as_ref() == Some(&spec)
+            && let Some(credential) = &credential
+            && self.exchange(dir, turn, credential).await?
+        {
             return Ok(());
         }
         if let Some(keeper) = turn.keeper.take() {

@@ -70,6 +70,8 @@ pub(crate) struct Session {
     identity: Identity,
     client: ClientId,
     live: watch::Sender<Option<Live>>,
+    /// Whether the metadata target refused our certificate the last time: then nobody waits for it.
+    refused: watch::Sender<bool>,
     /// The session that the metadata target knew us by last; 0 when there was none.
     known_as: AtomicU64,
     numbers: Mutex<Numbers>,
@@ -122,6 +124,7 @@ impl Session {
             identity,
             client,
             live: watch::Sender::new(None),
+            refused: watch::Sender::new(false),
             known_as: AtomicU64::new(0),
             numbers: Mutex::new(Numbers::default()),
             born: Instant::now(),
@@ -306,8 +309,16 @@ impl Session {
         let mut pause = PAUSE.0;
         loop {
             match self.connect().await {
-                Ok(connected) => return connected,
-                Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "no metadata target"),
+                Ok(connected) => {
+                    self.refused.send_replace(false);
+                    return connected;
+                }
+                Err(error) => {
+                    tracing::warn!(error = &error as &dyn std::error::Error, "no metadata target");
+                    let refused =
+                        matches!(&error, ConnectError::Wire(source) if source.is_refused_certificate());
+                    self.refused.send_replace(refused);
+                }
             }
             tokio::time::sleep(pause).await;
             pause = (pause * 2).min(PAUSE.1);
@@ -385,9 +396,14 @@ impl Session {
         if let Some(live) = self.live.borrow().as_ref().filter(|live| fits(live)) {
             return Ok(live.clone());
         }
-        let mut watched = self.live.subscribe();
+        let (mut watched, mut refused) = (self.live.subscribe(), self.refused.subscribe());
         let found = watched.wait_for(|live| live.as_ref().is_some_and(&fits));
-        let found = tokio::time::timeout_at(deadline.into(), found).await.map_err(|_| Fault::Unreachable)?;
+        let found = tokio::select! {
+            biased;
+            found = tokio::time::timeout_at(deadline.into(), found) => found.map_err(|_| Fault::Unreachable)?,
+            // Revoked, or ended: that does not pass while somebody waits.
+            _ = refused.wait_for(|refused| *refused) => return Err(Fault::AccessDenied),
+        };
         let live = found.map_err(|_| Fault::Unreachable)?;
         live.clone().ok_or(Fault::Unreachable)
     }

@@ -6,6 +6,7 @@
 //! request wished for, and is never an authority itself.
 
 use std::fmt;
+use std::time::SystemTime;
 
 use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
@@ -22,6 +23,15 @@ pub struct Authority {
     pub certificate_pem: String,
     /// Its private key, PEM; a secret.
     pub key_pem: String,
+}
+
+/// From when to when a certificate is good.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Validity {
+    /// Before this it is refused.
+    pub from: SystemTime,
+    /// After this it is refused.
+    pub until: SystemTime,
 }
 
 /// A key or certificate cannot be made or read.
@@ -75,10 +85,20 @@ impl Authority {
         Ok(authority)
     }
 
-    /// Issues a certificate, PEM, for the key of a signing request and for this subject.
+    /// Issues a certificate, PEM, for the key of a signing request and for this subject, without an end.
     ///
     /// Only the key is taken from the request; its signature proves that the asker holds it.
     pub fn sign(&self, csr_pem: &str, subject: &Subject) -> Result<String, AuthorityError> {
+        self.sign_within(csr_pem, subject, None)
+    }
+
+    /// Issues a certificate as [`Authority::sign`] does, good for a while.
+    pub fn sign_within(
+        &self,
+        csr_pem: &str,
+        subject: &Subject,
+        validity: Option<Validity>,
+    ) -> Result<String, AuthorityError> {
         let request = CertificateSigningRequestParams::from_pem(csr_pem)
             .map_err(|source| AuthorityError::Parse { what: "signing request", source })?;
         let sign = |source| AuthorityError::Sign { what: "certificate", source };
@@ -86,6 +106,10 @@ impl Authority {
         params.distinguished_name = common_name(&subject.name);
         params.subject_alt_names = vec![SanType::URI(subject.to_string().as_str().try_into().map_err(sign)?)];
         params.is_ca = IsCa::ExplicitNoCa;
+        if let Some(validity) = validity {
+            params.not_before = validity.from.into();
+            params.not_after = validity.until.into();
+        }
         params.use_authority_key_identifier_extension = true;
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages =

@@ -107,7 +107,7 @@ pub enum WireError {
     },
     /// The peer does not accept our certificate.
     #[error(
-        "{address} does not accept our certificate: it trusts another authority; enrol this process again"
+        "{address} does not accept our certificate: it was revoked or has ended, or another authority is trusted there"
     )]
     Unwelcome {
         /// Who.
@@ -246,6 +246,19 @@ pub enum WireError {
 
 fn seconds(limit: Duration) -> String {
     format!("{} s", limit.as_secs_f32())
+}
+
+impl WireError {
+    /// Tells whether the peer refused our certificate for what it is: trying again with it leads nowhere.
+    pub fn is_refused_certificate(&self) -> bool {
+        use rustls::AlertDescription::{
+            AccessDenied, BadCertificate, CertificateExpired, CertificateRevoked, CertificateUnknown,
+            UnknownCA,
+        };
+        let Self::Unwelcome { source: rustls::Error::AlertReceived(alert), .. } = self else { return false };
+        [AccessDenied, BadCertificate, CertificateExpired, CertificateRevoked, CertificateUnknown, UnknownCA]
+            .contains(alert)
+    }
 }
 
 /// Sorts what goes wrong with a TLS stream by who distrusts whom.

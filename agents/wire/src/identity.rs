@@ -4,10 +4,11 @@
 //! Invariant: an [`Identity`] that exists is consistent: the key fits the certificate, the authority signed it, and it names a
 //! [`Subject`].
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::client::{Resumption, verify_server_cert_signed_by_trust_anchor};
@@ -20,20 +21,33 @@ use rustls::version::TLS13;
 use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig, SignatureScheme};
 use thiserror::Error;
 
+use crate::revoked::{Revoked, UnrevokedClients};
 use crate::subject::{Subject, SubjectError};
 
 /// Bytes of TLS records that are collected before the socket is written.
 pub(crate) const TLS_BUFFER: usize = 256 << 10;
 
 /// A process's certificate with its key and the authority that it trusts.
+///
+/// Clones are one identity: what [`Identity::reload`] finds is what all of them show and trust from the next handshake on.
 #[derive(Clone)]
 pub struct Identity {
     subject: Subject,
     /// The boot of our machine, named to peers so that TLS may end where both are the same.
     boot: Option<String>,
+    /// The same for all clones, so that what is renewed is so for all.
+    held: Arc<RwLock<Held>>,
+    revoked: Revoked,
+}
+
+/// What handshakes are made with.
+struct Held {
     client: Arc<ClientConfig>,
     server: Arc<ServerConfig>,
 }
+
+/// The file with the numbers of revoked certificates, one on a line.
+const REVOKED: &str = "revoked";
 
 /// The three files do not make an identity.
 #[derive(Debug, Error)]
@@ -68,6 +82,14 @@ pub enum IdentityError {
         #[source]
         source: rustls::Error,
     },
+    /// The certificate is somebody else's than before.
+    #[error("the certificate names {found}, and this is {expected}")]
+    Other {
+        /// Whose it was.
+        expected: Box<Subject>,
+        /// Whose it is.
+        found: Box<Subject>,
+    },
     /// The authority is unusable.
     #[error("the authority's certificate cannot be used")]
     Authority {
@@ -80,29 +102,10 @@ pub enum IdentityError {
 impl Identity {
     /// Builds an identity from PEM texts, checking that they belong together.
     pub fn new(certificate_pem: &str, key_pem: &str, authority_pem: &str) -> Result<Self, IdentityError> {
-        let pem = |what| move |source| IdentityError::Pem { what, source };
-        let certificate =
-            CertificateDer::from_pem_slice(certificate_pem.as_bytes()).map_err(pem("certificate"))?;
-        let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(pem("key"))?;
-        let authority = CertificateDer::from_pem_slice(authority_pem.as_bytes()).map_err(pem("authority"))?;
-        let subject =
-            Subject::of_certificate(&certificate).map_err(|source| IdentityError::Subject { source })?;
-        let mut roots = RootCertStore::empty();
-        roots.add(authority).map_err(mismatch)?;
-        let roots = Arc::new(roots);
-        let provider = Arc::new(provider());
-        let verifier = AuthorityVerifier {
-            roots: Arc::clone(&roots),
-            algorithms: provider.signature_verification_algorithms,
-        };
-        verifier.check(&certificate, &[], UnixTime::now()).map_err(mismatch)?;
-        let clients = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider))
-            .build()
-            .map_err(|source| IdentityError::Authority { source })?;
-        let client = client_config(&provider, verifier, certificate.clone(), key.clone_key())?;
-        let server = server_config(&provider, clients, certificate, key)?;
+        let revoked = Revoked::none();
+        let (subject, held) = hold((certificate_pem, key_pem, authority_pem), &revoked)?;
         let boot = crate::machine::boot();
-        Ok(Self { subject, boot, client: Arc::new(client), server: Arc::new(server) })
+        Ok(Self { subject, boot, held: Arc::new(RwLock::new(held)), revoked })
     }
 
     /// Keeps TLS on every connection of this identity, also with a peer on this machine.
@@ -115,12 +118,37 @@ impl Identity {
         self.boot.clone()
     }
 
-    /// Reads `cert.pem`, `key.pem` and `ca.pem` of a folder.
+    /// Reads `cert.pem`, `key.pem` and `ca.pem` of a folder, and `revoked` where there is one.
     pub fn load(dir: &Path) -> Result<Self, IdentityError> {
-        let read = |name: &str| {
-            fs_err::read_to_string(dir.join(name)).map_err(|source| IdentityError::Read { source })
-        };
-        Self::new(&read("cert.pem")?, &read("key.pem")?, &read("ca.pem")?)
+        let [certificate, key, authority] = texts(dir)?;
+        let identity = Self::new(&certificate, &key, &authority)?;
+        identity.revoked.replace(revoked(dir)?);
+        Ok(identity)
+    }
+
+    /// Reads the folder again, for this identity and all its clones. Connections that are there go on, but for those of peers that
+    /// are revoked now. Nothing changes when the files do not belong together, or are somebody else's.
+    pub fn reload(&self, dir: &Path) -> Result<(), IdentityError> {
+        let [certificate, key, authority] = texts(dir)?;
+        let (subject, held) = hold((&certificate, &key, &authority), &self.revoked)?;
+        if subject != self.subject {
+            let (expected, found) = (Box::new(self.subject.clone()), Box::new(subject));
+            return Err(IdentityError::Other { expected, found });
+        }
+        let serials = revoked(dir)?;
+        *self.held.write().unwrap_or_else(PoisonError::into_inner) = held;
+        self.revoked.replace(serials);
+        Ok(())
+    }
+
+    /// Tells whether anybody else has a clone of this.
+    pub fn is_shared(&self) -> bool {
+        Arc::strong_count(&self.held) > 1
+    }
+
+    /// Waits until the certificate with this number is revoked.
+    pub(crate) async fn until_revoked(&self, serial: &str) {
+        self.revoked.holds(serial).await;
     }
 
     /// Returns whom the certificate names.
@@ -129,12 +157,56 @@ impl Identity {
     }
 
     pub(crate) fn client(&self) -> Arc<ClientConfig> {
-        Arc::clone(&self.client)
+        Arc::clone(&self.held.read().unwrap_or_else(PoisonError::into_inner).client)
     }
 
     pub(crate) fn server(&self) -> Arc<ServerConfig> {
-        Arc::clone(&self.server)
+        Arc::clone(&self.held.read().unwrap_or_else(PoisonError::into_inner).server)
     }
+}
+
+fn texts(dir: &Path) -> Result<[String; 3], IdentityError> {
+    let read =
+        |name: &str| fs_err::read_to_string(dir.join(name)).map_err(|source| IdentityError::Read { source });
+    Ok([read("cert.pem")?, read("key.pem")?, read("ca.pem")?])
+}
+
+fn revoked(dir: &Path) -> Result<BTreeSet<String>, IdentityError> {
+    match fs_err::read_to_string(dir.join(REVOKED)) {
+        Ok(text) => Ok(text.lines().map(str::to_owned).collect()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(BTreeSet::new()),
+        Err(source) => Err(IdentityError::Read { source }),
+    }
+}
+
+fn hold(
+    (certificate_pem, key_pem, authority_pem): (&str, &str, &str),
+    revoked: &Revoked,
+) -> Result<(Subject, Held), IdentityError> {
+    let pem = |what| move |source| IdentityError::Pem { what, source };
+    let certificate =
+        CertificateDer::from_pem_slice(certificate_pem.as_bytes()).map_err(pem("certificate"))?;
+    let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(pem("key"))?;
+    let authority = CertificateDer::from_pem_slice(authority_pem.as_bytes()).map_err(pem("authority"))?;
+    let subject =
+        Subject::of_certificate(&certificate).map_err(|source| IdentityError::Subject { source })?;
+    let mut roots = RootCertStore::empty();
+    roots.add(authority).map_err(mismatch)?;
+    let roots = Arc::new(roots);
+    let provider = Arc::new(provider());
+    let verifier = AuthorityVerifier {
+        roots: Arc::clone(&roots),
+        algorithms: provider.signature_verification_algorithms,
+        revoked: revoked.clone(),
+    };
+    verifier.check(&certificate, &[], UnixTime::now()).map_err(mismatch)?;
+    let signed = WebPkiClientVerifier::builder_with_provider(roots, Arc::clone(&provider))
+        .build()
+        .map_err(|source| IdentityError::Authority { source })?;
+    let clients = Arc::new(UnrevokedClients { signed, revoked: revoked.clone() });
+    let client = client_config(&provider, verifier, certificate.clone(), key.clone_key())?;
+    let server = server_config(&provider, clients, certificate, key)?;
+    Ok((subject, Held { client: Arc::new(client), server: Arc::new(server) }))
 }
 
 impl fmt::Debug for Identity {
@@ -199,6 +271,7 @@ fn server_config(
 struct AuthorityVerifier {
     roots: Arc<RootCertStore>,
     algorithms: WebPkiSupportedAlgorithms,
+    revoked: Revoked,
 }
 
 impl AuthorityVerifier {
@@ -229,6 +302,7 @@ impl ServerCertVerifier for AuthorityVerifier {
         now: UnixTime,
     ) -> Result<ServerCertVerified, rustls::Error> {
         self.check(end_entity, intermediates, now)?;
+        self.revoked.check(end_entity)?;
         Ok(ServerCertVerified::assertion())
     }
 

@@ -25,7 +25,7 @@ use crate::machine::{Input, await_plain};
 use crate::outlet::{self, Outgoing, Outlet, Output, write_now};
 use crate::protocol::Protocol;
 use crate::session::{Demand, Requests, unexpected};
-use crate::subject::{Subject, SubjectError};
+use crate::subject::{Issued, Subject, SubjectError};
 
 /// Gives the requests of a protocol their meaning.
 pub trait Service<P: Protocol>: Send + Sync + 'static {
@@ -203,7 +203,6 @@ pub async fn serve<P: Protocol, S: Service<P>>(
     service: Arc<S>,
     stop: CancellationToken,
 ) -> Result<(), WireError> {
-    let acceptor = TlsAcceptor::from(identity.server());
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {
@@ -220,11 +219,23 @@ pub async fn serve<P: Protocol, S: Service<P>>(
                 continue;
             }
         };
-        let (acceptor, service) = (acceptor.clone(), Arc::clone(&service));
+        // As it is now: a certificate may be renewed.
+        let (acceptor, service) = (TlsAcceptor::from(identity.server()), Arc::clone(&service));
         let (identity, closing) = (identity.clone(), stop.child_token());
         connections.spawn(async move {
             match welcome::<P>(socket, &address, acceptor, &identity).await {
-                Ok(greeted) => attend::<P, S>(greeted, address, service.as_ref(), closing).await,
+                Ok(greeted) => {
+                    let serial = greeted.serial.clone();
+                    let attended = attend::<P, S>(greeted, address, service.as_ref(), closing.clone());
+                    let mut attended = std::pin::pin!(attended);
+                    tokio::select! {
+                        () = &mut attended => {}
+                        () = identity.until_revoked(&serial) => {
+                            closing.cancel();
+                            attended.await;
+                        }
+                    }
+                }
                 Err(error) => warn!(%address, error = chain(&error), "refused a connection"),
             }
             drop(place);
@@ -248,6 +259,8 @@ struct Greeted {
     inlet: Inlet<Input>,
     output: Output,
     subject: Subject,
+    /// The number of its certificate.
+    serial: String,
 }
 
 async fn welcome<P: Protocol>(
@@ -273,7 +286,9 @@ async fn greet<P: Protocol>(
     let mut stream = acceptor.accept(socket).await.map_err(|source| tls_failure(address, source, false))?;
     stream.get_mut().1.set_buffer_limit(Some(TLS_BUFFER));
     let certificate = stream.get_ref().1.peer_certificates().and_then(<[_]>::first);
-    let subject = certificate.ok_or(SubjectError::NotCertificate).and_then(Subject::of_certificate);
+    let certificate = certificate.ok_or(SubjectError::NotCertificate);
+    let serial = certificate.clone().and_then(Issued::of_certificate);
+    let subject = certificate.and_then(Subject::of_certificate);
     let (input, mut output) = tokio::io::split(stream);
     let mut inlet = Inlet::new(input, Arc::clone(address), Coverage::Whole);
     let Some(frame) = inlet.frame().await? else { return Err(WireError::Ended { address: name() }) };
@@ -298,7 +313,8 @@ async fn greet<P: Protocol>(
         Cover::Tls => (inlet.boxed(), Output::Tls(Box::new(output))),
         Cover::Machine => await_plain(inlet.into_io().unsplit(output).into_inner().0, address).await?,
     };
-    Ok(Greeted { inlet, output, subject })
+    let serial = serial.map_err(|source| WireError::Nameless { address: name(), source })?.serial;
+    Ok(Greeted { inlet, output, subject, serial })
 }
 
 /// Tells the service that a peer is gone, also when the service panicked.
@@ -321,7 +337,7 @@ async fn attend<P: Protocol, S: Service<P>>(
     closing: CancellationToken,
 ) {
     static NEXT_ID: AtomicU64 = AtomicU64::new(1);
-    let Greeted { mut inlet, output, subject } = greeted;
+    let Greeted { mut inlet, output, subject, serial: _ } = greeted;
     let (outlet, writer) = outlet::open(output);
     let link = Arc::new(PeerLink {
         id: NEXT_ID.fetch_add(1, Ordering::Relaxed),

@@ -8,6 +8,7 @@ use std::str::FromStr;
 
 use lustre_model::id::TargetId;
 use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use x509_parser::extensions::GeneralName;
@@ -110,6 +111,31 @@ impl Subject {
             [one] => one.parse(),
             [] | [_, _, ..] => Err(SubjectError::Count { count: uris.len() }),
         }
+    }
+}
+
+/// What tells a certificate from others.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Issued {
+    /// Its number, hex. Our authorities make it from the key, so that all certificates of a key have the same.
+    pub serial: String,
+    /// When it ends, in seconds since 1970.
+    pub until: u64,
+}
+
+impl Issued {
+    /// Reads a certificate, PEM. Does not check who signed it.
+    pub fn of_pem(pem: &str) -> Result<Self, SubjectError> {
+        let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|_| SubjectError::NotCertificate)?;
+        Self::of_certificate(&der)
+    }
+
+    pub(crate) fn of_certificate(der: &CertificateDer<'_>) -> Result<Self, SubjectError> {
+        let (_, certificate) =
+            X509Certificate::from_der(der.as_ref()).map_err(|_| SubjectError::NotCertificate)?;
+        let serial = certificate.raw_serial().iter().map(|byte| format!("{byte:02x}")).collect();
+        let until = u64::try_from(certificate.validity().not_after.timestamp()).unwrap_or(0);
+        Ok(Self { serial, until })
     }
 }
 

@@ -5,13 +5,13 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use lustre_wire::authority::{Authority, KeyPair};
+use lustre_wire::authority::{Authority, KeyPair, Validity};
 use lustre_wire::client::{Connection, Notices};
 use lustre_wire::server::{Peer, Responder, Service, serve};
-use lustre_wire::{Identity, Protocol, Refusal, Role, Subject, WireError};
+use lustre_wire::{Identity, IdentityError, Issued, Protocol, Refusal, Role, Subject, WireError};
 use serde::{Deserialize, Serialize};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
@@ -232,6 +232,118 @@ async fn a_server_of_another_authority_is_refused_by_the_client() {
     let error = Connection::<Lab>::connect(&house.address, &stranger, TIMEOUT).await.unwrap_err();
     assert!(matches!(error, WireError::Stranger { .. }), "{error:?}");
     assert_eq!(house.bench.present.load(Ordering::SeqCst), 0);
+}
+
+/// A folder with a key, as the agent makes them, and the number of its certificate.
+struct Papers {
+    dir: tempfile::TempDir,
+    key: KeyPair,
+}
+
+impl Papers {
+    fn new(authority: &Authority) -> Self {
+        let (dir, key) = (tempfile::tempdir().unwrap(), KeyPair::generate().unwrap());
+        fs_err::write(dir.path().join("key.pem"), key.pem()).unwrap();
+        fs_err::write(dir.path().join("ca.pem"), &authority.certificate_pem).unwrap();
+        Self { dir, key }
+    }
+
+    fn sign(&self, authority: &Authority, (role, name): (Role, &str), valid: Duration) -> String {
+        let now = SystemTime::now();
+        let validity = Validity { from: now - Duration::from_mins(1), until: now + valid };
+        let subject = Subject::new("scratch", role, name);
+        let pem = authority.sign_within(&self.key.csr().unwrap(), &subject, Some(validity)).unwrap();
+        fs_err::write(self.dir.path().join("cert.pem"), &pem).unwrap();
+        Issued::of_pem(&pem).unwrap().serial
+    }
+
+    fn identity(&self) -> Identity {
+        Identity::load(self.dir.path()).unwrap()
+    }
+}
+
+async fn serving(authority: &Authority, server: Identity) -> (String, CancellationToken) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    let stop = CancellationToken::new();
+    assert_eq!(server.subject().scope, "scratch", "{authority:?}");
+    tokio::spawn(serve::<Lab, _>(listener, server, Arc::new(Bench::default()), stop.clone()));
+    (address, stop)
+}
+
+async fn echoes(connection: &Connection<Lab>) -> bool {
+    connection.call(&Ask::Echo(7), Bytes::new()).await.is_ok()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn another_certificate_is_shown_from_the_next_handshake_on_and_connections_go_on() {
+    let authority = Authority::generate("scratch").unwrap();
+    let papers = Papers::new(&authority);
+    let first = papers.sign(&authority, (Role::Target, "t"), Duration::from_secs(3));
+    let server = papers.identity();
+    let (address, stop) = serving(&authority, server.clone()).await;
+    let client = identity(&authority, "scratch", Role::Client);
+    let (before, _notices) = Connection::<Lab>::connect(&address, &client, TIMEOUT).await.unwrap();
+    let begun = std::time::Instant::now();
+    loop {
+        match Connection::<Lab>::connect(&address, &client, TIMEOUT).await {
+            Ok(_) => assert!(begun.elapsed() < TIMEOUT, "a certificate that ended is refused"),
+            Err(error) => {
+                assert!(matches!(error, WireError::Stranger { .. }), "{error:?}");
+                break;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert!(echoes(&before).await, "what was connected goes on");
+    let second = papers.sign(&authority, (Role::Target, "t"), Duration::from_hours(1));
+    assert_eq!(first, second, "a number is that of the key");
+    server.reload(papers.dir.path()).unwrap();
+    let (behind, _notices) = Connection::<Lab>::connect(&address, &client, TIMEOUT).await.unwrap();
+    assert!(echoes(&behind).await && echoes(&before).await);
+
+    // Neither somebody else's certificate nor half of one changes anything.
+    papers.sign(&authority, (Role::Target, "other"), Duration::from_hours(1));
+    assert!(matches!(server.reload(papers.dir.path()), Err(IdentityError::Other { .. })));
+    fs_err::write(papers.dir.path().join("cert.pem"), "half").unwrap();
+    assert!(server.reload(papers.dir.path()).is_err());
+    assert!(Connection::<Lab>::connect(&address, &client, TIMEOUT).await.is_ok());
+    stop.cancel();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_revoked_is_cut_off_at_once_and_refused_from_then_on_and_others_are_not() {
+    let authority = Authority::generate("scratch").unwrap();
+    let papers = Papers::new(&authority);
+    papers.sign(&authority, (Role::Target, "t"), Duration::from_hours(1));
+    let server = papers.identity();
+    let (address, stop) = serving(&authority, server.clone()).await;
+    let (thief, friend) = (Papers::new(&authority), identity(&authority, "scratch", Role::Client));
+    let serial = thief.sign(&authority, (Role::Client, "laptop"), Duration::from_hours(1));
+    // Also where TLS would end behind the handshake: server and client are one machine here.
+    for thief_identity in [thief.identity(), thief.identity().always_tls()] {
+        fs_err::write(papers.dir.path().join("revoked"), "").unwrap();
+        server.reload(papers.dir.path()).unwrap();
+        let (stolen, _notices) =
+            Connection::<Lab>::connect(&address, &thief_identity, TIMEOUT).await.unwrap();
+        let (own, _notices) = Connection::<Lab>::connect(&address, &friend, TIMEOUT).await.unwrap();
+        assert!(echoes(&stolen).await && echoes(&own).await);
+        fs_err::write(papers.dir.path().join("revoked"), format!("00ff\n{serial}\n")).unwrap();
+        server.reload(papers.dir.path()).unwrap();
+        let begun = std::time::Instant::now();
+        while echoes(&stolen).await {
+            assert!(begun.elapsed() < TIMEOUT, "its connection is closed");
+        }
+        // Another certificate of the same key is no way around it.
+        thief.sign(&authority, (Role::Client, "laptop"), Duration::from_hours(9));
+        for again in [&thief_identity, &thief.identity()] {
+            let error = Connection::<Lab>::connect(&address, again, TIMEOUT).await.unwrap_err();
+            assert!(matches!(error, WireError::Unwelcome { .. }), "{error:?}");
+        }
+        assert!(echoes(&own).await);
+        assert!(Connection::<Lab>::connect(&address, &friend, TIMEOUT).await.is_ok());
+    }
+    stop.cancel();
 }
 
 /// Trusts the house's authority, but shows a certificate of another one.

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use lustre_model::address::Address;
 use lustre_model::control::AgentSettings;
 use lustre_model::resource::{self, HostSpec, SshSpec};
-use lustre_wire::{Role, WireError};
+use lustre_wire::{Issued, Role, WireError};
 use sha2::{Digest, Sha256};
 use tokio::net::TcpStream;
 use tokio::sync::OnceCell;
@@ -22,7 +22,7 @@ use crate::connection::{
 };
 use crate::error::StepError;
 use crate::service::{self, Keeper};
-use crate::trust::Realm;
+use crate::trust::{self, Realm};
 use crate::upgrade::{self, Before, NOTE, SETTINGS};
 
 /// Bytes that are hashed at a time.
@@ -184,7 +184,8 @@ fn settings(connection: &dyn Connection, spec: &HostSpec) -> Result<String, Step
     })?)
 }
 
-/// Has a key made on the host and puts its certificate and settings beside it, unless they are there.
+/// Has a key made on the host and puts its certificate and settings beside it, unless they are there and the certificate is good for
+/// long.
 async fn enrol(
     connection: &dyn Connection,
     coming: &Coming,
@@ -194,10 +195,14 @@ async fn enrol(
     let folder = Path::new(&spec.path);
     put_if_other(connection, coming.settings.as_bytes(), &folder.join(SETTINGS)).await?;
     if let Some(trusted) = connection.read(&folder.join("ca.pem")).await? {
-        if trusted == realm.authority_pem().as_bytes() {
+        if trusted != realm.authority_pem().as_bytes() {
+            return Err(StepError::Foreign { host: Box::new(host.clone()), path: spec.path.clone() });
+        }
+        let certificate = connection.read(&folder.join("cert.pem")).await?.unwrap_or_default();
+        let issued = Issued::of_pem(&String::from_utf8_lossy(&certificate));
+        if issued.is_ok_and(|issued| !trust::is_due(issued.until)) {
             return Ok(());
         }
-        return Err(StepError::Foreign { host: Box::new(host.clone()), path: spec.path.clone() });
     }
     let csr = run_ok(connection, &Command::new(&coming.program, &["enrol", "--dir", &spec.path])).await?;
     let credential = realm.sign(&String::from_utf8_lossy(&csr), Role::Agent, &host.to_string())?;

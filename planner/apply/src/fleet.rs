@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use lustre_model::address::Address;
-use lustre_model::control::{self, Call, Credential, ProcessId, ProcessSpec, ProcessStatus};
+use lustre_model::control::{self, Call, Certified, Credential, ProcessId, ProcessSpec, ProcessStatus};
 use lustre_model::id::{FsName, TargetId, TargetKind};
 use lustre_model::metadata;
 use lustre_model::recorded::World;
@@ -22,7 +22,7 @@ use lustre_wire::{Control, Identity, Metadata, Refusal, Role, Subject, WireError
 use crate::bootstrap::{self, AgentBinary, Coming};
 use crate::connection;
 use crate::error::StepError;
-use crate::trust::{Deployment, Realm, cluster_realm};
+use crate::trust::{self, Deployment, Realm, cluster_realm};
 use crate::upgrade::{self, Before};
 
 /// How long one attempt to connect may take.
@@ -328,6 +328,27 @@ impl Agent {
         Err(self.unfitting("probes"))
     }
 
+    /// Returns what certificate it has, and those of its processes.
+    pub async fn credentials(&self) -> Result<(Certified, Vec<(ProcessId, Certified)>), StepError> {
+        let reply = self.ask(control::Request::Credentials).await?;
+        let control::Reply::Credentials { agent, processes } = reply else {
+            return Err(self.unfitting("credentials"));
+        };
+        Ok((agent, processes))
+    }
+
+    /// Has a process refuse these certificates, and no others.
+    pub async fn revoke(&self, process: ProcessId, serials: Vec<String>) -> Result<(), StepError> {
+        let reply = self.ask(control::Request::Revoke { process, serials }).await?;
+        if reply == control::Reply::Done { Ok(()) } else { Err(self.unfitting("revoke")) }
+    }
+
+    /// Tells whether a process's certificate is to get a successor.
+    async fn is_due(&self, process: &ProcessId) -> Result<bool, StepError> {
+        let (_, processes) = self.credentials().await?;
+        Ok(processes.iter().any(|(one, certified)| one == process && trust::is_due(certified.until)))
+    }
+
     /// Tells whether the process runs with exactly this spec.
     pub async fn runs(&self, process: &ProcessId, spec: &ProcessSpec) -> Result<bool, StepError> {
         let kept = self.processes().await?;
@@ -371,7 +392,7 @@ impl Agent {
         name: &str,
         (process, spec): (ProcessId, ProcessSpec),
     ) -> Result<(), StepError> {
-        if self.runs(&process, &spec).await? {
+        if self.runs(&process, &spec).await? && !self.is_due(&process).await? {
             return Ok(());
         }
         let credential = self.enrol(realm, role, &process, name).await?;
@@ -419,7 +440,7 @@ pub fn realm(world: &World, cluster: &Address) -> Result<Realm, StepError> {
 }
 
 /// Returns the recorded spec of a cluster.
-fn cluster_spec(world: &World, cluster: &Address) -> Result<ClusterSpec, StepError> {
+pub fn cluster_spec(world: &World, cluster: &Address) -> Result<ClusterSpec, StepError> {
     let missing = || StepError::NoHost { host: Box::new(cluster.clone()) };
     let object = world.objects.get(cluster).ok_or_else(missing)?;
     if let Resource::Cluster(spec) = Resource::from_attributes(Kind::Cluster, &object.attributes)? {

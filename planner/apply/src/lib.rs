@@ -8,6 +8,7 @@
 mod bootstrap;
 pub mod cloud;
 pub mod connection;
+pub mod credential;
 pub mod error;
 pub mod event;
 mod fleet;

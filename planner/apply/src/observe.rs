@@ -13,10 +13,13 @@ use bytes::Bytes;
 use futures::StreamExt;
 use futures::stream;
 use lustre_model::address::Address;
-use lustre_model::control::{Facts, Probe, ProbeResult, ProcessId, ProcessSpec, ProcessState, ProcessStatus};
+use lustre_model::control::{
+    Certified, Facts, Probe, ProbeResult, ProcessId, ProcessSpec, ProcessState, ProcessStatus,
+};
 use lustre_model::hsm::LinkStatus;
 use lustre_model::id::{FsName, TargetId, TargetKind};
 use lustre_model::metadata;
+use lustre_model::moment::rfc3339;
 use lustre_model::object;
 use lustre_model::recorded::{Object, Status, World};
 use lustre_model::resource::{HostSpec, Kind, Resource};
@@ -27,9 +30,10 @@ use lustre_wire::{Object as ObjectProtocol, Subject};
 use crate::bootstrap::{AgentBinary, check_machine, connection};
 use crate::cloud::Observed;
 use crate::connection::{Command, ConnectionError, succeeded};
+use crate::credential;
 use crate::error::StepError;
 use crate::fleet::{Agent, ClusterView, host_spec, is_running, realm};
-use crate::trust::{Realm, recorded_deployment};
+use crate::trust::{self, Realm, recorded_deployment};
 
 /// How long one attempt to reach an object target may take.
 const SPACE_MAX: Duration = Duration::from_secs(2);
@@ -45,6 +49,26 @@ pub struct HostReport {
     pub processes: Result<Vec<ProcessStatus>, StepError>,
     /// What its agent is, where it says so.
     pub facts: Option<Facts>,
+    /// What certificates they have, where its agent can say so.
+    pub credentials: Option<Credentials>,
+}
+
+impl HostReport {
+    /// Returns whose certificates end within a month, and when: the agent's, or a process's.
+    pub fn ending(&self) -> Vec<(Option<&ProcessId>, u64)> {
+        let Some(credentials) = &self.credentials else { return Vec::new() };
+        let agent = (None, credentials.agent.until);
+        let processes = credentials.processes.iter().map(|(process, one)| (Some(process), one.until));
+        std::iter::once(agent).chain(processes).filter(|(_, until)| trust::ends_soon(*until)).collect()
+    }
+}
+
+/// What certificates the agent of a host and its processes have.
+pub struct Credentials {
+    /// The agent's own.
+    pub agent: Certified,
+    /// Those of its processes.
+    pub processes: BTreeMap<ProcessId, Certified>,
 }
 
 /// What one cluster reports.
@@ -140,13 +164,19 @@ impl Observer {
             let spec = host_spec(&self.world, host)?;
             let agent = self.agent(host, &spec).await?;
             let agent = agent.ok_or_else(|| StepError::NoAgent { host: Box::new(host.clone()) })?;
-            Ok((agent.processes().await?, agent.facts().await?))
+            let (processes, facts) = (agent.processes().await?, agent.facts().await?);
+            // An agent of an older release does not know the question; the plan replaces it.
+            Ok((processes, facts, agent.credentials().await.ok()))
         };
-        let (processes, facts) = match asked.await {
-            Ok((processes, facts)) => (Ok(processes), Some(facts)),
-            Err(error) => (Err(error), None),
-        };
-        HostReport { host: host.clone(), processes, facts }
+        let host = host.clone();
+        match asked.await {
+            Ok((processes, facts, credentials)) => {
+                let credentials = credentials
+                    .map(|(agent, each)| Credentials { agent, processes: each.into_iter().collect() });
+                HostReport { host, processes: Ok(processes), facts: Some(facts), credentials }
+            }
+            Err(error) => HostReport { host, processes: Err(error), facts: None, credentials: None },
+        }
     }
 
     /// Returns the hosts whose agent is another one than `binary`, each with both: what an apply replaces. None where there is no
@@ -168,6 +198,19 @@ impl Observer {
         outdated
     }
 
+    /// Returns the objects whose certificate gets a successor with an apply, each with the day on which it ends.
+    pub fn ending(&self, reports: &[HostReport]) -> BTreeMap<Address, String> {
+        let known: BTreeMap<&Address, &Credentials> =
+            reports.iter().filter_map(|report| Some((&report.host, report.credentials.as_ref()?))).collect();
+        let agents = known.iter().map(|(host, credentials)| ((*host).clone(), credentials.agent.until));
+        let objects = self.world.objects.iter().filter_map(|(address, object)| {
+            let (host, process, _) = expected(object)?;
+            Some((address.clone(), known.get(&host)?.processes.get(&process)?.until))
+        });
+        let due = agents.chain(objects).filter(|(_, until)| trust::is_due(*until));
+        due.map(|(address, until)| (address, format!("its certificate ends on {}", rfc3339(until)))).collect()
+    }
+
     async fn agent(&self, host: &Address, spec: &HostSpec) -> Result<Option<Agent>, StepError> {
         let Some(realm) = &self.realm else { return Ok(None) };
         Agent::find(realm, self.token, host, spec).await
@@ -186,11 +229,24 @@ impl Observer {
         for (address, object) in &self.world.objects {
             let Some((host, process, spec)) = expected(object) else { continue };
             let found = kept.get(&host).map(|report| report.processes.as_ref());
-            if let Some(cause) = missing(found, &process, &spec) {
+            let known = kept.get(&host).and_then(|report| report.credentials.as_ref());
+            let cause = missing(found, &process, &spec).or_else(|| self.credulous(object, known?, &process));
+            if let Some(cause) = cause {
                 drift.insert(address.clone(), cause);
             }
         }
         drift
+    }
+
+    /// Says so when a target does not refuse all that is revoked.
+    fn credulous(&self, object: &Object, known: &Credentials, process: &ProcessId) -> Option<String> {
+        let Ok(Resource::Target(target)) = Resource::from_attributes(object.kind, &object.attributes) else {
+            return None;
+        };
+        let revoked = credential::revoked(&self.world, &target.cluster).ok()?;
+        let refused = &known.processes.get(process)?.revoked;
+        let accepts = revoked.iter().any(|serial| !refused.contains(serial));
+        accepts.then(|| "it still accepts certificates that are revoked".to_owned())
     }
 
     /// Asks a host whether these conditions hold: its agent when it answers, else the agent's binary `binary`.

@@ -78,7 +78,9 @@ impl Hosts {
                 link::ensure(&self.fleet, task, &spec).await?;
             }
             (Resource::DataRepositoryAssociation(spec), true) => link::delete(self, task, &spec).await?,
-            (Resource::Mount(spec), false) => mount::ensure(&self.fleet, task, &spec).await?,
+            (Resource::Mount(spec), false) => {
+                left.private.extend(mount::ensure(&self.fleet, task, &spec).await?);
+            }
             (Resource::Mount(spec), true) => mount::delete(&self.fleet, task, &spec).await?,
             (Resource::SecurityGroup(_), false) => left = self.cloud.ensure(task).await?,
             (Resource::SecurityGroup(_), true) => self.cloud.delete(task).await?,

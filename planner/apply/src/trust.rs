@@ -6,13 +6,14 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use lustre_model::address::Address;
 use lustre_model::control::Credential;
 use lustre_model::journal::{Event, Journal, JournalError};
 use lustre_model::recorded::{DeploymentAuthority, Secret, World};
-use lustre_wire::authority::{Authority, AuthorityError, KeyPair};
-use lustre_wire::{Identity, IdentityError, Role, Subject};
+use lustre_wire::authority::{Authority, AuthorityError, KeyPair, Validity};
+use lustre_wire::{Identity, IdentityError, Role, Subject, SubjectError};
 use thiserror::Error;
 use tokio::sync::OnceCell;
 
@@ -24,6 +25,41 @@ const KEY: &str = "authority_key";
 
 /// The name in the planner's own certificates.
 const ADMINISTRATOR: &str = "lustre";
+
+const DAY: Duration = Duration::from_hours(24);
+
+/// How long a certificate of an agent or a process is good.
+pub const VALID: Duration = Duration::from_hours(24 * 730);
+
+/// A certificate that is good for less than this gets a successor with the next apply.
+pub const RENEWED_BEFORE: Duration = Duration::from_hours(24 * 365);
+
+/// An end that is nearer than this is worth an alarm.
+const SOON: Duration = Duration::from_hours(24 * 30);
+
+/// How long the planner's own certificate is good: it is made anew with each command, and held in memory alone.
+const ADMINISTRATOR_VALID: Duration = Duration::from_hours(24 * 7);
+
+/// By how much the clock of a host may be behind ours.
+const BEHIND_MAX: Duration = DAY;
+
+/// Returns from when to when something is good that is signed now.
+pub fn validity(valid: Duration) -> Validity {
+    let now = SystemTime::now();
+    Validity { from: now - BEHIND_MAX, until: now + valid }
+}
+
+/// Tells whether a certificate is to get a successor, by its end in seconds since 1970.
+pub fn is_due(until: u64) -> bool {
+    let soon = SystemTime::now() + RENEWED_BEFORE;
+    soon.duration_since(UNIX_EPOCH).is_ok_and(|soon| soon.as_secs() > until)
+}
+
+/// Tells whether a certificate ends within a month, by its end in seconds since 1970.
+pub fn ends_soon(until: u64) -> bool {
+    let soon = SystemTime::now() + SOON;
+    soon.duration_since(UNIX_EPOCH).is_ok_and(|soon| soon.as_secs() > until)
+}
 
 /// Something cannot be signed.
 #[derive(Debug, Error)]
@@ -45,6 +81,24 @@ pub enum TrustError {
         /// Why.
         #[source]
         source: IdentityError,
+    },
+    /// What the authority signed cannot be read.
+    #[error("what the authority of {scope} signed is no certificate")]
+    Unreadable {
+        /// Whose authority.
+        scope: String,
+        /// Why.
+        #[source]
+        source: SubjectError,
+    },
+    /// What the state knows of a cluster's credentials cannot be read or written.
+    #[error("the credentials of {cluster} are damaged in the state")]
+    Register {
+        /// Which cluster.
+        cluster: Box<Address>,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
     },
     /// The state has the cluster but not its authority.
     #[error("the state has no authority for {cluster}")]
@@ -71,7 +125,8 @@ impl Realm {
         let key = KeyPair::generate().map_err(fail)?;
         let csr = key.csr().map_err(fail)?;
         let subject = Subject::new(scope, Role::Administrator, ADMINISTRATOR);
-        let certificate = authority.sign(&csr, &subject).map_err(fail)?;
+        let validity = Some(validity(ADMINISTRATOR_VALID));
+        let certificate = authority.sign_within(&csr, &subject, validity).map_err(fail)?;
         let administrator = Identity::new(&certificate, &key.pem(), &authority.certificate_pem)
             .map_err(|source| TrustError::Administrator { scope: scope.to_owned(), source })?;
         Ok(Self { scope: scope.to_owned(), authority: Arc::new(authority), administrator })
@@ -89,9 +144,19 @@ impl Realm {
 
     /// Signs a request made by a key that lives on a host.
     pub fn sign(&self, csr: &str, role: Role, name: &str) -> Result<Credential, TrustError> {
+        self.sign_for(csr, (role, name), VALID)
+    }
+
+    /// Signs a request for a time of its own.
+    pub fn sign_for(
+        &self,
+        csr: &str,
+        (role, name): (Role, &str),
+        valid: Duration,
+    ) -> Result<Credential, TrustError> {
         let subject = Subject::new(self.scope.as_str(), role, name);
         let fail = |source| TrustError::Authority { scope: self.scope.clone(), source };
-        let certificate = self.authority.sign(csr, &subject).map_err(fail)?;
+        let certificate = self.authority.sign_within(csr, &subject, Some(validity(valid))).map_err(fail)?;
         Ok(Credential { certificate, authority: self.authority.certificate_pem.clone() })
     }
 }

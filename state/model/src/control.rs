@@ -129,6 +129,23 @@ pub enum Request {
     Processes,
     /// Ends the agent; its processes must be removed before. Answered by `Done`.
     Shutdown,
+    /// Answered by `Credentials`.
+    Credentials,
+    /// Has the process refuse these certificates, by their numbers, and no other ones; answered by `Done` once it does.
+    Revoke { process: ProcessId, serials: Vec<String> },
+}
+
+/// What certificate an agent or a process has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Certified {
+    /// The certificate's number, hex: the same for all certificates of a key.
+    pub serial: String,
+    /// When it ends, in seconds since 1970.
+    pub until: u64,
+    /// Whether the process that runs shows this certificate, and knows what is revoked.
+    pub taken: bool,
+    /// The numbers of certificates that it refuses.
+    pub revoked: Vec<String>,
 }
 
 /// What becomes of a process's files when it is removed.
@@ -220,6 +237,7 @@ pub enum Reply {
     Csr { pem: String },
     Process { status: ProcessStatus },
     Processes { processes: Vec<ProcessStatus> },
+    Credentials { agent: Certified, processes: Vec<(ProcessId, Certified)> },
 }
 
 /// Why an agent did not do it.

@@ -8,6 +8,7 @@ use lustre_model::resource::{TargetRole, TargetSpec};
 use lustre_wire::Role;
 
 use super::Hosts;
+use crate::credential;
 use crate::error::StepError;
 use crate::fleet::{self, Fleet};
 use crate::perform::Task;
@@ -17,6 +18,10 @@ pub(super) async fn ensure(fleet: &Fleet, task: &Task, spec: &TargetSpec) -> Res
     let agent = fleet.agent(&task.world, &spec.host).await?;
     let realm = fleet::realm(&task.world, &spec.cluster)?;
     let wanted = (spec.process(), spec.process_spec());
+    let revoked = credential::revoked(&task.world, &spec.cluster)?;
+    if !revoked.is_empty() {
+        agent.revoke(spec.process(), revoked).await?;
+    }
     agent.ensure_signed(&realm, Role::Target, &spec.target.to_string(), wanted).await?;
     let (what, request) = match &spec.role {
         TargetRole::Metadata { default_layout } => {
