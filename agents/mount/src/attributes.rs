@@ -86,7 +86,11 @@ impl Core {
         if change.size.is_some_and(|size| size > 0) {
             self.hydrate_all(&inode).await?;
         }
-        let _telling = inode.telling.lock().await;
+        let telling = inode.telling.lock().await;
+        if change.size.is_some_and(|size| size > 0) {
+            // The answer says how much is stored, and whoever asks later hears the same.
+            self.tell_alone(&inode, &telling).await?;
+        }
         if change.mtime.is_some() {
             inode.state().begin_set_time();
         }
@@ -99,6 +103,7 @@ impl Core {
         let fresh = state.changed_here(heard, Some(&entry));
         let attr = state.overlay(entry.attr);
         drop(state);
+        drop(telling);
         Ok(self.seen(attr, fresh))
     }
 

@@ -130,3 +130,58 @@ fn reads_in_any_order_give_the_bytes_that_were_asked_for() {
         }
     });
 }
+
+#[test]
+fn a_hole_takes_no_room_once_its_file_is_closed() {
+    on_two_mounts(|pair| {
+        fs_err::write(pair.a.join("dense"), vec![1; 100_000]).unwrap();
+        let sparse = fs_err::File::create(pair.a.join("sparse")).unwrap();
+        sparse.file().write_all_at(&[1; 4096], 64 << 20).unwrap();
+        sparse.set_len(128 << 20).unwrap();
+        sparse.file().write_all_at(&[1; 4096], 0).unwrap();
+        assert_eq!(sparse.metadata().unwrap().blocks(), 16);
+        drop(sparse);
+        for root in [&pair.b, &pair.a] {
+            assert_eq!(fs_err::metadata(root.join("dense")).unwrap().blocks(), 100_000_u64.div_ceil(512));
+            assert_eq!(fs_err::metadata(root.join("sparse")).unwrap().blocks(), 16);
+        }
+    });
+}
+
+#[test]
+fn a_file_that_is_cut_or_grown_while_it_is_written_keeps_count_of_its_blocks() {
+    on_two_mounts(|pair| {
+        for (name, size, blocks) in [("cut", 500_000_u64, 977), ("grown", 5 << 20, 1954)] {
+            let file = fs_err::File::create(pair.a.join(name)).unwrap();
+            file.file().write_all_at(&vec![1; 1_000_000], 0).unwrap();
+            file.set_len(size).unwrap();
+            assert_eq!(file.metadata().unwrap().blocks(), blocks);
+            drop(file);
+            // Archivers take a file without blocks for one without content.
+            assert_eq!(fs_err::metadata(pair.b.join(name)).unwrap().blocks(), blocks);
+        }
+    });
+}
+
+#[test]
+fn fallocate_zeroes_extends_and_refuses_what_cannot_fit() {
+    use rustix::fs::FallocateFlags as Flags;
+    on_two_mounts(|pair| {
+        let path = pair.a.join("file");
+        fs_err::write(&path, vec![1; 300_000]).unwrap();
+        let file = fs_err::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+        let seen = || fs_err::read(pair.b.join("file")).unwrap();
+        let mut expected = vec![1; 300_000];
+        rustix::fs::fallocate(file.file(), Flags::ZERO_RANGE | Flags::KEEP_SIZE, 290_000, 50_000).unwrap();
+        expected[290_000..].fill(0);
+        assert!(seen() == expected);
+        rustix::fs::fallocate(file.file(), Flags::ZERO_RANGE, 100_001, 250_000).unwrap();
+        expected[100_001..].fill(0);
+        expected.resize(350_001, 0);
+        assert!(seen() == expected);
+        for flags in [Flags::empty(), Flags::KEEP_SIZE] {
+            assert_eq!(rustix::fs::fallocate(file.file(), flags, 0, 1 << 50), Err(Errno::NOSPC));
+        }
+        assert!(seen() == expected);
+    });
+}
