@@ -19,6 +19,9 @@ use crate::client::{Core, Seen};
 /// All virtual attributes begin so; the metadata target answers those that are not in [`Virtual`].
 const PREFIX: &[u8] = b"lustre.";
 
+/// What lets a program do what only root may; the metadata target takes it away when the program is written.
+const CAPABILITY: &[u8] = b"security.capability";
+
 /// An object target with its space, as `lustre.targets` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetStatus {
@@ -147,6 +150,10 @@ impl Core {
             }
             Some(Virtual::Fid | Virtual::Targets | Virtual::Path(_)) => Err(Fault::NotPermitted),
             None => {
+                if name == CAPABILITY {
+                    // What was written before must not be taken for a write after it, which would take it away.
+                    self.tell(&self.inode(fid)).await?;
+                }
                 let request = Request::SetXattr { fid, name: name.to_vec(), value: value.to_vec(), mode };
                 self.change(fid, &request).await
             }

@@ -82,6 +82,35 @@ fn whoever_cuts_a_file_by_opening_it_takes_its_privileges() {
 }
 
 #[test]
+fn a_program_that_is_written_loses_its_capabilities() {
+    const NAME: &str = "security.capability";
+    // Revision 2 with its effective bit, and one permitted capability.
+    let value: Vec<u8> = [0x0200_0001_u32, 1 << 13, 0, 0, 0].into_iter().flat_map(u32::to_le_bytes).collect();
+    on_two_mounts(move |pair| {
+        let path = pair.a.join("program");
+        let has = |root: &Path| {
+            let got = rustix::fs::getxattr(root.join("program"), NAME, &mut [0_u8; 64][..]);
+            assert!(matches!(got, Ok(20) | Err(Errno::NODATA)), "{got:?}");
+            got.is_ok()
+        };
+        let set = || rustix::fs::setxattr(&path, NAME, &value, rustix::fs::XattrFlags::empty()).unwrap();
+        let file = fs_err::File::create(&path).unwrap();
+        file.file().write_all_at(b"code", 0).unwrap();
+        set();
+        drop(file);
+        assert!(has(&pair.b), "what is set behind the last write stays");
+        for root in [&pair.a, &pair.b] {
+            let other = fs_err::OpenOptions::new().write(true).open(root.join("program")).unwrap();
+            assert!(has(&pair.a) && has(&pair.b), "opening is not writing");
+            other.file().write_all_at(b"else", 0).unwrap();
+            drop(other);
+            assert!(!has(&pair.a) && !has(&pair.b));
+            set();
+        }
+    });
+}
+
+#[test]
 fn times_are_what_was_set_before_1970_and_at_the_ends_of_time() {
     on_two_mounts(|pair| {
         let path = pair.a.join("old");
