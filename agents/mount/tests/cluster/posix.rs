@@ -2,19 +2,15 @@
 //!
 //! Invariant: each test names one call and what it must do.
 
-use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
+use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 
 use crate::pair::on_two_mounts;
-
-/// The error of a call that failed.
-fn errno<T: std::fmt::Debug>(result: std::io::Result<T>) -> Option<Errno> {
-    result.unwrap_err().raw_os_error().map(Errno::from_raw_os_error)
-}
 
 /// Lets other users through to the mounts.
 fn open_up(folder: &Path) {
@@ -37,10 +33,11 @@ fn a_name_that_is_too_long_is_refused_as_such_also_where_all_names_are_known() {
         fs_err::write(&longest, "x").unwrap();
         assert_eq!(fs_err::read(pair.b.join("new").join("n".repeat(255))).unwrap(), b"x");
         let longer = folder.join("n".repeat(256));
-        assert_eq!(errno(std::fs::metadata(&longer)), Some(Errno::NAMETOOLONG));
-        assert_eq!(errno(std::fs::remove_file(&longer)), Some(Errno::NAMETOOLONG));
-        assert_eq!(errno(std::fs::write(&longer, "x")), Some(Errno::NAMETOOLONG));
-        assert_eq!(errno(std::fs::rename(&longest, &longer)), Some(Errno::NAMETOOLONG));
+        let create = OFlags::CREATE | OFlags::WRONLY;
+        assert_eq!(rustix::fs::stat(&longer).err(), Some(Errno::NAMETOOLONG));
+        assert_eq!(rustix::fs::unlink(&longer), Err(Errno::NAMETOOLONG));
+        assert_eq!(rustix::fs::open(&longer, create, Mode::empty()).err(), Some(Errno::NAMETOOLONG));
+        assert_eq!(rustix::fs::rename(&longest, &longer), Err(Errno::NAMETOOLONG));
     });
 }
 
@@ -52,14 +49,14 @@ fn a_program_that_runs_is_not_cut_by_an_open_that_is_refused() {
         fs_err::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
         let whole = fs_err::read(&program).unwrap();
         let mut running = Command::new(&program).arg("60").spawn().unwrap();
-        let cut = || std::fs::OpenOptions::new().read(true).custom_flags(0o1000).open(&program);
-        assert_eq!(errno(cut()), Some(Errno::TXTBSY));
+        let cut = || rustix::fs::open(&program, OFlags::RDONLY | OFlags::TRUNC, Mode::empty());
+        assert_eq!(cut().err(), Some(Errno::TXTBSY));
         assert!(fs_err::read(pair.b.join("program")).unwrap() == whole);
         running.kill().unwrap();
         running.wait().unwrap();
         // The kernel tells us a little later that nobody runs it.
         while let Err(error) = cut() {
-            assert_eq!(error.raw_os_error(), Some(Errno::TXTBSY.raw_os_error()), "{error}");
+            assert_eq!(error, Errno::TXTBSY);
         }
         assert_eq!(fs_err::metadata(pair.b.join("program")).unwrap().len(), 0);
     });
