@@ -19,6 +19,9 @@ use crate::client::{Core, Seen};
 /// All virtual attributes begin so; the metadata target answers those that are not in [`Virtual`].
 const PREFIX: &[u8] = b"lustre.";
 
+/// What lets a program do what only root may; the metadata target takes it away when the program is written.
+const CAPABILITY: &[u8] = b"security.capability";
+
 /// An object target with its space, as `lustre.targets` shows it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TargetStatus {
@@ -86,7 +89,11 @@ impl Core {
         if change.size.is_some_and(|size| size > 0) {
             self.hydrate_all(&inode).await?;
         }
-        let _telling = inode.telling.lock().await;
+        let telling = inode.telling.lock().await;
+        if change.size.is_some_and(|size| size > 0) {
+            // The answer says how much is stored, and whoever asks later hears the same.
+            self.tell_alone(&inode, &telling).await?;
+        }
         if change.mtime.is_some() {
             inode.state().begin_set_time();
         }
@@ -99,6 +106,7 @@ impl Core {
         let fresh = state.changed_here(heard, Some(&entry));
         let attr = state.overlay(entry.attr);
         drop(state);
+        drop(telling);
         Ok(self.seen(attr, fresh))
     }
 
@@ -142,6 +150,10 @@ impl Core {
             }
             Some(Virtual::Fid | Virtual::Targets | Virtual::Path(_)) => Err(Fault::NotPermitted),
             None => {
+                if name == CAPABILITY {
+                    // What was written before must not be taken for a write after it, which would take it away.
+                    self.tell(&self.inode(fid)).await?;
+                }
                 let request = Request::SetXattr { fid, name: name.to_vec(), value: value.to_vec(), mode };
                 self.change(fid, &request).await
             }

@@ -16,6 +16,12 @@ use crate::client::{Core, Seen};
 use crate::inode::{Heard, Inode};
 use crate::readahead::Readahead;
 
+/// `fallocate(2)` of less than this does not ask whether there is room.
+const PROMISE_MIN: u64 = 64 << 20;
+
+/// Bytes in a block of `st_blocks`.
+const BLOCK: u64 = 512;
+
 /// A file that was just opened.
 #[derive(Debug)]
 pub(crate) struct Opened {
@@ -38,10 +44,12 @@ pub(crate) struct OpenFile {
 pub(crate) enum Allocate {
     /// Makes the file at least so long.
     Extend,
-    /// Nothing that a file system without reservations could do.
+    /// Leaves the file as it is: nothing is set aside, but what cannot fit is refused.
     Reserve,
     /// Makes the range a hole.
     Punch,
+    /// Makes the range read as zeros, and the file at least so long.
+    Zero,
 }
 
 /// What `lseek(2)` looks for.
@@ -160,10 +168,31 @@ impl Core {
         what: Allocate,
     ) -> Result<(), Fault> {
         match what {
-            Allocate::Reserve => Ok(()),
-            Allocate::Extend => self.extend(file, range.end).await,
+            Allocate::Reserve => self.check_room(file, &range).await,
+            Allocate::Extend => {
+                self.check_room(file, &range).await?;
+                self.extend(file, range.end).await
+            }
             Allocate::Punch => self.punch(file, range).await,
+            Allocate::Zero => {
+                self.punch(file, range.clone()).await?;
+                self.extend(file, range.end).await
+            }
         }
+    }
+
+    /// Refuses to promise much room where there is less. Nothing is set aside: what others write meanwhile is not there any more.
+    async fn check_room(self: &Arc<Self>, file: &OpenFile, range: &Range<u64>) -> Result<(), Fault> {
+        let wanted = range.end - range.start;
+        if wanted < PROMISE_MIN {
+            return Ok(());
+        }
+        let stored = self.get_attr(file.inode.fid).await?.attr.blocks.saturating_mul(BLOCK);
+        let status = self.status().await?;
+        let answering =
+            status.targets.iter().filter_map(|target| Some((target.target.capacity, target.used?)));
+        let free: u64 = answering.map(|(capacity, used)| capacity.saturating_sub(used)).sum();
+        if wanted > free.saturating_add(stored) { Err(Fault::NoSpace) } else { Ok(()) }
     }
 
     async fn extend(self: &Arc<Self>, file: &OpenFile, size: u64) -> Result<(), Fault> {
@@ -186,7 +215,7 @@ impl Core {
         if !range.is_empty() {
             self.targets.punch(&view.layout, range).await?;
         }
-        permit.finish(0).await
+        permit.finish(0..0).await
     }
 
     /// Finds data or a hole, `None` behind the end. Objects know their size but not their holes, so everything within the

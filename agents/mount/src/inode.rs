@@ -4,6 +4,7 @@
 //! Invariant: what is given out as cached was given or confirmed by the metadata target under a lease that is still held.
 
 use std::collections::HashMap;
+use std::ops::Range;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use lustre_model::attr::{Attr, Timestamp};
@@ -13,6 +14,9 @@ use lustre_model::metadata::{ByteRange, Entry, FileView, LeaseKind, OpenId, Writ
 use tokio::sync::Notify;
 
 use crate::lease::{Lease, Stamp, Standing, Ticket};
+
+/// Bytes in a block of `st_blocks`.
+const BLOCK: u64 = 512;
 
 /// Names that one directory keeps at most.
 const NAMES_MAX: usize = 200_000;
@@ -248,7 +252,7 @@ impl State {
     /// What the metadata target said, with what it does not know yet.
     pub(crate) fn overlay(&self, attr: Attr) -> Attr {
         let Some((dirty, _)) = self.dirty else { return attr };
-        let blocks = attr.blocks.max(dirty.size.div_ceil(512));
+        let blocks = dirty.blocks.unwrap_or(attr.blocks);
         let ctime = attr.ctime.max(dirty.mtime);
         Attr { size: dirty.size, blocks, mtime: dirty.mtime, ctime, ..attr }
     }
@@ -324,9 +328,16 @@ impl State {
     }
 
     /// Notes a write that all object targets acknowledged; returns what there is to tell.
-    pub(crate) fn wrote(&mut self, end: u64, now: Timestamp, incarnation: u64) -> WriteUpdate {
+    ///
+    /// What is stored is known as far as it can be without asking: no less than it is, no more than the file is long. Where it matters,
+    /// in a file with holes, what was written once is counted right.
+    pub(crate) fn wrote(&mut self, range: Range<u64>, now: Timestamp, incarnation: u64) -> WriteUpdate {
         self.drop_dirty_before(incarnation);
-        let update = WriteUpdate { size: self.size().max(end), blocks: None, mtime: self.write_time(now) };
+        let size = self.size().max(range.end);
+        let stored = self.attr_now().map_or(0, |attr| attr.blocks);
+        let added = (range.end - range.start).div_ceil(BLOCK);
+        let blocks = Some(size.div_ceil(BLOCK).min(stored + added));
+        let update = WriteUpdate { size, blocks, mtime: self.write_time(now) };
         self.dirty = Some((update, incarnation));
         self.data_generation += 1;
         update
@@ -585,14 +596,24 @@ mod tests {
     fn what_was_written_is_told_on_the_connection_on_which_it_was_written_and_on_no_other() {
         let now = Timestamp::default();
         let mut state = State::default();
-        state.wrote(10, now, 1);
+        state.wrote(0..10, now, 1);
         assert_eq!(state.dirty(1).map(|update| update.size), Some(10));
         assert_eq!(state.dirty(2), None, "its lease went with its connection");
-        state.wrote(7, now, 2);
+        state.wrote(0..7, now, 2);
         // That the first connection was lost is often dealt with when the second is long in use.
         state.void(2);
         assert_eq!(state.dirty(2).map(|update| update.size), Some(7));
         state.void(3);
         assert!(state.is_idle());
+    }
+
+    #[test]
+    fn what_is_stored_grows_with_what_is_written_and_not_with_holes() {
+        let mut state = State::default();
+        let blocks = |state: &mut State, range| state.wrote(range, Timestamp::default(), 1).blocks;
+        assert_eq!(blocks(&mut state, 0..1000), Some(2));
+        assert_eq!(blocks(&mut state, 0..1000), Some(2), "no more than the file is long");
+        assert_eq!(blocks(&mut state, 1 << 30..(1 << 30) + 512), Some(3));
+        assert_eq!(blocks(&mut state, 1 << 20..2 << 20), Some(3 + 2048));
     }
 }

@@ -72,11 +72,11 @@ impl Drop for Permit {
 }
 
 impl Permit {
-    /// Ends a write up to `end`: nobody may see the old bytes once it is acknowledged.
-    pub(crate) async fn finish(self, end: u64) -> Result<(), Fault> {
+    /// Ends a write of a range: nobody may see the old bytes once it is acknowledged.
+    pub(crate) async fn finish(self, range: Range<u64>) -> Result<(), Fault> {
         let (core, inode, leased) = (Arc::clone(&self.core), Arc::clone(&self.inode), self.leased);
         let incarnation = core.session.incarnation();
-        let update = inode.state().wrote(end, wall_clock(), incarnation);
+        let update = inode.state().wrote(range, wall_clock(), incarnation);
         drop(self);
         // The metadata target asks the objects for what was written under a lease, but may have done so before this was there.
         if leased == Some(incarnation) {
@@ -183,7 +183,7 @@ impl Core {
         let end = offset.checked_add(u64::from(length)).filter(|end| *end <= FILE_SIZE_MAX);
         let end = end.ok_or(Fault::TooLarge)?;
         self.write_through(&file.inode, offset, &data).await?;
-        permit.finish(end).await?;
+        permit.finish(offset..end).await?;
         Ok(length)
     }
 

@@ -28,6 +28,7 @@ use crate::names::{Looked, Made};
 
 const FALLOCATE_KEEP_SIZE: i32 = 1;
 const FALLOCATE_PUNCH_HOLE: i32 = 2;
+const FALLOCATE_ZERO_RANGE: i32 = 16;
 
 /// Who may leave setuid and setgid on what he writes.
 const ROOT: u32 = 0;
@@ -398,7 +399,12 @@ impl FileSystem for Files {
         let what = match mode {
             0 => Allocate::Extend,
             FALLOCATE_KEEP_SIZE => Allocate::Reserve,
-            mode if mode == FALLOCATE_KEEP_SIZE | FALLOCATE_PUNCH_HOLE => Allocate::Punch,
+            FALLOCATE_ZERO_RANGE => Allocate::Zero,
+            mode if mode & FALLOCATE_KEEP_SIZE != 0
+                && matches!(mode ^ FALLOCATE_KEEP_SIZE, FALLOCATE_PUNCH_HOLE | FALLOCATE_ZERO_RANGE) =>
+            {
+                Allocate::Punch
+            }
             _ => return reply.send(Err(Errno::NOT_SUPPORTED)),
         };
         let core = Arc::clone(&self.core);

@@ -14,7 +14,7 @@ use lustre_fuse::{Known, NodeId, Notifier};
 use lustre_model::fault::Fault;
 use lustre_model::fid::Fid;
 use lustre_model::metadata::{LeaseKind, Notice, Request, WriteUpdate};
-use tokio::sync::mpsc;
+use tokio::sync::{MutexGuard, mpsc};
 
 use crate::client::{Core, wall_clock};
 use crate::inode::Inode;
@@ -109,7 +109,12 @@ impl Core {
     /// What was written under a lease that went with its connection is not told on another: others may have changed the file
     /// since, and the mark that came with the lease has the object targets asked.
     pub(crate) async fn tell(&self, inode: &Inode) -> Result<(), Fault> {
-        let _telling = inode.telling.lock().await;
+        let telling = inode.telling.lock().await;
+        self.tell_alone(inode, &telling).await
+    }
+
+    /// The same, for who keeps others from telling meanwhile.
+    pub(crate) async fn tell_alone(&self, inode: &Inode, _telling: &MutexGuard<'_, ()>) -> Result<(), Fault> {
         let incarnation = self.session.incarnation();
         let Some(update) = inode.state().dirty(incarnation) else { return Ok(()) };
         if self.call_within(incarnation, &Request::Flush { fid: inode.fid, update }).await? {

@@ -208,6 +208,7 @@ impl Target {
         }
         inode.changed(self.now.wall);
         inode.written();
+        self.drop_capability(fid, &mut inode)?;
         if leased {
             // Nothing that is written makes a file shorter; only `resize` does.
             let size = inode.size.max(update.size);

@@ -9,7 +9,8 @@ use lustre_model::metadata::{Reply, XattrMode};
 
 use super::lease::Claim;
 use super::{Caller, Target};
-use crate::failure::Step;
+use crate::failure::{Step, TargetError};
+use crate::inode::Inode;
 use crate::key;
 
 /// Longest name.
@@ -18,6 +19,8 @@ const NAME_MAX: usize = 255;
 const VALUE_MAX: usize = 64 << 10;
 /// Most attributes of one inode.
 const COUNT_MAX: u32 = 1024;
+/// What lets a program do what only root may.
+const CAPABILITY: &[u8] = b"security.capability";
 /// Namespace of what cannot be set.
 const VIRTUAL: &[u8] = b"lustre.";
 
@@ -87,6 +90,17 @@ impl Target {
         self.table.delete(record);
         self.put_inode(fid, &inode)?;
         Ok(Reply::Done)
+    }
+
+    /// Takes away what makes a program privileged, for it is written: that is no more the program that was trusted. In `inode`, which
+    /// the caller stores.
+    pub(super) fn drop_capability(&mut self, fid: Fid, inode: &mut Inode) -> Result<(), TargetError> {
+        let record = key::xattr(fid, CAPABILITY);
+        if inode.xattrs > 0 && self.table.get::<Vec<u8>>(&record)?.is_some() {
+            self.table.delete(record);
+            inode.xattrs -= 1;
+        }
+        Ok(())
     }
 }
 
