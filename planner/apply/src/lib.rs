@@ -6,6 +6,7 @@
 //! the next.
 
 mod bootstrap;
+pub mod clock;
 pub mod connection;
 pub mod credential;
 pub mod error;

@@ -28,6 +28,7 @@ use lustre_wire::client::Connection;
 use lustre_wire::{Object as ObjectProtocol, Subject};
 
 use crate::bootstrap::{AgentBinary, check_machine, connection};
+use crate::clock;
 use crate::connection::{Command, ConnectionError, succeeded};
 use crate::credential;
 use crate::error::StepError;
@@ -355,6 +356,7 @@ async fn probe_bare(
     probes: &[Probe],
 ) -> Result<Vec<ProbeResult>, StepError> {
     let connection = connection(host, spec);
+    clock::check(connection.as_ref(), host, spec).await?;
     let unreadable =
         |source: serde_json::Error| ConnectionError::File { host: host.to_string(), source: source.into() };
     let mut command = Command::new(PathBuf::from(binary), &["probe"]);
