@@ -142,7 +142,9 @@ fn looked_at(
     options: &mut Options,
 ) -> Result<(Arc<World>, Diagnostics), Failure> {
     let mut told = Diagnostics::new();
-    let reports = runtime()?.block_on(observer.hosts());
+    // What is read of the agent's program meanwhile need not be read then.
+    let (reports, ()) =
+        runtime()?.block_on(async { tokio::join!(observer.hosts(), Observer::read_agent(binary)) });
     options.drift = observer.drifted(&reports);
     if options.mode == Mode::RefreshOnly {
         // The plan itself shows it.

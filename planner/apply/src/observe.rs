@@ -179,6 +179,13 @@ impl Observer {
         }
     }
 
+    /// Reads the agent's program, where there is one, so that [`Observer::outdated`] need not.
+    pub async fn read_agent(binary: &Path) {
+        if let Err(error) = AgentBinary::new(binary.to_owned()).hash().await {
+            tracing::debug!(%error, "no agent to compare others with");
+        }
+    }
+
     /// Returns the hosts whose agent is another one than `binary`, each with both: what an apply replaces. None where there is no
     /// such program, for then nothing can be put on hosts.
     pub async fn outdated(reports: &[HostReport], binary: PathBuf) -> BTreeMap<Address, String> {
