@@ -128,7 +128,10 @@ fn a_plan_tells_of_clocks_that_are_off_and_of_machines_of_another_kind() {
         }
     }
     machine.sh("mv /bin/date.own /bin/date");
-    machine.sh("mv /bin/uname /bin/uname.own; printf '#!/bin/sh\necho Linux riscv64\n' > /bin/uname; chmod 755 /bin/uname");
+    machine.sh(
+        r#"mv /bin/uname /bin/uname.own
+           printf '#!/bin/sh\n[ "$1" = -m ] || printf "Linux "\necho riscv64\n' > /bin/uname; chmod 755 /bin/uname"#,
+    );
     let (code, text) = said_by(&deployment);
     assert_eq!(code, Some(1), "{text}");
     for part in
