@@ -146,8 +146,11 @@ fn looked_at(
     options: &mut Options,
 ) -> Result<(Arc<World>, Diagnostics), Failure> {
     let mut told = Diagnostics::new();
-    let look = async { tokio::join!(observer.hosts(), cloud::look(&recorded.world, parallelism)) };
-    let (reports, (found, unasked)) = runtime()?.block_on(look);
+    // What is read of the agent's program meanwhile need not be read then.
+    let look = async {
+        tokio::join!(observer.hosts(), cloud::look(&recorded.world, parallelism), Observer::read_agent(binary))
+    };
+    let (reports, (found, unasked), ()) = runtime()?.block_on(look);
     told.extend(unasked.iter().map(|one| cloud::unasked(one, program)));
     options.drift = observer.drifted(&reports);
     let in_aws = found.iter().map(|(address, how)| (address.clone(), cloud::cause(how)));

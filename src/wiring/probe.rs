@@ -109,6 +109,8 @@ fn unreached(host: &Address, error: &StepError) -> Diagnostic {
         ssh(source)
     } else if let StepError::Machine { .. } = error {
         ("E0912", "has the wrong architecture")
+    } else if let StepError::Clock { .. } = error {
+        ("E1001", "has another time")
     } else {
         return unknown(host, &error.causes());
     };

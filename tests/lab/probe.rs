@@ -103,3 +103,42 @@ cluster "lab" {
     assert!(said.stderr.contains("lets it run"), "{}", said.stderr);
     assert_eq!(machine.sh("find /tmp /var/tmp /dev/shm /run -name 'lustre*'"), "");
 }
+
+#[test]
+fn a_plan_tells_of_clocks_that_are_off_and_of_machines_of_another_kind() {
+    let lab = Lab::up(1);
+    let machine = lab.machine(1);
+    let deployment = Deployment::new();
+    deployment.spec(&host(&lab, "one", 1, ("ops", &good(&lab, 1))));
+    let said_by = |deployment: &Deployment| {
+        let said = deployment.lustre("plan");
+        let text = said.stderr.replace(['\n', '│'], " ").split_whitespace().collect::<Vec<_>>().join(" ");
+        (said.code, text)
+    };
+    // All machines of the lab have one clock: `date` is what lies.
+    for (shift, words) in [("+190 seconds", "s ahead of"), ("-1 hour", "s behind")] {
+        machine.sh(&format!(
+            "cp -n /bin/date /bin/date.own; printf '#!/bin/sh\nexec /bin/date.own -d \"{shift}\" \"$@\"\n' > /bin/date.new
+             chmod 755 /bin/date.new; mv /bin/date.new /bin/date"
+        ));
+        let (code, text) = said_by(&deployment);
+        assert_eq!(code, Some(1), "{text}");
+        for part in ["E1001", "host.one has another time", words, "timedatectl set-ntp true"] {
+            assert!(text.contains(part), "no `{part}` in: {text}");
+        }
+    }
+    machine.sh("mv /bin/date.own /bin/date");
+    machine.sh(
+        r#"mv /bin/uname /bin/uname.own
+           printf '#!/bin/sh\n[ "$1" = -m ] || printf "Linux "\necho riscv64\n' > /bin/uname; chmod 755 /bin/uname"#,
+    );
+    let (code, text) = said_by(&deployment);
+    assert_eq!(code, Some(1), "{text}");
+    for part in
+        ["E0912", "host.one has the wrong architecture", "riscv64", "run lustre of the host's architecture"]
+    {
+        assert!(text.contains(part), "no `{part}` in: {text}");
+    }
+    machine.sh("mv /bin/uname.own /bin/uname");
+    deployment.must("plan");
+}

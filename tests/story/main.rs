@@ -19,4 +19,5 @@ mod refresh;
 mod relink;
 mod tested;
 mod two_mounts;
+mod upgrade;
 mod workloads;

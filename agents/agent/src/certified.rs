@@ -6,7 +6,7 @@
 
 use std::io;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 use lustre_model::control::Certified;
@@ -42,7 +42,7 @@ pub(crate) fn follow(dir: &Path) -> Result<Identity, IdentityError> {
     Ok(identity)
 }
 
-fn keep(dir: &PathBuf, identity: &Identity, mut seen: Seen) {
+fn keep(dir: &Path, identity: &Identity, mut seen: Seen) {
     let mut failed = None;
     while identity.is_shared() {
         std::thread::sleep(LOOK_EVERY);

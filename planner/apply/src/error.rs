@@ -17,6 +17,7 @@ use lustre_wire::WireError;
 use thiserror::Error;
 
 use crate::cloud::CloudError;
+use crate::clock::Side;
 use crate::connection::ConnectionError;
 use crate::trust::TrustError;
 
@@ -59,6 +60,16 @@ pub enum StepError {
         machine: String,
         /// What it would have to be.
         ours: String,
+    },
+    /// Its clock is off.
+    #[error("the clock of {host} is {seconds} s {side} the one of this machine")]
+    Clock {
+        /// Which host.
+        host: Box<Address>,
+        /// By how much at least.
+        seconds: u64,
+        /// Which way.
+        side: Side,
     },
     /// A host that a step needs is not recorded.
     #[error("{host} is not in the state")]
@@ -254,6 +265,7 @@ impl StepError {
             | Self::Connection(_)
             | Self::NoAgentBinary { .. }
             | Self::Machine { .. }
+            | Self::Clock { .. }
             | Self::Silent { .. }
             | Self::NotUp { .. }
             | Self::OtherAgent { .. }
@@ -322,6 +334,11 @@ impl StepError {
             Self::Held { failed, .. } => {
                 Some(format!("see to {failed} first; the next apply goes on where this one stopped"))
             }
+            Self::Clock { .. } => Some(
+                "have both set their clocks by the network, `timedatectl set-ntp true` where systemd runs; files get their times from \
+                 these clocks, and certificates are refused by a host that is a day behind"
+                    .to_owned(),
+            ),
             Self::Machine { ours, .. } => {
                 Some(format!("use hosts that are {ours}, or run lustre of the host's architecture"))
             }

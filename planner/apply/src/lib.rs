@@ -7,6 +7,7 @@
 
 mod bootstrap;
 pub mod cloud;
+pub mod clock;
 pub mod connection;
 pub mod credential;
 pub mod error;

@@ -29,6 +29,7 @@ use lustre_wire::{Object as ObjectProtocol, Subject};
 
 use crate::bootstrap::{AgentBinary, check_machine, connection};
 use crate::cloud::Observed;
+use crate::clock;
 use crate::connection::{Command, ConnectionError, succeeded};
 use crate::credential;
 use crate::error::StepError;
@@ -176,6 +177,13 @@ impl Observer {
                 HostReport { host, processes: Ok(processes), facts: Some(facts), credentials }
             }
             Err(error) => HostReport { host, processes: Err(error), facts: None, credentials: None },
+        }
+    }
+
+    /// Reads the agent's program, where there is one, so that [`Observer::outdated`] need not.
+    pub async fn read_agent(binary: &Path) {
+        if let Err(error) = AgentBinary::new(binary.to_owned()).hash().await {
+            tracing::debug!(%error, "no agent to compare others with");
         }
     }
 
@@ -356,6 +364,7 @@ async fn probe_bare(
     probes: &[Probe],
 ) -> Result<Vec<ProbeResult>, StepError> {
     let connection = connection(host, spec);
+    clock::check(connection.as_ref(), host, spec).await?;
     let unreadable =
         |source: serde_json::Error| ConnectionError::File { host: host.to_string(), source: source.into() };
     let mut command = Command::new(PathBuf::from(binary), &["probe"]);
