@@ -29,7 +29,7 @@ variable "links" {
     imported_file_chunk_size         = optional(number, 1024)
     delete_data_in_filesystem        = optional(bool, false)
   }))
-  description = "Directories that are linked to S3, by name: 1 to 8. `file_system_path` is `/` and the name unless given; `credentials_file` is a file in AWS's shared format on the metadata host, and the SDK's chain is asked without it; an `endpoint_url` is for stores that are not AWS. `auto_import_events` is recorded, but changes of the bucket after the import do not travel yet."
+  description = "Directories that are linked to S3, by name: 1 to 8. `file_system_path` is `/` and the name unless given; `credentials_file` is a file in AWS's shared format on the metadata host, and the SDK's chain is asked without it; an `endpoint_url` is for stores that are not AWS. `auto_import_events` says which changes of the bucket come in: it is listed again every half minute, or where that takes long, more rarely."
   nullable    = false
 
   validation {

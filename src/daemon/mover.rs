@@ -13,11 +13,11 @@ use lustre_model::attr::Attr;
 use lustre_model::control::ProcessSpec;
 use lustre_model::fault::Fault;
 use lustre_model::fid::Fid;
-use lustre_model::hsm::{HsmAction, HsmEnd, HsmProgress, ImportEntry, ImportRefusal, Link, LinkId};
+use lustre_model::hsm::{HsmAction, HsmEnd, HsmProgress, ImportEntry, Link, LinkId, Listed};
 use lustre_model::layout::Layout;
 use lustre_model::metadata::{Reply, Request};
 use lustre_mount::Client;
-use lustre_repository::{FileSystem, MoverError, S3Connect};
+use lustre_repository::{FileSystem, Imported, MoverError, S3Connect};
 use thiserror::Error;
 
 use super::mount::{MountProcessError, connect};
@@ -99,11 +99,12 @@ impl FileSystem for Session {
     async fn import(
         &self,
         link: LinkId,
+        listed: Listed,
         entries: Vec<ImportEntry>,
-    ) -> Result<(u64, Vec<ImportRefusal>), Fault> {
-        let reply = self.0.call(&Request::Import { link, entries }).await?;
-        if let Reply::Imported { imported, refused } = reply {
-            Ok((imported, refused))
+    ) -> Result<Imported, Fault> {
+        let reply = self.0.call(&Request::Import { link, listed: Some(listed), entries }).await?;
+        if let Reply::Imported { imported, refused, rest } = reply {
+            Ok(Imported { imported, refused, rest })
         } else {
             Err(Fault::Io)
         }

@@ -115,8 +115,42 @@ fn odd_keys_are_refused_one_by_one_and_the_rest_is_imported() {
     assert!(!lab.path("up").exists() && !lab.path("mnt/up").exists());
 }
 
-/// Writes objects with an ordinary S3 client.
-fn put_objects(lab: &Lab, endpoint: &str, keys: &[&str]) {
+#[test]
+fn what_others_do_to_the_bucket_comes_into_the_mount() {
+    let lab = Lab::new();
+    for name in ["stays", "changes", "goes", "mine"] {
+        lab.write(&format!("bucket/{name}"), "before");
+    }
+    let policy = "auto_export_policy {\n      events = [\"NEW\", \"DELETED\"]\n    }\n    auto_import_policy {\n      events = [\"NEW\", \"CHANGED\", \"DELETED\"]\n    }\n  }\n}\n";
+    let link = lab.link();
+    let link = format!("{}{policy}", &link[..link.find("auto_export_policy").expect("it exports")]);
+    let endpoint = "output \"endpoint\" {\n  value = bucket.data.endpoint_url\n}\n";
+    lab.spec(&(lab.cluster(2, "LZ4") + &link + &lab.mount("mnt") + endpoint));
+    lab.apply();
+    let read = |name: &str| fs_err::read_to_string(lab.path(&format!("mnt/data/{name}"))).unwrap_or_default();
+    assert_eq!((read("changes"), read("goes")), ("before".to_owned(), "before".to_owned()));
+    // What is written here is exported where it is new, and stays here where nothing exports it.
+    lab.write("mnt/data/ours", "written here");
+    lab.write("mnt/data/mine", "changed here");
+    wait_until("what is new here is exported", || lab.path("bucket/ours").exists());
+
+    let endpoint = lab.must(["output", "-raw", "endpoint"]).stdout;
+    put_objects(&lab, &endpoint, &["changes", "comes", "deep/er/comes"]);
+    let (runtime, client) = client(&lab, &endpoint);
+    runtime.block_on(async {
+        client.delete("goes").await.expect("it can be deleted");
+        client.delete("mine").await.expect("it can be deleted");
+    });
+    wait_until("the bucket was listed again", || lab.path("mnt/data/deep/er/comes").exists());
+    assert_eq!((read("comes"), read("deep/er/comes")), ("content".to_owned(), "content".to_owned()));
+    assert_eq!((read("changes"), read("stays")), ("content".to_owned(), "before".to_owned()));
+    assert_eq!((read("ours"), read("mine")), ("written here".to_owned(), "changed here".to_owned()));
+    assert!(!lab.path("mnt/data/goes").exists());
+    assert_eq!(lab.lustre(["plan", "-detailed-exitcode"]).code, Some(0));
+}
+
+/// An ordinary S3 client of the bucket.
+fn client(lab: &Lab, endpoint: &str) -> (tokio::runtime::Runtime, S3Client) {
     let endpoint = Endpoint {
         bucket: "data".to_owned(),
         endpoint_url: Some(endpoint.trim().to_owned()),
@@ -124,10 +158,16 @@ fn put_objects(lab: &Lab, endpoint: &str, keys: &[&str]) {
         path_style: true,
         credentials_file: Some(lab.path("agent/credentials/data").to_string_lossy().into_owned()),
     };
-    let options = PutOptions { metadata: Metadata::new(), content_type: None, condition: Condition::Always };
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let client = runtime.block_on(S3Client::connect(&endpoint)).expect("the bucket answers");
+    (runtime, client)
+}
+
+/// Writes objects as others do.
+fn put_objects(lab: &Lab, endpoint: &str, keys: &[&str]) {
+    let options = PutOptions { metadata: Metadata::new(), content_type: None, condition: Condition::Always };
+    let (runtime, client) = client(lab, endpoint);
     runtime.block_on(async {
-        let client = S3Client::connect(&endpoint).await.expect("the bucket answers");
         for key in keys {
             client.put(key, "content".into(), &options).await.expect("any key can be an object");
         }

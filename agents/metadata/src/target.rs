@@ -31,6 +31,7 @@ mod names;
 mod open;
 mod orphan;
 mod path;
+mod reconcile;
 mod rename;
 mod request;
 mod restore;

@@ -10,8 +10,19 @@ use bytes::Bytes;
 use lustre_model::attr::Attr;
 use lustre_model::fault::Fault;
 use lustre_model::fid::Fid;
-use lustre_model::hsm::{HsmAction, HsmEnd, HsmProgress, ImportEntry, ImportRefusal, Link, LinkId};
+use lustre_model::hsm::{HsmAction, HsmEnd, HsmProgress, ImportEntry, ImportRefusal, Link, LinkId, Listed};
 use lustre_model::layout::Layout;
+
+/// What came of a part of a listing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// Keys that have their names.
+    pub imported: u64,
+    /// Keys that have none.
+    pub refused: Vec<ImportRefusal>,
+    /// The range is done up to this key only.
+    pub rest: Option<String>,
+}
 
 /// A metadata target and the object targets behind it.
 pub trait FileSystem: Send + Sync + 'static {
@@ -28,12 +39,13 @@ pub trait FileSystem: Send + Sync + 'static {
     /// Returns all links.
     fn links(&self) -> impl Future<Output = Result<Vec<Link>, Fault>> + Send;
 
-    /// Inserts names that a listing found; returns how many, and which were refused.
+    /// Inserts names that a part of a listing found.
     fn import(
         &self,
         link: LinkId,
+        listed: Listed,
         entries: Vec<ImportEntry>,
-    ) -> impl Future<Output = Result<(u64, Vec<ImportRefusal>), Fault>> + Send;
+    ) -> impl Future<Output = Result<Imported, Fault>> + Send;
 
     /// Returns an inode's attributes as they are now, also those that another client has not written back yet.
     fn attr(&self, fid: Fid) -> impl Future<Output = Result<Attr, Fault>> + Send;

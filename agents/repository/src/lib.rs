@@ -21,7 +21,7 @@ mod transfers;
 mod tests;
 
 pub use failure::ActionError;
-pub use file_system::FileSystem;
+pub use file_system::{FileSystem, Imported};
 pub use lustre_s3::{CredentialsError, KeyPair};
 pub use mover::{MoverError, run};
 pub use probe::{ProbeFailure, probe};

@@ -9,7 +9,7 @@ use std::time::SystemTime;
 
 use futures::stream::{FuturesUnordered, StreamExt};
 use lustre_model::attr::Timestamp;
-use lustre_model::hsm::{ImportEntry, Link};
+use lustre_model::hsm::{ImportEntry, KeyRange, Link, LinkEvent, Listed};
 use lustre_s3::{ObjectStorage, ObjectSummary};
 
 use crate::failure::ActionError;
@@ -30,27 +30,21 @@ const DIGIT_LAST: u8 = 0x7e;
 
 /// What a listing found.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Listed {
+pub(crate) struct Total {
     pub imported: u64,
     pub refused: u64,
-}
-
-/// Keys behind `after` up to `until`, that one included.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct KeyRange {
-    after: Option<String>,
-    until: Option<String>,
 }
 
 /// Lists the link's prefix and imports what it finds.
 pub(crate) async fn list(
     file_system: &impl FileSystem,
     storage: &impl ObjectStorage,
-    link: &Link,
-) -> Result<Listed, ActionError> {
-    let mut total = Listed::default();
+    (link, cookie): (&Link, u64),
+) -> Result<Total, ActionError> {
+    let mut total = Total::default();
     let mut walkers = FuturesUnordered::new();
-    walkers.push(step(file_system, storage, link, KeyRange { after: None, until: None }));
+    let step = |range| step(file_system, storage, (link, cookie), range);
+    walkers.push(step(KeyRange { after: None, until: None }));
     while let Some(step_taken) = walkers.next().await {
         let (listed, rest) = step_taken?;
         total.imported += listed.imported;
@@ -59,12 +53,12 @@ pub(crate) async fn list(
         let prefix = &link.repository.prefix;
         let cut = middle(prefix, &rest).filter(|_| walkers.len() + 1 < RANGES_MAX);
         match cut {
-            None => walkers.push(step(file_system, storage, link, rest)),
+            None => walkers.push(step(rest)),
             Some(cut) => {
                 let right = KeyRange { after: Some(cut.clone()), until: rest.until };
                 let left = KeyRange { after: rest.after, until: Some(cut) };
-                walkers.push(step(file_system, storage, link, left));
-                walkers.push(step(file_system, storage, link, right));
+                walkers.push(step(left));
+                walkers.push(step(right));
             }
         }
     }
@@ -76,9 +70,9 @@ pub(crate) async fn list(
 async fn step(
     file_system: &impl FileSystem,
     storage: &impl ObjectStorage,
-    link: &Link,
+    (link, cookie): (&Link, u64),
     range: KeyRange,
-) -> Result<(Listed, Option<KeyRange>), ActionError> {
+) -> Result<(Total, Option<KeyRange>), ActionError> {
     let prefix = link.repository.prefix.as_str();
     let page = storage.list(prefix, range.after.as_deref(), PAGE_KEYS).await?;
     let beyond = |object: &ObjectSummary| range.until.as_ref().is_some_and(|until| object.key > *until);
@@ -90,13 +84,22 @@ async fn step(
         .filter(|object| !beyond(object))
         .filter_map(|object| entry(prefix, object))
         .collect();
-    let mut listed = Listed::default();
-    if !entries.is_empty() {
-        let (imported, refused) = file_system.import(link.id, entries).await?;
-        listed = Listed { imported, refused: refused.len() as u64 };
+    let until = if complete { range.until.clone() } else { last.clone() };
+    let mut listed = Listed { cookie, range: KeyRange { after: range.after, until } };
+    // A range without keys matters only where what is missing there is to go.
+    let mut total = Total::default();
+    if !entries.is_empty() || link.auto_import.contains(&LinkEvent::Deleted) {
+        let mut done = file_system.import(link.id, listed.clone(), entries.clone()).await?;
+        total = Total { imported: done.imported, refused: done.refused.len() as u64 };
+        while let Some(rest) = done.rest {
+            let left = entries.iter().filter(|entry| format!("{prefix}{}", entry.key) > rest);
+            let left: Vec<ImportEntry> = left.cloned().collect();
+            listed.range.after = Some(rest);
+            done = file_system.import(link.id, listed.clone(), left).await?;
+        }
     }
     let rest = last.filter(|_| !complete).map(|last| KeyRange { after: Some(last), until: range.until });
-    Ok((listed, rest))
+    Ok((total, rest))
 }
 
 /// An object as the metadata target takes it; the prefix's own directory object has no name there.

@@ -224,7 +224,7 @@ impl<F: FileSystem, C: Connect> Mover<F, C> {
         }
         if matches!(action.verb, HsmVerb::List) {
             let repository = self.repositories.look_up(&self.file_system, action.link).await?;
-            list(&self.file_system, &repository.storage, &repository.link).await?;
+            list(&self.file_system, &repository.storage, (&repository.link, action.cookie)).await?;
             return Ok(HsmOutcome::Done);
         }
         let known_as = (action.link, action.repository);

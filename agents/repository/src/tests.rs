@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use lustre_model::attr::FileKind;
-use lustre_model::hsm::{HsmFailure, HsmOutcome, PosixMetadata};
+use lustre_model::hsm::{HsmFailure, HsmOutcome, KeyRange, PosixMetadata};
 use proptest::prelude::*;
 
 use crate::archive::FID;
@@ -265,6 +265,15 @@ fn every_key_is_imported_once() {
     assert!(imported.into_iter().collect::<BTreeSet<String>>() == keys);
     let lists = bucket.state().lists;
     assert!(lists < 100, "{lists} requests for 21 pages");
+    assert!(are_whole(target.state().ranges.clone()));
+}
+
+/// Whether ranges lie beside each other without gap, from the first key to the last.
+fn are_whole(mut ranges: Vec<KeyRange>) -> bool {
+    ranges.sort_by(|one, other| one.after.cmp(&other.after));
+    let ends = ranges.iter().map(|range| range.until.clone()).chain([None]);
+    let begins = ranges.iter().skip(1).map(|range| range.after.clone()).chain([None, None]);
+    ranges.first().is_some_and(|first| first.after.is_none()) && ends.eq(begins)
 }
 
 #[test]

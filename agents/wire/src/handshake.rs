@@ -10,10 +10,10 @@ use thiserror::Error;
 use crate::subject::Subject;
 
 /// Oldest version of the wire that this release speaks.
-pub(crate) const VERSION_MIN: u16 = 4;
+pub(crate) const VERSION_MIN: u16 = 5;
 
 /// Newest version of the wire that this release speaks.
-pub(crate) const VERSION_MAX: u16 = 4;
+pub(crate) const VERSION_MAX: u16 = 5;
 
 /// What a client says first.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

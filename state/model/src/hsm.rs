@@ -162,6 +162,24 @@ pub struct ImportEntry {
     pub etag: String,
 }
 
+/// Keys behind `after` up to `until`, that one included; whole keys. Without a bound there is none.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KeyRange {
+    /// The key before the first.
+    pub after: Option<String>,
+    /// The last key, if it is there.
+    pub until: Option<String>,
+}
+
+/// A part of a listing that is under way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listed {
+    /// The action that the listing is.
+    pub cookie: u64,
+    /// All keys in here were seen: what is not among the entries was not in the repository.
+    pub range: KeyRange,
+}
+
 /// Why a key has no name in the file system. Words of FSx's event log where it has one.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, thiserror::Error,

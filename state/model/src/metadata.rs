@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 use crate::attr::{Attr, AttrChange, FileKind, Owner, Timestamp};
 use crate::fault::Fault;
 use crate::fid::Fid;
-use crate::hsm::{HsmAction, HsmEnd, HsmProgress, ImportEntry, ImportRefusal, Link, LinkId, LinkStatus};
+use crate::hsm::{
+    HsmAction, HsmEnd, HsmProgress, ImportEntry, ImportRefusal, Link, LinkId, LinkStatus, Listed,
+};
 use crate::id::{ClientId, FsName};
 use crate::layout::{Layout, LayoutTemplate, OstIndex};
 
@@ -265,8 +267,9 @@ pub enum Request {
     HsmProgress { progress: HsmProgress },
     /// Ends an action. Answered by `Done`.
     HsmEnd { end: HsmEnd },
-    /// Inserts names that a listing found, as released files. Answered by `Imported`.
-    Import { link: LinkId, entries: Vec<ImportEntry> },
+    /// Inserts names that a listing found, as released files, and does with what it did not find as the link says. Without
+    /// `listed` the entries are how things are at this moment. Answered by `Imported`.
+    Import { link: LinkId, listed: Option<Listed>, entries: Vec<ImportEntry> },
 }
 
 /// An inode with the lease that came with it.
@@ -384,6 +387,8 @@ pub enum Reply {
     Imported {
         imported: u64,
         refused: Vec<ImportRefusal>,
+        /// The range is done up to this key only: the rest is to be sent again.
+        rest: Option<String>,
     },
 }
 

@@ -314,7 +314,7 @@ async fn a_mover_takes_actions_and_certificates_bound_what_may_be_asked() {
     assert!(matches!(actions[0].verb, HsmVerb::List));
     let last_modified = Timestamp { seconds: 9, nanoseconds: 0 };
     let entries = vec![ImportEntry { key: "a/b".into(), size: 3, last_modified, etag: "e".into() }];
-    let imported = bare(&mover, Request::Import { link: LinkId(1), entries }).await;
+    let imported = bare(&mover, Request::Import { link: LinkId(1), listed: None, entries }).await;
     assert!(matches!(imported, Ok(Reply::Imported { imported: 1, .. })));
     let end = HsmEnd { cookie: actions[0].cookie, outcome: HsmOutcome::Done };
     assert_eq!(bare(&mover, Request::HsmEnd { end }).await, Ok(Reply::Done));

@@ -296,6 +296,7 @@ impl Target {
             Errand::Rename { from, to, .. } => vec![from.clone(), to.clone()],
             Errand::List | Errand::Check | Errand::Identify { .. } | Errand::Restore { .. } => Vec::new(),
         };
+        self.echo(link, &keys);
         let gone = matches!(outcome, HsmOutcome::Failed { code: HsmFailure::NotFound, .. });
         match outcome {
             HsmOutcome::Failed { cause, retry, .. } if !(gone && matches!(errand, Errand::Remove { .. })) => {

@@ -1,13 +1,14 @@
 //! Import: keys that a listing found become names of released files.
 //!
 //! Keys are never trusted: what is not a plain path is refused, key by key, and the rest goes in.
+//! What a later listing may do is the link's to say (`reconcile`).
 //! Invariant: importing the same listing again changes nothing, and nothing that changed here is overwritten.
 
 use std::collections::BTreeMap;
 
 use lustre_model::fault::Fault;
 use lustre_model::fid::Fid;
-use lustre_model::hsm::{ImportEntry, ImportRefusal, LinkId, LinkState, RefusalReason};
+use lustre_model::hsm::{ImportEntry, ImportRefusal, LinkEvent, LinkId, LinkState, Listed, RefusalReason};
 use lustre_model::layout::{
     ComponentTemplate, END_OF_FILE, Layout, LayoutTemplate, STRIPE_SIZE_DEFAULT, StripeCount,
 };
@@ -29,8 +30,10 @@ const ENTRIES_MAX: usize = 1 << 16;
 const COMPONENT_MAX: usize = 255;
 
 /// A request under way.
-struct Batch {
-    record: LinkRecord,
+pub(super) struct Batch {
+    pub(super) record: LinkRecord,
+    /// What may come in.
+    events: Vec<LinkEvent>,
     /// Directories found so far, by their path below the link.
     directories: BTreeMap<String, Fid>,
     refused: Vec<ImportRefusal>,
@@ -66,7 +69,12 @@ fn parse<'a>(entry: &'a ImportEntry) -> Result<Path<'a>, RefusalReason> {
 }
 
 impl Target {
-    pub(super) fn import(&mut self, caller: &Caller, link: LinkId, entries: &[ImportEntry]) -> Step<Reply> {
+    pub(super) fn import(
+        &mut self,
+        caller: &Caller,
+        (link, listed): (LinkId, Option<&Listed>),
+        entries: &[ImportEntry],
+    ) -> Step<Reply> {
         let Some(record) = self.links.all.get(&link).filter(|record| record.state != LinkState::Deleting)
         else {
             return Err(Fault::NotFound.into());
@@ -74,9 +82,11 @@ impl Target {
         if entries.len() > ENTRIES_MAX {
             return Err(Fault::TooLarge.into());
         }
+        let events = self.events_of(record, listed)?;
         let before = self.counters.inodes;
         let directories = BTreeMap::from([(String::new(), record.root)]);
-        let mut batch = Batch { record: record.clone(), directories, refused: Vec::new() };
+        let known = record.clone();
+        let mut batch = Batch { record: known.clone(), events, directories, refused: Vec::new() };
         let mut imported = 0;
         for entry in entries {
             match self.import_entry(caller, &mut batch, entry)? {
@@ -86,9 +96,15 @@ impl Target {
         }
         self.note_refusals(&mut batch)?;
         batch.record.imported += self.counters.inodes.saturating_sub(before);
-        self.put_link_record(batch.record)?;
+        let rest = match listed.filter(|_| batch.takes(LinkEvent::Deleted)) {
+            Some(listed) => self.sweep(caller, &batch, (&listed.range, entries))?,
+            None => None,
+        };
+        if batch.record != known {
+            self.put_link_record(batch.record)?;
+        }
         self.links.identify_next.get_or_insert_with(|| b"P".to_vec());
-        Ok(Reply::Imported { imported, refused: batch.refused })
+        Ok(Reply::Imported { imported, refused: batch.refused, rest })
     }
 
     fn note_refusals(&mut self, batch: &mut Batch) -> Result<(), TargetError> {
@@ -111,6 +127,16 @@ impl Target {
             Ok(path) => path,
             Err(reason) => return Ok(Err(reason)),
         };
+        if self.is_echo(batch.record.link.id, &batch.key(&entry.key)) {
+            return Ok(Ok(()));
+        }
+        if !batch.takes(LinkEvent::New) {
+            let found = self.resolve(batch.record.root, entry.key.as_bytes())?;
+            return match found.filter(|_| !path.is_directory) {
+                Some((fid, _)) => self.import_again(caller, batch, (fid, entry)),
+                None => Ok(Ok(())),
+            };
+        }
         let parent = match self.import_parents(caller, batch, path.parent)? {
             Ok(parent) => parent,
             Err(reason) => return Ok(Err(reason)),
@@ -311,6 +337,9 @@ impl Target {
         if stored.etag == entry.etag || self.is_marked(link, &whole) {
             return Ok(Ok(()));
         }
+        if !batch.takes(LinkEvent::Changed) {
+            return Ok(Ok(()));
+        }
         let changed_here = stored.data_version != inode.data_version || self.writing.contains_key(&fid);
         if changed_here || inode.file().is_none() {
             return Ok(Err(RefusalReason::NameTaken));
@@ -351,14 +380,19 @@ impl Target {
         self.put_stored(batch, (fid, &inode), (&batch.key(&entry.key), &entry.etag))
     }
 
-    fn is_marked(&self, link: LinkId, whole: &str) -> bool {
+    pub(super) fn is_marked(&self, link: LinkId, whole: &str) -> bool {
         self.links.exports.is_marked(&(link, whole.to_owned()))
     }
 }
 
 impl Batch {
+    /// Whether changes of a sort come in.
+    pub(super) fn takes(&self, event: LinkEvent) -> bool {
+        self.events.contains(&event)
+    }
+
     /// The whole key of a path below the link.
-    fn key(&self, path: &str) -> String {
+    pub(super) fn key(&self, path: &str) -> String {
         format!("{}{path}", self.record.link.repository.prefix)
     }
 

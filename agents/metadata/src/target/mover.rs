@@ -14,6 +14,7 @@ use lustre_model::metadata::{ByteRange, Reply};
 
 use super::check::Checking;
 use super::export::Stored;
+use super::reconcile::Reconciling;
 use super::{ConnectionId, RequestToken, Target};
 use crate::failure::{Step, TargetError};
 use crate::key;
@@ -91,6 +92,7 @@ pub(super) struct Movers {
     /// Attempts to list a link, and when the next is due.
     pub(super) listings: BTreeMap<LinkId, (u32, u64)>,
     pub(super) checks: BTreeMap<LinkId, Checking>,
+    pub(super) reconciling: BTreeMap<LinkId, Reconciling>,
     /// Inodes whose identifying failed, with attempts, by the time of the next.
     pub(super) identify_later: VecDeque<(u64, Fid)>,
 }
@@ -105,8 +107,14 @@ impl Movers {
         self.flights.values().any(|flight| matches!(flight.errand, Errand::List))
     }
 
-    fn is_listing(&self, link: LinkId) -> bool {
+    pub(super) fn is_listing(&self, link: LinkId) -> bool {
         self.flights.values().any(|flight| flight.link == link && matches!(flight.errand, Errand::List))
+    }
+
+    /// Whether an action is a listing of a link that is under way.
+    pub(super) fn is_listing_by(&self, link: LinkId, cookie: u64) -> bool {
+        let flight = self.flights.get(&cookie);
+        flight.is_some_and(|flight| flight.link == link && matches!(flight.errand, Errand::List))
     }
 }
 
@@ -187,7 +195,7 @@ impl Target {
         let movers = &self.links.movers;
         let due = |id: &LinkId| movers.listings.get(id).is_none_or(|(_, due)| *due <= now);
         let wanted = self.links.all.values().find(|record| {
-            record.list_wanted
+            (record.list_wanted || self.is_reconcile_due(record))
                 && due(&record.link.id)
                 && !movers.is_listing(record.link.id)
                 && !self.is_inheriting(record.link.id)
@@ -197,6 +205,7 @@ impl Target {
         record.refused_total = 0;
         self.table.delete_all(&key::refused(id, ""))?;
         self.put_link_record(record)?;
+        self.listing_begins(id);
         Ok(Some((id, root, HsmVerb::List, Errand::List)))
     }
 
@@ -230,6 +239,7 @@ impl Target {
     }
 
     fn listed(&mut self, link: LinkId, outcome: &HsmOutcome) -> Result<(), TargetError> {
+        self.listing_ended(link);
         let Some(mut record) = self.links.all.get(&link).cloned() else { return Ok(()) };
         if record.state == LinkState::Deleting {
             return Ok(());
@@ -275,7 +285,7 @@ impl Target {
     /// Queues again what an action was for.
     fn give_back(&mut self, flight: Flight) {
         match flight.errand {
-            Errand::List => {}
+            Errand::List => self.listing_ended(flight.link),
             Errand::Check => self.check_lost(flight.link),
             Errand::Identify { fid } => self.links.identify.push_front(fid),
             Errand::Restore { fid, range } => self.restore_again(fid, range, 0),

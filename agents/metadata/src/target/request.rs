@@ -234,7 +234,9 @@ impl Target {
             Request::HsmReceive { .. } => Ok(Reply::Actions { actions: Vec::new() }),
             Request::HsmProgress { progress } => self.hsm_progress(progress),
             Request::HsmEnd { end } => self.hsm_end(end),
-            Request::Import { link, entries } => self.import(caller, *link, entries),
+            Request::Import { link, listed, entries } => {
+                self.import(caller, (*link, listed.as_ref()), entries)
+            }
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use lustre_model::fault::Fault;
 use lustre_model::fid::Fid;
-use lustre_model::hsm::{HsmOutcome, HsmVerb, LinkId};
+use lustre_model::hsm::{HsmFailure, HsmOutcome, HsmVerb, LinkId};
 use lustre_model::metadata::{ByteRange, Reply};
 
 use super::lease::Claim;
@@ -188,6 +188,9 @@ impl Target {
                     restore.attempts = 0;
                 }
                 self.fail(Wait::Bytes(fid), fault_of(*code))?;
+                if matches!(code, HsmFailure::Changed | HsmFailure::NotFound) {
+                    self.reconcile_soon(fid)?;
+                }
             }
         }
         self.restores_ended(fid)

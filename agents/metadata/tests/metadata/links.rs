@@ -20,6 +20,7 @@ use lustre_model::metadata::{
 mod checks;
 mod exports;
 mod former;
+mod reconcile;
 mod removed;
 
 const MOVER: ConnectionId = ConnectionId(1 << 50);
@@ -102,7 +103,7 @@ impl World {
         for entry in &entries {
             self.bucket.insert(format!("in/{}", entry.key), entry.etag.clone());
         }
-        self.cluster.ask_as(Rights::Mover, Request::Import { link: LinkId(1), entries })
+        self.cluster.ask_as(Rights::Mover, Request::Import { link: LinkId(1), listed: None, entries })
     }
 
     fn status(&mut self) -> LinkStatus {
@@ -253,7 +254,7 @@ fn keys_that_are_no_paths_are_refused_one_by_one_and_the_rest_goes_in() {
     ];
     let mut world = World::new(&[]);
     let entries: Vec<(&str, u64)> = table.iter().map(|(key, size, _)| (*key, *size)).collect();
-    let Ok(Reply::Imported { imported, refused }) = world.import(&entries) else { panic!() };
+    let Ok(Reply::Imported { imported, refused, .. }) = world.import(&entries) else { panic!() };
     let found: BTreeMap<String, RefusalReason> = refused.into_iter().map(|r| (r.key, r.reason)).collect();
     for (key, _, reason) in &table {
         assert_eq!(found.get(&format!("in/{key}")), reason.as_ref(), "{key:?}");
@@ -292,7 +293,7 @@ fn what_is_here_already_is_never_overwritten_by_an_import() {
     let mut world = World::new(&ALL);
     let fid = world.write(world.root, "mine", 10);
     let answer = world.import(&[("mine", 99), ("mine/below", 1)]);
-    let Ok(Reply::Imported { imported: 0, refused }) = answer else { panic!("{answer:?}") };
+    let Ok(Reply::Imported { imported: 0, refused, .. }) = answer else { panic!("{answer:?}") };
     assert!(refused.iter().all(|refusal| refusal.reason == RefusalReason::NameTaken), "{refused:?}");
     assert_eq!(world.cluster.attr(0, fid).size, 10);
 }

@@ -10,13 +10,13 @@ use lustre_model::attr::{Attr, FileKind, Timestamp};
 use lustre_model::fault::Fault;
 use lustre_model::fid::Fid;
 use lustre_model::hsm::{
-    HsmAction, HsmEnd, HsmOutcome, HsmProgress, HsmVerb, ImportEntry, ImportRefusal, Link, LinkId,
-    RepositoryEndpoint,
+    HsmAction, HsmEnd, HsmOutcome, HsmProgress, HsmVerb, ImportEntry, KeyRange, Link, LinkEvent, LinkId,
+    Listed, RepositoryEndpoint,
 };
 use lustre_model::layout::{Component, ComponentTemplate, END_OF_FILE, Layout, StripeCount};
 use tokio::sync::Notify;
 
-use crate::file_system::FileSystem;
+use crate::file_system::{FileSystem, Imported};
 
 /// A step of a file's life.
 #[derive(Debug, Clone)]
@@ -51,6 +51,8 @@ pub struct State {
     pub list_wanted: bool,
     pub list_outcomes: Vec<HsmOutcome>,
     pub imported: Vec<ImportEntry>,
+    /// Ranges of keys that were listed, as they came.
+    pub ranges: Vec<KeyRange>,
     flights: BTreeMap<u64, Fid>,
     flying: BTreeSet<Fid>,
     cookies: u64,
@@ -88,7 +90,7 @@ pub fn link() -> Link {
         repository,
         batch_import_meta_data_on_create: true,
         imported_file_chunk_size: 1024,
-        auto_import: Vec::new(),
+        auto_import: vec![LinkEvent::Deleted],
         auto_export: Vec::new(),
     }
 }
@@ -299,13 +301,16 @@ impl FileSystem for MemoryTarget {
     async fn import(
         &self,
         link: LinkId,
+        listed: Listed,
         entries: Vec<ImportEntry>,
-    ) -> Result<(u64, Vec<ImportRefusal>), Fault> {
+    ) -> Result<Imported, Fault> {
         assert_eq!(link, LINK);
         let count = entries.len() as u64;
         tokio::task::yield_now().await;
-        self.state().imported.extend(entries);
-        Ok((count, Vec::new()))
+        let mut state = self.state();
+        state.imported.extend(entries);
+        state.ranges.push(listed.range);
+        Ok(Imported { imported: count, ..Imported::default() })
     }
 
     async fn attr(&self, fid: Fid) -> Result<Attr, Fault> {

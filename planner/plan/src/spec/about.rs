@@ -76,7 +76,10 @@ pub(super) const ABOUT: &[(&str, &str)] = &[
     ("data_repository_association.s3", "How the bucket is reached, and which changes travel."),
     ("data_repository_association.s3.auto_export_policy", "Which changes of files are exported."),
     ("data_repository_association.s3.auto_export_policy.events", "NEW, CHANGED, DELETED."),
-    ("data_repository_association.s3.auto_import_policy", "Which changes of objects are imported."),
+    (
+        "data_repository_association.s3.auto_import_policy",
+        "Which changes of objects are imported, by listing the bucket again.",
+    ),
     ("data_repository_association.s3.auto_import_policy.events", "NEW, CHANGED, DELETED."),
     (
         "data_repository_association.s3.credentials_file",

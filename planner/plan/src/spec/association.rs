@@ -3,7 +3,6 @@
 //! Invariant: bucket and prefix are split here, once; a prefix is empty or ends in `/`.
 
 use lustre_language::Block;
-use lustre_model::diagnostic::{Diagnostic, Span};
 use lustre_model::resource::{Attributes, Kind};
 use lustre_model::types::Type;
 use lustre_model::value::Value;
@@ -76,11 +75,6 @@ fn s3(reader: &mut Reader<'_>) -> Attributes {
     }
     let block = reader.block("auto_import_policy", Need::Optional);
     let import = block.and_then(|block| policy(reader, "auto_import_policy block", block));
-    if let (Some(block), Some(events)) = (block, &import)
-        && events.parts().next().is_some()
-    {
-        reader.push(no_effect(block.span));
-    }
     let export = reader.block("auto_export_policy", Need::Optional);
     let export = export.and_then(|block| policy(reader, "auto_export_policy block", block));
     let endpoint = reader.text("endpoint_url", Need::Optional, endpoint_url);
@@ -98,15 +92,6 @@ fn s3(reader: &mut Reader<'_>) -> Attributes {
         ("path_style", path_style),
     ]));
     decoded
-}
-
-/// Says that a bucket's changes do not come by themselves, whatever the spec asks for.
-fn no_effect(at: Span) -> Diagnostic {
-    let warning = Diagnostic::warning("W0855", "`auto_import_policy` has no effect yet");
-    let detail =
-        "It is recorded, but what changes in the bucket after the import does not come into the file system.";
-    let hint = "Import it all anew with a replacement of the link: `lustre apply -replace=ADDRESS`.";
-    warning.detail(detail).hint(hint).at(at)
 }
 
 fn policy(reader: &mut Reader<'_>, what: &str, block: &Block) -> Option<Value> {

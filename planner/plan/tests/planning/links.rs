@@ -126,17 +126,3 @@ fn links_within_each_other_are_told_with_both_places() {
         }
     }
 }
-
-#[test]
-fn a_policy_that_nobody_carries_out_yet_is_warned_of() {
-    let text = |events: &str| spec(&format!("s3 {{\n auto_import_policy {{\n  events = {events}\n }}\n}}"));
-    let (plan, told) = crate::harness::plan_and_told(&text("[\"NEW\"]"), &[], &nothing(), &options());
-    assert!(plan.is_some());
-    assert!(
-        told.contains("W0855 `auto_import_policy` has no effect yet") && told.contains("-replace"),
-        "{told}"
-    );
-    assert_eq!(told.lines().count(), 1, "{told}");
-    let (plan, told) = crate::harness::plan_and_told(&text("[]"), &[], &nothing(), &options());
-    assert!(plan.is_some() && told.is_empty(), "{told}");
-}

@@ -10,12 +10,12 @@ use lustre_model::attr::{Attr, FileKind, Timestamp};
 use lustre_model::fault::Fault;
 use lustre_model::fid::Fid;
 use lustre_model::hsm::{
-    HsmAction, HsmEnd, HsmOutcome, HsmProgress, HsmVerb, ImportEntry, ImportRefusal, Link, LinkId,
+    HsmAction, HsmEnd, HsmOutcome, HsmProgress, HsmVerb, ImportEntry, Link, LinkId, Listed,
     RepositoryEndpoint,
 };
 use lustre_model::layout::Layout;
 use lustre_model::metadata::ByteRange;
-use lustre_repository::{FileSystem, S3Connect};
+use lustre_repository::{FileSystem, Imported, S3Connect};
 use tokio::sync::Notify;
 
 use super::{Server, server};
@@ -134,10 +134,10 @@ impl FileSystem for OneFile {
         Ok(vec![self.link.clone()])
     }
 
-    async fn import(&self, _: LinkId, entries: Vec<ImportEntry>) -> Result<(u64, Vec<ImportRefusal>), Fault> {
-        let count = entries.len() as u64;
+    async fn import(&self, _: LinkId, _: Listed, entries: Vec<ImportEntry>) -> Result<Imported, Fault> {
+        let imported = entries.len() as u64;
         self.state.lock().unwrap().imported.extend(entries);
-        Ok((count, Vec::new()))
+        Ok(Imported { imported, ..Imported::default() })
     }
 
     async fn attr(&self, _: Fid) -> Result<Attr, Fault> {

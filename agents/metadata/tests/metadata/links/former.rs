@@ -56,7 +56,7 @@ fn import(world: &mut World, id: u32, entries: &[(&str, u64, &str)]) -> Vec<(Str
         last_modified: Timestamp { seconds: 2000, nanoseconds: 0 },
         etag: (*etag).into(),
     });
-    let request = Request::Import { link: LinkId(id), entries: entries.collect() };
+    let request = Request::Import { link: LinkId(id), listed: None, entries: entries.collect() };
     let Ok(Reply::Imported { refused, .. }) = world.cluster.ask_as(Rights::Mover, request) else { panic!() };
     refused.into_iter().map(|refusal| (refusal.key, refusal.reason)).collect()
 }
