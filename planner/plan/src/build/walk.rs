@@ -416,7 +416,13 @@ impl<'a> Walk<'a> {
                 Vec::new()
             }
             (
-                Kind::Host | Kind::Cluster | Kind::Target | Kind::Mount | Kind::Value | Kind::SecurityGroup,
+                Kind::Host
+                | Kind::Cluster
+                | Kind::Target
+                | Kind::Mount
+                | Kind::Value
+                | Kind::SecurityGroup
+                | Kind::Instance,
                 _,
             ) => Vec::new(),
         };
