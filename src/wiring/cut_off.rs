@@ -56,7 +56,7 @@ fn ending(change: &Change) -> Option<AssociationSpec> {
     match Resource::from_attributes(change.kind, change.before.as_ref()?).ok()? {
         Resource::DataRepositoryAssociation(spec) => Some(spec),
         Resource::Host(_) | Resource::Cluster(_) | Resource::Target(_) | Resource::Bucket(_) => None,
-        Resource::Mount(_) | Resource::Value(_) | Resource::SecurityGroup(_) => None,
+        Resource::Mount(_) | Resource::Value(_) | Resource::SecurityGroup(_) | Resource::Instance(_) => None,
     }
 }
 

@@ -216,6 +216,8 @@ fn asked(step: &Step, coming: &BTreeSet<String>) -> Vec<(Address, Asked)> {
             }
             vec![ask(&spec.metadata_host, Probe::Repository { repository }, &["data_repository_path"])]
         }
-        Resource::Cluster(_) | Resource::Value(_) | Resource::SecurityGroup(_) => Vec::new(),
+        Resource::Cluster(_) | Resource::Value(_) | Resource::SecurityGroup(_) | Resource::Instance(_) => {
+            Vec::new()
+        }
     }
 }

@@ -6,5 +6,6 @@
 #[path = "../cli/folder.rs"]
 #[expect(dead_code, reason = "the other tests use more of it")]
 mod folder;
+mod instance;
 mod moto;
 mod security_group;

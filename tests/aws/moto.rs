@@ -92,7 +92,9 @@ impl Region {
     pub fn command<const N: usize>(&self, words: &str, environment: [(&str, &str); N]) -> Command {
         let mut command = self.folder.command(words);
         let users = std::env::vars_os().filter(|(name, _)| name.to_string_lossy().starts_with("AWS_"));
-        users.for_each(|(name, _)| drop(command.env_remove(name)));
+        for (name, _) in users {
+            command.env_remove(name);
+        }
         command.env("AWS_EC2_METADATA_DISABLED", "true").env("HOME", self.folder.path("home"));
         command.envs(environment);
         command

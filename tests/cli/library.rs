@@ -27,9 +27,15 @@ fn every_module_plans_its_example() {
                 fs_err::copy(entry.path(), folder.path("module").join(name)).expect("a file can be copied");
             }
         }
-        let said = folder.run("plan -refresh=false -input=false -detailed-exitcode -var root=/srv/lab");
+        // What lies on hosts has a folder there; what is in AWS has none.
+        let on_hosts = text.contains("variable \"root\"");
+        let root = if on_hosts { "-var root=/srv/lab" } else { "" };
+        let said = folder.run(&format!("plan -refresh=false -input=false -detailed-exitcode {root}"));
         assert_eq!(said.code, Some(2), "{}: {}", module.display(), said.all());
-        let wanted = ["host.", "module.", "will be created", "data_compression_type"];
+        let wanted = match on_hosts {
+            true => ["host.", "module.", "will be created", "data_compression_type"],
+            false => ["provider", "module.", "will be created", "tags_all"],
+        };
         assert!(wanted.iter().all(|text| said.stdout.contains(text)), "{}", said.all());
     }
 }

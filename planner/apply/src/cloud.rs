@@ -7,9 +7,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use lustre_model::address::Address;
-use lustre_model::recorded::{Object, Secret, World};
+use lustre_model::recorded::{Object, Secret, Status, World};
 use lustre_model::resource::{AttributeError, Attributes, CloudQuestion};
 use thiserror::Error;
 
@@ -118,8 +119,6 @@ pub async fn observe(
     world: &Arc<World>,
     parallelism: usize,
 ) -> (BTreeMap<Address, Observed>, BTreeMap<Address, CloudError>) {
-    use futures::StreamExt as _;
-    use lustre_model::recorded::Status;
     let there = world.objects.iter().filter(|(_, object)| {
         object.kind.is_in_aws() && matches!(object.status, Status::Present | Status::Updating)
     });
@@ -138,20 +137,16 @@ pub async fn observe(
     (found, failed)
 }
 
+/// What recording comes to.
+type Recording = BoxFuture<'static, Result<(), StepError>>;
+
 /// Records what a step that runs must not forget.
 #[derive(Clone)]
-pub struct Keep(
-    Arc<dyn Fn(BTreeMap<String, Secret>) -> BoxFuture<'static, Result<(), StepError>> + Send + Sync>,
-);
+pub struct Keep(Arc<dyn Fn(BTreeMap<String, Secret>) -> Recording + Send + Sync>);
 
 impl Keep {
     /// Passes it on to `record`.
-    pub fn new(
-        record: impl Fn(BTreeMap<String, Secret>) -> BoxFuture<'static, Result<(), StepError>>
-        + Send
-        + Sync
-        + 'static,
-    ) -> Self {
+    pub fn new(record: impl Fn(BTreeMap<String, Secret>) -> Recording + Send + Sync + 'static) -> Self {
         Self(Arc::new(record))
     }
 

@@ -451,7 +451,11 @@ fn expected(object: &Object) -> Option<(Address, ProcessId, Option<ProcessSpec>)
         Resource::DataRepositoryAssociation(spec) => {
             Some((spec.metadata_host, ProcessId::Mover(spec.fs_name), None))
         }
-        Resource::Host(_) | Resource::Cluster(_) | Resource::Value(_) | Resource::SecurityGroup(_) => None,
+        Resource::Host(_)
+        | Resource::Cluster(_)
+        | Resource::Value(_)
+        | Resource::SecurityGroup(_)
+        | Resource::Instance(_) => None,
     }
 }
 

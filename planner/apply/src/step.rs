@@ -3,7 +3,7 @@
 //! Order, journal and retries are the walk's. Each step looks before it acts and verifies after.
 //! Invariant: a step that is done again changes nothing that is right already.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -12,10 +12,12 @@ use futures::future::BoxFuture;
 use lustre_model::address::Address;
 use lustre_model::journal::Journal;
 use lustre_model::plan::{Allowance, Operation, Plan, Step};
+use lustre_model::recorded::Object;
 use lustre_model::resource::{Attributes, Kind, Resource};
 
-use crate::cloud::Cloud;
+use crate::cloud::{Cloud, Observed};
 use crate::error::StepError;
+use crate::event::What;
 use crate::fleet::Fleet;
 use crate::perform::{Left, Perform, Task};
 use crate::trust::Deployment;
@@ -35,6 +37,7 @@ pub struct Hosts {
     /// What the plan deletes.
     going: BTreeSet<Address>,
     cloud: Arc<dyn Cloud>,
+    journal: Arc<dyn Journal>,
 }
 
 impl Hosts {
@@ -48,7 +51,8 @@ impl Hosts {
         let token = journal.token();
         let going = plan.parts().steps.iter().filter(|step| step.operation == Operation::Delete);
         let going = going.map(|step| step.address.clone()).collect();
-        Self { fleet: Fleet::new(token, Deployment::new(journal), binary), allowances, going, cloud }
+        let fleet = Fleet::new(token, Deployment::new(Arc::clone(&journal)), binary);
+        Self { fleet, allowances, going, cloud, journal }
     }
 
     /// Tells whether an object goes with this plan.
@@ -61,7 +65,42 @@ impl Hosts {
         self.allowances.iter().any(|allowance| addresses.iter().any(|address| allowance.covers(address)))
     }
 
+    /// Carries a step out. Where the machine of an object is gone for good, so is the object.
     async fn carry_out(&self, task: &Task) -> Result<Left, StepError> {
+        match self.act(task).await {
+            Err(error) if task.step.operation == Operation::Delete && !task.step.kind.is_in_aws() => {
+                let Some(instance) = self.gone_under(task).await else { return Err(error) };
+                task.tell.say(What::Note(format!("it is gone with {instance}")));
+                Ok(Left::default())
+            }
+            ended => ended,
+        }
+    }
+
+    /// Returns the instance that the object of a step was on, when AWS says that it is gone.
+    async fn gone_under(&self, task: &Task) -> Option<Address> {
+        let named =
+            task.step.kind.references().iter().filter_map(|name| task.attributes.get(*name)?.as_str());
+        let hosts: Vec<Address> =
+            named.filter_map(|text| text.parse().ok()).chain([task.step.address.clone()]).collect();
+        let mut instances: BTreeMap<Address, Object> = BTreeMap::new();
+        self.journal.look(&mut |world| {
+            let below =
+                hosts.iter().filter_map(|host| world.objects.get(host)).filter(|it| it.kind == Kind::Host);
+            for address in below.flat_map(|host| &host.dependencies) {
+                let instance = world.objects.get(address).filter(|object| object.kind == Kind::Instance);
+                instances.extend(instance.map(|object| (address.clone(), object.clone())));
+            }
+        });
+        for (address, object) in instances {
+            if let Ok(Observed::Gone(_)) = self.cloud.observe(&address, &object).await {
+                return Some(address);
+            }
+        }
+        None
+    }
+
+    async fn act(&self, task: &Task) -> Result<Left, StepError> {
         let resource = Resource::from_attributes(task.step.kind, &task.attributes)?;
         let deleted = task.step.operation == Operation::Delete;
         let mut left = Left { attributes: task.attributes.clone(), private: task.private.clone() };
@@ -82,8 +121,10 @@ impl Hosts {
                 left.private.extend(mount::ensure(&self.fleet, task, &spec).await?);
             }
             (Resource::Mount(spec), true) => mount::delete(&self.fleet, task, &spec).await?,
-            (Resource::SecurityGroup(_), false) => left = self.cloud.ensure(task).await?,
-            (Resource::SecurityGroup(_), true) => self.cloud.delete(task).await?,
+            (Resource::SecurityGroup(_) | Resource::Instance(_), false) => {
+                left = self.cloud.ensure(task).await?
+            }
+            (Resource::SecurityGroup(_) | Resource::Instance(_), true) => self.cloud.delete(task).await?,
             (Resource::Value(_), false) => left = self.settle(&task.step, left.attributes),
         }
         Ok(left)
@@ -100,7 +141,8 @@ impl Perform for Hosts {
             | Kind::Bucket
             | Kind::DataRepositoryAssociation
             | Kind::Mount
-            | Kind::SecurityGroup => false,
+            | Kind::SecurityGroup
+            | Kind::Instance => false,
         }
     }
 

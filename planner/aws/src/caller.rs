@@ -88,6 +88,16 @@ impl Caller {
         call(self.ec2.as_ref()).await
     }
 
+    /// Returns the ARN of something of EC2.
+    pub fn arn(&self, owner: &str, what: &str) -> String {
+        let partition = match self.region.split('-').take(2).collect::<Vec<_>>().as_slice() {
+            ["cn", _] => "aws-cn",
+            ["us", "gov"] => "aws-us-gov",
+            _ => "aws",
+        };
+        format!("arn:{partition}:ec2:{}:{owner}:{what}", self.region)
+    }
+
     /// Returns how many seconds so many looks take.
     pub fn seconds(&self, looks: u32) -> u64 {
         (self.pace.look * looks).as_secs()
@@ -141,6 +151,22 @@ fn remedy(refusal: &Refusal) -> Option<String> {
         "DependencyViolation" => {
             "something that this state does not destroy still uses it: in the EC2 console its network interfaces and the rules that name it show what"
         }
+        "InsufficientInstanceCapacity" | "InsufficientHostCapacity" => {
+            "AWS has no such machine free there: try another `instance_type`, or a subnet of another zone"
+        }
+        "VcpuLimitExceeded" | "InstanceLimitExceeded" | "MaxSpotInstanceCountExceeded" => {
+            "ask AWS for a higher quota (Service Quotas, Amazon EC2), or launch fewer"
+        }
+        "SpotMaxPriceTooLow" => "raise `max_price`, or leave it out: the price on demand is the most then",
+        "InvalidAMIID.NotFound" | "InvalidAMIID.Malformed" | "InvalidAMIID.Unavailable" => {
+            "say the `ami` of an image of this region that this account may use; images have another id in each region"
+        }
+        "InvalidSubnetID.NotFound" => "say the `subnet_id` of a subnet of this region and account",
+        "InvalidKeyPair.NotFound" => {
+            "say the `key_name` of a key pair of this region, or give `ssh_authorized_keys`"
+        }
+        "InvalidPlacementGroup.Unknown" => "make the placement group first, or leave `placement_group` out",
+        "Unsupported" => "the type is not offered in that zone, or not with these volumes: say another",
         "OperationNotPermitted" => {
             "it is protected: the spec must take the protection away first, and apply that"
         }

@@ -6,6 +6,10 @@
 use futures::future::BoxFuture;
 use lustre_model::resource::{Direction, RuleSpec, Tags};
 
+mod machine;
+
+pub use self::machine::{Life, Machine, Machines, NewMachine, WhichMachine};
+
 /// The tag by which we find what we made and were not told of.
 pub const TOKEN: &str = "lustre:token";
 
@@ -42,7 +46,7 @@ pub enum Passing {
 impl Refusal {
     /// Tells whether what was asked for is not there.
     pub fn is_missing(&self) -> bool {
-        self.code.ends_with(".NotFound") || self.code == "InvalidGroupId.Malformed"
+        self.code.ends_with(".NotFound") || self.code.ends_with(".Malformed")
     }
 }
 
@@ -104,7 +108,7 @@ pub enum Which {
 }
 
 /// EC2 of a region.
-pub trait Ec2: Send + Sync {
+pub trait Ec2: Machines {
     /// `CreateSecurityGroup`; returns the id.
     fn create_group<'a>(&'a self, group: &'a NewGroup) -> Answer<'a, String>;
 

@@ -10,6 +10,10 @@ use lustre_model::resource::{Direction, Peer, RuleSpec, Tags};
 
 use crate::ec2::{Answer, Ec2, Group, NewGroup, Passing, Refusal, Which};
 
+mod machine;
+
+use self::machine::Kept;
+
 /// What goes wrong with the next call of a name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fault {
@@ -30,6 +34,9 @@ pub struct Fake {
 #[derive(Default)]
 struct Inside {
     groups: BTreeMap<String, Group>,
+    machines: BTreeMap<String, Kept>,
+    /// Why launches end before they run.
+    launches_end: Option<&'static str>,
     /// Looks that do not show a new group yet, by id.
     hidden: BTreeMap<String, u32>,
     /// How many looks a new group stays hidden for.
@@ -87,6 +94,11 @@ impl Fake {
         self.lock().faults.clear();
     }
 
+    /// Returns how many instances were launched.
+    pub fn launched(&self) -> usize {
+        self.lock().machines.len()
+    }
+
     /// Returns the calls so far.
     pub fn calls(&self) -> Vec<&'static str> {
         self.lock().calls.clone()
@@ -127,6 +139,14 @@ impl Inside {
 
     fn group(&mut self, id: &str) -> Result<&mut Group, &'static str> {
         self.groups.get_mut(id).ok_or("InvalidGroup.NotFound")
+    }
+
+    fn tags(&mut self, id: &str) -> Result<&mut Tags, &'static str> {
+        if self.machines.contains_key(id) {
+            let kept = self.machines.get_mut(id).ok_or("InvalidInstanceID.NotFound")?;
+            return Ok(&mut kept.machine.tags);
+        }
+        Ok(&mut self.group(id)?.tags)
     }
 
     fn rules(&mut self, id: &str, direction: Direction) -> Result<&mut Vec<RuleSpec>, &'static str> {
@@ -255,7 +275,7 @@ impl Ec2 for Fake {
 
     fn tag<'a>(&'a self, id: &'a str, tags: &'a Tags) -> Answer<'a, ()> {
         let answer = self.lock().call("CreateTags", |inside| {
-            inside.group(id)?.tags.extend(tags.clone());
+            inside.tags(id)?.extend(tags.clone());
             Ok(())
         });
         async move { answer }.boxed()
@@ -263,7 +283,7 @@ impl Ec2 for Fake {
 
     fn untag<'a>(&'a self, id: &'a str, names: &'a [String]) -> Answer<'a, ()> {
         let answer = self.lock().call("DeleteTags", |inside| {
-            inside.group(id)?.tags.retain(|name, _| !names.contains(name));
+            inside.tags(id)?.retain(|name, _| !names.contains(name));
             Ok(())
         });
         async move { answer }.boxed()

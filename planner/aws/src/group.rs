@@ -12,37 +12,33 @@ use std::collections::BTreeMap;
 use lustre_apply::cloud::{CloudError, Observed};
 use lustre_apply::error::StepError;
 use lustre_apply::{Left, Task};
+use lustre_model::plan::Operation;
 use lustre_model::recorded::Secret;
-use lustre_model::resource::{Attributes, Direction, Peer, RuleSpec, SecurityGroupSpec, Tags};
+use lustre_model::resource::{Attributes, Direction, Peer, RuleSpec, SecurityGroupSpec};
 use lustre_model::types::Type;
 use lustre_model::value::Value;
-use sha2::{Digest as _, Sha256};
 
 use crate::caller::Caller;
-use crate::ec2::{Group, NewGroup, OURS, Refusal, TOKEN, Which};
-
-/// Names of private values: what the object is found by before it has an id, and its id.
-const PRIVATE_TOKEN: &str = "token";
-const PRIVATE_ID: &str = "id";
+use crate::ec2::{Group, NewGroup, Refusal, TOKEN, Which};
+use crate::mark::{self, ID, MARK, listed, own, settle_tags, tag_causes};
 
 /// Most times that the rules of a group are compared in one step.
 const ROUNDS_MAX: u32 = 8;
-
-/// Most differences that a cause names.
-const SHOWN_MAX: usize = 6;
 
 const DIRECTIONS: [Direction; 2] = [Direction::Ingress, Direction::Egress];
 
 /// Makes a group, or makes it what it is to be.
 pub async fn ensure(caller: &Caller, task: &Task, spec: &SecurityGroupSpec) -> Result<Left, StepError> {
     let mut private = task.private.clone();
-    let found = match known_id(task, spec) {
-        Some(id) => one(caller, &id).await?.ok_or_else(|| missing(&id, caller))?,
-        None => made(caller, task, spec, &mut private).await?,
+    let found = match (task.step.operation, &spec.id) {
+        (Operation::Create, _) | (_, None) => made(caller, task, spec, &mut private).await?,
+        (Operation::Update | Operation::Read | Operation::Delete, Some(id)) => {
+            one(caller, id).await?.ok_or_else(|| missing(id, caller))?
+        }
     };
     settle_rules(caller, &found, spec).await?;
     settle_tags(caller, (&found.id, &found.tags), &spec.tags).await?;
-    private.insert(PRIVATE_ID.to_owned(), Secret::new(found.id.clone()));
+    private.insert(ID.to_owned(), Secret::new(found.id.clone()));
     let mut attributes = task.attributes.clone();
     attributes.extend(computed(&found, caller));
     Ok(Left { attributes, private })
@@ -50,17 +46,32 @@ pub async fn ensure(caller: &Caller, task: &Task, spec: &SecurityGroupSpec) -> R
 
 /// Removes a group, its rules first; what still uses it is waited for.
 pub async fn delete(caller: &Caller, task: &Task, spec: &SecurityGroupSpec) -> Result<(), StepError> {
-    let found = match (known_id(task, spec), task.private.get(PRIVATE_TOKEN)) {
-        (Some(id), _) => one(caller, &id).await?,
-        (None, Some(token)) => by_token(caller, token.reveal()).await?,
-        (None, None) => None,
-    };
-    let Some(found) = found else { return Ok(()) };
+    let id = spec.id.clone().or_else(|| mark::id(&task.private));
+    match begun(caller, id, mark::token(&task.private)).await? {
+        Some(found) => Ok(remove(caller, &found).await?),
+        None => Ok(()),
+    }
+}
+
+/// Looks for a group by its id, or by its token while that is not known.
+async fn begun(
+    caller: &Caller,
+    id: Option<String>,
+    token: Option<String>,
+) -> Result<Option<Group>, CloudError> {
+    match (id, token) {
+        (Some(id), _) => one(caller, &id).await,
+        (None, Some(token)) => by_token(caller, &token).await,
+        (None, None) => Ok(None),
+    }
+}
+
+async fn remove(caller: &Caller, found: &Group) -> Result<(), CloudError> {
     for direction in DIRECTIONS {
         let rules = found.rules(direction);
         if !rules.is_empty() {
             match caller.call(|ec2| ec2.revoke(&found.id, direction, rules)).await {
-                Err(refusal) if !refusal.is_missing() => return Err(CloudError::from(refusal).into()),
+                Err(refusal) if !refusal.is_missing() => return Err(refusal.into()),
                 Ok(()) | Err(_) => {}
             }
         }
@@ -71,12 +82,12 @@ pub async fn delete(caller: &Caller, task: &Task, spec: &SecurityGroupSpec) -> R
             Ok(()) => return Ok(()),
             Err(refusal) if refusal.is_missing() => return Ok(()),
             Err(refusal) if refusal.code == "DependencyViolation" => last = Some(refusal),
-            Err(refusal) => return Err(CloudError::from(refusal).into()),
+            Err(refusal) => return Err(refusal.into()),
         }
         caller.progress("seconds of waiting until nothing uses the group", caller.seconds(look));
         tokio::time::sleep(caller.pace.look).await;
     }
-    Err(last.map_or_else(|| missing(&found.id, caller), CloudError::from).into())
+    Err(last.map_or_else(|| missing(&found.id, caller), CloudError::from))
 }
 
 /// Compares a recorded group with what is there.
@@ -137,24 +148,13 @@ fn order(rule: &RuleSpec) -> (String, i64, i64, u8, String) {
     (rule.protocol.clone(), rule.from_port, rule.to_port, sort, text.to_owned())
 }
 
-fn known_id(task: &Task, spec: &SecurityGroupSpec) -> Option<String> {
-    spec.id.clone().or_else(|| task.private.get(PRIVATE_ID).map(|id| id.reveal().to_owned()))
-}
-
 fn missing(id: &str, caller: &Caller) -> CloudError {
     CloudError::Missing { what: format!("security group {id} in {}", caller.region) }
 }
 
 fn computed(found: &Group, caller: &Caller) -> Attributes {
-    let partition = match caller.region.split('-').take(2).collect::<Vec<_>>().as_slice() {
-        ["cn", _] => "aws-cn",
-        ["us", "gov"] => "aws-us-gov",
-        _ => "aws",
-    };
     let arn = match found.arn.as_str() {
-        "" => {
-            format!("arn:{partition}:ec2:{}:{}:security-group/{}", caller.region, found.owner_id, found.id)
-        }
+        "" => caller.arn(&found.owner_id, &format!("security-group/{}", found.id)),
         arn => arn.to_owned(),
     };
     let text = |name: &str, value: &str| (name.to_owned(), Value::from(value));
@@ -194,21 +194,17 @@ async fn made(
     spec: &SecurityGroupSpec,
     private: &mut BTreeMap<String, Secret>,
 ) -> Result<Group, StepError> {
-    let token = match private.get(PRIVATE_TOKEN) {
-        Some(token) => {
-            let token = token.reveal().to_owned();
-            if let Some(found) = by_token(caller, &token).await? {
-                return Ok(found);
-            }
-            token
-        }
-        None => {
-            let token = token(task);
-            private.insert(PRIVATE_TOKEN.to_owned(), Secret::new(token.clone()));
-            task.keep.keep(private.clone()).await?;
-            token
-        }
-    };
+    let before = mark::token(private);
+    match begun(caller, mark::id(private), before.clone()).await? {
+        Some(found) if is_same(&found, spec) => return Ok(found),
+        // The spec asks for another group by now, and AWS cannot make that one it.
+        Some(found) => remove(caller, &found).await?,
+        None => {}
+    }
+    let token = before.unwrap_or_else(|| mark::new_token(task));
+    private.insert(MARK.to_owned(), Secret::new(token.clone()));
+    private.insert(ID.to_owned(), Secret::new(String::new()));
+    task.keep.keep(private.clone()).await?;
     let mut tags = spec.tags.clone();
     tags.insert(TOKEN.to_owned(), token.clone());
     let new = NewGroup {
@@ -225,7 +221,7 @@ async fn made(
         }
         Err(refusal) => return Err(CloudError::from(refusal).into()),
     };
-    private.insert(PRIVATE_ID.to_owned(), Secret::new(id.clone()));
+    private.insert(ID.to_owned(), Secret::new(id.clone()));
     task.keep.keep(private.clone()).await?;
     for look in 0..caller.pace.lag_looks {
         if let Some(found) = one(caller, &id).await? {
@@ -235,6 +231,12 @@ async fn made(
         tokio::time::sleep(caller.pace.look).await;
     }
     Err(late(format!("{id} was made, and AWS does not show it"), caller, caller.pace.lag_looks).into())
+}
+
+/// Tells whether a group is the one that the spec says, in what AWS cannot change.
+fn is_same(found: &Group, spec: &SecurityGroupSpec) -> bool {
+    let vpc = spec.vpc_id.is_none() || spec.vpc_id == found.vpc_id;
+    found.name == spec.name && found.description == spec.description && vpc
 }
 
 /// Waits for the group that has the name to show whose it is.
@@ -261,16 +263,6 @@ async fn ours(caller: &Caller, token: &str, spec: &SecurityGroupSpec) -> Result<
 
 fn late(what: String, caller: &Caller, looks: u32) -> CloudError {
     CloudError::Late { what, seconds: caller.seconds(looks), remedy: "apply again".to_owned() }
-}
-
-/// Makes the token of an object: another one each time that it is made, the same however often that is tried.
-fn token(task: &Task) -> String {
-    let mut hash = Sha256::new();
-    for piece in [&task.world.lineage.0, &task.step.address.to_string(), &task.world.serial.to_string()] {
-        hash.update((piece.len() as u64).to_le_bytes());
-        hash.update(piece.as_bytes());
-    }
-    hex::encode(&hash.finalize()[..16])
 }
 
 /// What is between the rules that are wanted and those that are there.
@@ -392,52 +384,6 @@ fn done(answer: Result<(), Refusal>) -> Result<(), CloudError> {
         }
         ended => Ok(ended?),
     }
-}
-
-/// The tags that are not AWS's or ours.
-fn own(tags: &Tags) -> impl Iterator<Item = (&String, &String)> {
-    tags.iter().filter(|(name, _)| !OURS.iter().any(|prefix| name.starts_with(prefix)))
-}
-
-async fn settle_tags(caller: &Caller, (id, found): (&str, &Tags), wanted: &Tags) -> Result<(), CloudError> {
-    let lacking: Tags = wanted
-        .iter()
-        .filter(|(name, value)| found.get(*name) != Some(*value))
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
-    let surplus: Vec<String> =
-        own(found).map(|(name, _)| name.clone()).filter(|name| !wanted.contains_key(name)).collect();
-    if !lacking.is_empty() {
-        caller.call(|ec2| ec2.tag(id, &lacking)).await?;
-    }
-    if !surplus.is_empty() {
-        caller.call(|ec2| ec2.untag(id, &surplus)).await?;
-    }
-    Ok(())
-}
-
-fn tag_causes(wanted: &Tags, found: &Tags) -> Vec<String> {
-    let mut causes = Vec::new();
-    for (name, value) in wanted {
-        match found.get(name) {
-            Some(there) if there == value => {}
-            Some(there) => causes.push(format!("tag {name} is {there:?} instead of {value:?}")),
-            None => causes.push(format!("tag {name} is gone")),
-        }
-    }
-    let added = own(found).filter(|(name, _)| !wanted.contains_key(*name));
-    causes.extend(added.map(|(name, _)| format!("tag {name} was added")));
-    causes
-}
-
-/// Lists causes, not too many.
-fn listed(mut causes: Vec<String>) -> String {
-    let more = causes.len().saturating_sub(SHOWN_MAX);
-    causes.truncate(SHOWN_MAX);
-    if more > 0 {
-        causes.push(format!("{more} more"));
-    }
-    causes.join(", ")
 }
 
 #[cfg(test)]

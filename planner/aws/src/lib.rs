@@ -1,7 +1,8 @@
 //! EC2 for steps, refreshes and imports: the only crate that builds its SDK.
 //!
 //! ```text
-//! apply's trait Cloud ── Aws ── group            what a kind is made of, found by and compared with
+//! apply's trait Cloud ── Aws ─┬─ group           what a kind is made of, found by and compared with
+//!                             └─ instance        with launch: the keys of its first boot
 //!                               │
 //!                             Caller             retries with pauses that are shown, bounded; remedies
 //!                               │
@@ -29,6 +30,12 @@ mod ec2;
 #[cfg(test)]
 mod fake;
 mod group;
+mod instance;
+#[cfg(test)]
+#[path = "tests/lab.rs"]
+mod lab;
+mod launch;
+mod mark;
 mod sdk;
 
 use std::collections::BTreeMap;
@@ -41,7 +48,9 @@ use lustre_apply::error::StepError;
 use lustre_apply::{Left, Task};
 use lustre_model::address::Address;
 use lustre_model::recorded::Object;
-use lustre_model::resource::{Attributes, AwsAccess, CloudQuestion, Kind, Resource};
+use lustre_model::resource::{
+    Attributes, AwsAccess, CloudQuestion, InstanceSpec, Kind, Resource, SecurityGroupSpec,
+};
 use tokio::sync::Mutex;
 
 use crate::caller::{Caller, Pace};
@@ -74,14 +83,37 @@ impl Aws {
     }
 }
 
+/// An object of a kind that is in AWS.
+enum Ours {
+    Group(SecurityGroupSpec),
+    Instance(Box<InstanceSpec>),
+}
+
+impl Ours {
+    /// Reads one; objects of other kinds never come here.
+    fn read(kind: Kind, attributes: &Attributes) -> Result<Self, CloudError> {
+        match Resource::from_attributes(kind, attributes)? {
+            Resource::SecurityGroup(spec) => Ok(Self::Group(spec)),
+            Resource::Instance(spec) => Ok(Self::Instance(spec)),
+            Resource::Host(_)
+            | Resource::Cluster(_)
+            | Resource::Target(_)
+            | Resource::Bucket(_)
+            | Resource::DataRepositoryAssociation(_)
+            | Resource::Mount(_)
+            | Resource::Value(_) => Err(CloudError::Missing { what: format!("{kind} in AWS") }),
+        }
+    }
+}
+
 impl Cloud for Aws {
     fn ensure<'a>(&'a self, task: &'a Task) -> BoxFuture<'a, Result<Left, StepError>> {
         async move {
             let access = AwsAccess::of(task.step.kind, &task.attributes)?;
             let caller = self.caller(&access).await.telling(task.tell.clone());
-            match Resource::from_attributes(task.step.kind, &task.attributes)? {
-                Resource::SecurityGroup(spec) => group::ensure(&caller, task, &spec).await,
-                other => unreachable_kind(&other),
+            match Ours::read(task.step.kind, &task.attributes)? {
+                Ours::Group(spec) => group::ensure(&caller, task, &spec).await,
+                Ours::Instance(spec) => instance::ensure(&caller, task, &spec).await,
             }
         }
         .boxed()
@@ -91,9 +123,9 @@ impl Cloud for Aws {
         async move {
             let access = AwsAccess::of(task.step.kind, &task.attributes)?;
             let caller = self.caller(&access).await.telling(task.tell.clone());
-            match Resource::from_attributes(task.step.kind, &task.attributes)? {
-                Resource::SecurityGroup(spec) => group::delete(&caller, task, &spec).await,
-                other => unreachable_kind(&other).map(drop),
+            match Ours::read(task.step.kind, &task.attributes)? {
+                Ours::Group(spec) => group::delete(&caller, task, &spec).await,
+                Ours::Instance(spec) => instance::delete(&caller, task, &spec).await,
             }
         }
         .boxed()
@@ -106,9 +138,9 @@ impl Cloud for Aws {
     ) -> BoxFuture<'a, Result<Observed, CloudError>> {
         async move {
             let caller = self.caller(&AwsAccess::of(object.kind, &object.attributes)?).await;
-            match Resource::from_attributes(object.kind, &object.attributes)? {
-                Resource::SecurityGroup(spec) => group::observe(&caller, &spec).await,
-                _ => Ok(Observed::Same),
+            match Ours::read(object.kind, &object.attributes)? {
+                Ours::Group(spec) => group::observe(&caller, &spec).await,
+                Ours::Instance(spec) => instance::observe(&caller, &spec).await,
             }
         }
         .boxed()
@@ -116,21 +148,20 @@ impl Cloud for Aws {
 
     fn find<'a>(&'a self, question: &'a CloudQuestion) -> BoxFuture<'a, Result<Attributes, CloudError>> {
         async move {
-            match question {
-                CloudQuestion::Object { kind: Kind::SecurityGroup, access, id } => {
-                    group::find(&self.caller(access).await, id).await
-                }
-                CloudQuestion::Object { kind, id, .. } => {
-                    Err(CloudError::Missing { what: format!("{kind} {id} in AWS") })
-                }
+            let CloudQuestion::Object { kind, access, id } = question;
+            let caller = self.caller(access).await;
+            match kind {
+                Kind::SecurityGroup => group::find(&caller, id).await,
+                Kind::Instance => instance::find(&caller, id).await,
+                Kind::Host
+                | Kind::Cluster
+                | Kind::Target
+                | Kind::Bucket
+                | Kind::DataRepositoryAssociation
+                | Kind::Mount
+                | Kind::Value => Err(CloudError::Missing { what: format!("{kind} {id} in AWS") }),
             }
         }
         .boxed()
     }
-}
-
-/// Steps of kinds that are on hosts never come here.
-fn unreachable_kind(resource: &Resource) -> Result<Left, StepError> {
-    let what = format!("{resource:?}").split(['(', ' ']).next().unwrap_or_default().to_owned();
-    Err(CloudError::Missing { what: format!("{what} in AWS") }.into())
 }

@@ -13,6 +13,8 @@ use lustre_model::resource::{Direction, Peer, RuleSpec, Tags};
 
 use crate::ec2::{Answer, Ec2, Group, NewGroup, Passing, Refusal, TOKEN, Which};
 
+mod machine;
+
 /// Most pages of an answer.
 const PAGES_MAX: usize = 1000;
 

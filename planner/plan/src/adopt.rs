@@ -13,6 +13,7 @@ use lustre_model::resource::{Attributes, AwsAccess, CloudQuestion, Kind};
 use lustre_model::value::Value;
 
 use crate::diff::Desired;
+use crate::schema::computed;
 
 /// Returns an object as it is taken over: of a value, the id is the text that it remembers so far; of an object in AWS, what AWS
 /// says of it.
@@ -64,6 +65,16 @@ fn found(desired: &Desired, import: &Imported, outside: &dyn Outside) -> Result<
     for name in ["region", AwsAccess::PROVIDER] {
         attributes.extend(desired.attributes.get(name).map(|value| (name.to_owned(), value.clone())));
     }
+    if desired.kind == Kind::Instance {
+        // A spec need not say everything, and AWS does not tell everything: what only the spec knows is taken from there.
+        let said = |name: &String| {
+            desired.attributes.contains_key(name) || computed(desired.kind).contains(&name.as_str())
+        };
+        attributes.retain(|name, _| said(name) || name.starts_with("tags"));
+        for (name, value) in desired.attributes.iter().filter(|(_, value)| value.is_wholly_known()) {
+            attributes.entry(name.clone()).or_insert_with(|| value.clone());
+        }
+    }
     // What comes from the provider's default tags is not known apart: the spec's division of the same tags is as good.
     if attributes.get("tags_all") == desired.attributes.get("tags_all") {
         attributes.remove("tags");
@@ -85,7 +96,7 @@ pub fn recorded(adoption: &Adoption) -> Object {
 
 fn refusal(kind: Kind) -> Option<&'static str> {
     match kind {
-        Kind::Value | Kind::SecurityGroup => None,
+        Kind::Value | Kind::SecurityGroup | Kind::Instance => None,
         Kind::Host => Some(
             "Its agent answers only to the deployment whose certificate it was given, and the key to that is in the \
              other state. Destroy it there, or work from that state.",

@@ -278,7 +278,7 @@ fn has_successor(address: &Address, changes: &BTreeMap<Address, Change>, world: 
 fn impacts(changes: &mut BTreeMap<Address, Change>, world: &World) {
     let empty: Vec<Address> = changes
         .values()
-        .filter(|change| matches!(change.kind, Kind::Cluster | Kind::Target))
+        .filter(|change| matches!(change.kind, Kind::Cluster | Kind::Target | Kind::Instance))
         .filter(|change| change.impact == Impact::DataLoss && !may_hold_data(&change.address, world))
         .map(|change| change.address.clone())
         .collect();
@@ -319,8 +319,11 @@ fn link_impact(change: &Change, changes: &BTreeMap<Address, Change>) -> Option<I
     (deletes && !exported).then_some(Impact::DataLoss)
 }
 
-/// A cluster holds files only once its metadata target was made.
+/// A cluster holds files only once its metadata target was made; an instance holds something once it was there.
 fn may_hold_data(address: &Address, world: &World) -> bool {
+    if let Some(object) = world.objects.get(address).filter(|object| object.kind == Kind::Instance) {
+        return object.status != Status::Creating;
+    }
     let cluster = address.whole();
     let own = world.objects.range(cluster.clone()..).take_while(|(address, _)| address.whole() == cluster);
     let mut metadata = own

@@ -90,7 +90,7 @@ pub fn claims(kind: Kind, attributes: &Attributes) -> Vec<Claim> {
             let vpc = text("vpc_id").unwrap_or_else(|| "the default VPC".to_owned());
             Claim::SecurityGroupName { place: format!("{vpc} in {region}"), name }
         })],
-        Kind::Value => Vec::new(),
+        Kind::Value | Kind::Instance => Vec::new(),
     };
     found.into_iter().flatten().collect()
 }

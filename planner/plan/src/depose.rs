@@ -18,7 +18,7 @@ use lustre_model::resource::Kind;
 /// Returns why there cannot be two of a kind at once; none when there can.
 pub fn single(kind: Kind) -> Option<&'static str> {
     match kind {
-        Kind::Value | Kind::SecurityGroup => None,
+        Kind::Value | Kind::SecurityGroup | Kind::Instance => None,
         Kind::Host => Some("Two agents would need one folder and one port."),
         Kind::Cluster | Kind::Target => {
             Some("Two of them would need one file system name, its folders and its ports.")

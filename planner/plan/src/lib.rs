@@ -43,7 +43,7 @@ pub use resolve::{Resolver, resolve};
 pub use spec::{AttributeOutline, BlockOutline, NestedOutline, outline, parse_size};
 
 /// The block types of resources, for `lustre_language::Program::load`.
-pub const KINDS: [&str; 8] = [
+pub const KINDS: [&str; 9] = [
     "host",
     "cluster",
     "bucket",
@@ -51,5 +51,6 @@ pub const KINDS: [&str; 8] = [
     "mount",
     "value",
     "security_group",
+    "instance",
     data::CLUSTER,
 ];

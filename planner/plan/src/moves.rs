@@ -27,7 +27,7 @@ fn identity(kind: Kind) -> &'static [&'static str] {
         Kind::DataRepositoryAssociation => &["cluster", "file_system_path", "data_repository_path"],
         Kind::Mount => &["cluster", "host", "path"],
         Kind::SecurityGroup => &["region", "name"],
-        Kind::Target | Kind::Value => &[],
+        Kind::Target | Kind::Value | Kind::Instance => &[],
     }
 }
 

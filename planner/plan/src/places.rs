@@ -65,7 +65,11 @@ fn place<'a>(change: &'a Change, machines: &BTreeMap<String, &'a str>) -> Option
             let host = text("host")?;
             (host, machines.get(host).copied().unwrap_or(host))
         }
-        Kind::Cluster | Kind::DataRepositoryAssociation | Kind::Value | Kind::SecurityGroup => {
+        Kind::Cluster
+        | Kind::DataRepositoryAssociation
+        | Kind::Value
+        | Kind::SecurityGroup
+        | Kind::Instance => {
             return None;
         }
     };

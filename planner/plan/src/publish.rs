@@ -14,6 +14,19 @@ pub fn optional(kind: Kind) -> &'static [&'static str] {
         Kind::DataRepositoryAssociation => &["endpoint_url", "region", "credentials_file"],
         Kind::Value => &["input", "triggers_replace", "output"],
         Kind::SecurityGroup => &["vpc_id", "tags"],
+        Kind::Instance => &[
+            "subnet_id",
+            "vpc_security_group_ids",
+            "key_name",
+            "iam_instance_profile",
+            "placement_group",
+            "instance_market_options",
+            "root_block_device",
+            "ebs_block_device",
+            "ssh_authorized_keys",
+            "user_data",
+            "tags",
+        ],
         Kind::Host | Kind::Cluster | Kind::Target | Kind::Mount => &[],
     }
 }

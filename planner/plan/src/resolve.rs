@@ -240,7 +240,13 @@ impl Resolver {
                 lower::link(&whole, &mut attributes, &mut giving).map(|()| Vec::new())
             }
             (
-                Kind::Host | Kind::Cluster | Kind::Target | Kind::Mount | Kind::Value | Kind::SecurityGroup,
+                Kind::Host
+                | Kind::Cluster
+                | Kind::Target
+                | Kind::Mount
+                | Kind::Value
+                | Kind::SecurityGroup
+                | Kind::Instance,
                 _,
             ) => Some(Vec::new()),
         };

@@ -34,6 +34,20 @@ pub fn class(kind: Kind, name: &str) -> Class {
         Kind::Mount => &["cluster", "fs_name", "host", "path", "options", "metadata_address"],
         Kind::Value => &["triggers_replace"],
         Kind::SecurityGroup => &["region", "name", "description", "vpc_id"],
+        Kind::Instance => &[
+            "region",
+            "ami",
+            "instance_type",
+            "subnet_id",
+            "key_name",
+            "iam_instance_profile",
+            "placement_group",
+            "instance_market_options",
+            "root_block_device",
+            "ebs_block_device",
+            "ssh_authorized_keys",
+            "user_data",
+        ],
     };
     if replace.contains(&name) {
         return Class::Replace;
@@ -44,14 +58,14 @@ pub fn class(kind: Kind, name: &str) -> Class {
         Kind::Host | Kind::Cluster | Kind::Target | Kind::Bucket | Kind::DataRepositoryAssociation => {
             Class::InPlace(Impact::Live)
         }
-        Kind::Mount | Kind::Value | Kind::SecurityGroup => Class::InPlace(Impact::Live),
+        Kind::Mount | Kind::Value | Kind::SecurityGroup | Kind::Instance => Class::InPlace(Impact::Live),
     }
 }
 
 /// Returns what users feel when an object of a kind goes, or goes and comes back.
 pub fn loss(kind: Kind) -> Impact {
     match kind {
-        Kind::Cluster | Kind::Target => Impact::DataLoss,
+        Kind::Cluster | Kind::Target | Kind::Instance => Impact::DataLoss,
         // What is only behind a link cannot be read without it.
         Kind::Mount | Kind::Bucket | Kind::DataRepositoryAssociation => Impact::Outage,
         Kind::Host | Kind::Value | Kind::SecurityGroup => Impact::Live,
@@ -63,6 +77,9 @@ pub fn computed(kind: Kind) -> &'static [&'static str] {
     match kind {
         Kind::Value => &["output"],
         Kind::SecurityGroup => &["id", "arn", "owner_id"],
+        Kind::Instance => {
+            &["id", "arn", "private_ip", "public_ip", "private_dns", "availability_zone", "host_key"]
+        }
         Kind::Host | Kind::Cluster | Kind::Target | Kind::Bucket => &[],
         Kind::DataRepositoryAssociation | Kind::Mount => &[],
     }

@@ -17,6 +17,7 @@ mod bucket;
 mod capacity;
 mod cluster;
 mod host;
+mod instance;
 mod layout;
 mod mount;
 mod outline;
@@ -69,6 +70,7 @@ fn read(kind: Kind, reader: &mut Reader<'_>) -> (Attributes, Option<Storage>) {
         Kind::Mount => mount::decode(reader),
         Kind::Value => value::decode(reader),
         Kind::SecurityGroup => security_group::decode(reader),
+        Kind::Instance => instance::decode(reader),
         Kind::Target => Attributes::new(),
     };
     (attributes, None)

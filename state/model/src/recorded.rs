@@ -364,7 +364,7 @@ impl World {
             Kind::Target => allotment.next_ost = allotment.next_ost.max(next),
             Kind::DataRepositoryAssociation => allotment.next_link = allotment.next_link.max(next),
             Kind::Host | Kind::Cluster | Kind::Bucket | Kind::Mount | Kind::Value => {}
-            Kind::SecurityGroup => {}
+            Kind::SecurityGroup | Kind::Instance => {}
         }
     }
 

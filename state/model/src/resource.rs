@@ -19,6 +19,7 @@ mod bucket;
 mod cluster;
 mod fields;
 mod host;
+mod instance;
 mod mount;
 mod security_group;
 mod target;
@@ -30,6 +31,7 @@ pub use bucket::BucketSpec;
 pub use cluster::{ClusterSpec, ComponentSpec, DeploymentType, Engine, StorageType};
 pub use fields::Fields;
 pub use host::{Connection, HostSpec, JumpSpec, PortRange, SshSpec};
+pub use instance::{InstanceSpec, SpotSpec, VolumeSpec};
 pub use mount::{MOUNT_OPTIONS, MountSpec};
 pub use security_group::{Direction, Peer, RuleSpec, SecurityGroupSpec};
 pub use target::{TargetRole, TargetSpec};
@@ -58,11 +60,13 @@ pub enum Kind {
     Value,
     /// A security group of EC2.
     SecurityGroup,
+    /// An instance of EC2.
+    Instance,
 }
 
 impl Kind {
     /// All kinds that a spec can have blocks of.
-    pub const BLOCKS: [Self; 7] = [
+    pub const BLOCKS: [Self; 8] = [
         Self::Host,
         Self::Cluster,
         Self::Bucket,
@@ -70,6 +74,7 @@ impl Kind {
         Self::Mount,
         Self::Value,
         Self::SecurityGroup,
+        Self::Instance,
     ];
 
     /// Returns the block type.
@@ -83,6 +88,7 @@ impl Kind {
             Self::Mount => "mount",
             Self::Value => "value",
             Self::SecurityGroup => "security_group",
+            Self::Instance => "instance",
         }
     }
 
@@ -94,7 +100,7 @@ impl Kind {
     /// Returns the attributes whose text is the address of another object.
     pub fn references(self) -> &'static [&'static str] {
         match self {
-            Self::Host | Self::Value | Self::SecurityGroup => &[],
+            Self::Host | Self::Value | Self::SecurityGroup | Self::Instance => &[],
             Self::Cluster => &["metadata_host"],
             Self::Target | Self::Mount => &["cluster", "host"],
             Self::Bucket => &["host"],
@@ -105,7 +111,8 @@ impl Kind {
     /// Tells whether deleting such an object deletes bytes of files that may be nowhere else.
     pub fn holds_data(self) -> bool {
         match self {
-            Self::Cluster | Self::Target => true,
+            // What is on an instance's volumes goes with it, whatever that is.
+            Self::Cluster | Self::Target | Self::Instance => true,
             Self::Host | Self::Bucket | Self::DataRepositoryAssociation | Self::Mount | Self::Value => false,
             Self::SecurityGroup => false,
         }
@@ -114,7 +121,7 @@ impl Kind {
     /// Tells whether such an object is in AWS, reached through a provider, and on no host.
     pub fn is_in_aws(self) -> bool {
         match self {
-            Self::SecurityGroup => true,
+            Self::SecurityGroup | Self::Instance => true,
             Self::Host | Self::Cluster | Self::Target | Self::Bucket | Self::DataRepositoryAssociation => {
                 false
             }
@@ -139,7 +146,7 @@ impl Kind {
             Self::Target => "index",
             Self::DataRepositoryAssociation => "link_id",
             Self::Host | Self::Cluster | Self::Bucket | Self::Mount | Self::Value => return None,
-            Self::SecurityGroup => return None,
+            Self::SecurityGroup | Self::Instance => return None,
         };
         let fields = Fields::new(self, attributes);
         Some((fields.parsed("cluster").ok()?, fields.number(number).ok()?))
@@ -187,6 +194,7 @@ pub enum Resource {
     Mount(MountSpec),
     Value(ValueSpec),
     SecurityGroup(SecurityGroupSpec),
+    Instance(Box<InstanceSpec>),
 }
 
 impl Resource {
@@ -204,6 +212,7 @@ impl Resource {
             Kind::Mount => Self::Mount(MountSpec::from_fields(&fields)?),
             Kind::Value => Self::Value(ValueSpec::from_fields(&fields)),
             Kind::SecurityGroup => Self::SecurityGroup(SecurityGroupSpec::from_fields(&fields)?),
+            Kind::Instance => Self::Instance(Box::new(InstanceSpec::from_fields(&fields)?)),
         })
     }
 }

@@ -1,36 +1,12 @@
 //! Security groups against EC2 in memory: what is made once, what is found, what goes wrong at each call.
 
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::Arc;
 
-use futures::FutureExt as _;
-use lustre_apply::Tell;
-use lustre_apply::cloud::Keep;
-use lustre_model::address::Address;
-use lustre_model::plan::{Operation, Step, StepId};
-use lustre_model::recorded::{Lineage, World};
-use lustre_model::resource::{AwsAccess, Kind, Resource};
+use lustre_model::resource::{Kind, Resource};
 
 use super::*;
-use crate::caller::Pace;
-use crate::fake::{Fake, Fault};
-
-const PACE: Pace = Pace {
-    first: Duration::from_millis(1),
-    most: Duration::from_millis(2),
-    look: Duration::from_millis(1),
-    lag_looks: 5,
-    long_looks: 5,
-};
-
-/// A deployment with one group: what it wants, and what its journal keeps.
-struct Lab {
-    fake: Arc<Fake>,
-    kept: Arc<Mutex<BTreeMap<String, Secret>>>,
-    told: Arc<Mutex<Vec<String>>>,
-    attributes: Attributes,
-}
+use crate::fake::Fault;
+use crate::lab::Lab;
 
 fn rule(text: &str, peer: &str, description: &str) -> RuleSpec {
     let (protocol, ports) = text.split_once(' ').unwrap();
@@ -44,104 +20,46 @@ fn rule(text: &str, peer: &str, description: &str) -> RuleSpec {
     }
 }
 
-impl Lab {
-    fn new() -> Self {
-        let mut lab = Self {
-            fake: Arc::new(Fake::new()),
-            kept: Arc::default(),
-            told: Arc::default(),
-            attributes: Attributes::new(),
-        };
-        let provider = Value::object([("max_retries", Value::from(3_u64))]);
-        for (name, value) in [
-            ("region", Value::from("eu-central-1")),
-            ("provider", provider),
-            ("name", Value::from("lustre")),
-            ("description", Value::from("d")),
-        ] {
-            lab.attributes.insert(name.to_owned(), value);
-        }
-        lab.wants(&[rule("tcp 988", "self", "")], &[("Name", "lustre")]);
-        lab
+/// A deployment with one group.
+fn new_lab() -> Lab {
+    let mut lab = Lab::new(Kind::SecurityGroup, "a");
+    for (name, text) in [("name", "lustre"), ("description", "d")] {
+        lab.attributes.insert(name.to_owned(), Value::from(text));
     }
+    lab.wants(&[rule("tcp 988", "self", "")], &[("Name", "lustre")]);
+    lab
+}
 
+impl Lab {
     fn wants(&mut self, ingress: &[RuleSpec], tags: &[(&str, &str)]) {
         let rules = |rules: &[RuleSpec]| Value::tuple(rules.iter().map(RuleSpec::to_value).collect());
-        let tags = tags.iter().map(|(name, value)| ((*name).to_owned(), Value::from(*value))).collect();
         self.attributes.insert("ingress".to_owned(), rules(ingress));
         self.attributes.insert("egress".to_owned(), rules(&[]));
-        self.attributes.insert("tags_all".to_owned(), Value::map(Type::String, tags));
-    }
-
-    fn caller(&self) -> Caller {
-        let access = AwsAccess::of(Kind::SecurityGroup, &self.attributes).unwrap();
-        let told = Arc::clone(&self.told);
-        Caller::new(Arc::clone(&self.fake) as _, &access, PACE)
-            .telling(Tell::new(move |what| told.lock().unwrap().push(format!("{what:?}"))))
+        self.tags(tags);
     }
 
     fn spec(&self) -> SecurityGroupSpec {
-        match Resource::from_attributes(Kind::SecurityGroup, &self.attributes).unwrap() {
-            Resource::SecurityGroup(spec) => spec,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    /// A step of an apply that knows what earlier ones kept, and dies instead of keeping more when `room` is used up.
-    fn task(&self, operation: Operation, room: usize) -> Task {
-        let kept = Arc::clone(&self.kept);
-        let room = Arc::new(Mutex::new(room));
-        let keep = Keep::new(move |private| {
-            let (kept, room) = (Arc::clone(&kept), Arc::clone(&room));
-            async move {
-                let mut room = room.lock().unwrap();
-                *room = room.checked_sub(1).ok_or(StepError::LinkMissing)?;
-                kept.lock().unwrap().extend(private);
-                Ok(())
-            }
-            .boxed()
-        });
-        let step = Step {
-            id: StepId(0),
-            address: Address::new("security_group", "a"),
-            kind: Kind::SecurityGroup,
-            operation,
-            before: None,
-            after: None,
-            dependencies: BTreeSet::new(),
-            waits_for: Vec::new(),
-        };
-        Task {
-            step,
-            attributes: self.attributes.clone(),
-            private: self.kept.lock().unwrap().clone(),
-            world: Arc::new(World::new(Lineage("l".to_owned()))),
-            tell: Tell::new(|_| {}),
-            keep,
-        }
+        let read = Resource::from_attributes(Kind::SecurityGroup, &self.attributes).unwrap();
+        let Resource::SecurityGroup(spec) = read else { panic!("{read:?}") };
+        spec
     }
 
     async fn ensure(&mut self) -> Result<(), StepError> {
         let operation =
             if self.attributes.contains_key("id") { Operation::Update } else { Operation::Create };
         let left = ensure(&self.caller(), &self.task(operation, usize::MAX), &self.spec()).await?;
-        self.attributes = left.attributes;
-        self.kept.lock().unwrap().extend(left.private);
+        self.keep(left);
         Ok(())
     }
 
     async fn delete(&self) -> Result<(), StepError> {
         delete(&self.caller(), &self.task(Operation::Delete, usize::MAX), &self.spec()).await
     }
-
-    fn count(&self, call: &str) -> usize {
-        self.fake.calls().iter().filter(|name| **name == call).count()
-    }
 }
 
 #[tokio::test]
 async fn a_group_has_exactly_the_rules_and_tags_that_were_asked_for() {
-    let mut lab = Lab::new();
+    let mut lab = new_lab();
     lab.ensure().await.unwrap();
     let [group] = lab.fake.there().try_into().unwrap();
     assert_eq!(group.ingress, [rule("tcp 988", "self", "")]);
@@ -155,7 +73,7 @@ async fn a_group_has_exactly_the_rules_and_tags_that_were_asked_for() {
 
 #[tokio::test]
 async fn rules_change_one_by_one_and_new_ones_come_first() {
-    let mut lab = Lab::new();
+    let mut lab = new_lab();
     lab.wants(&[rule("tcp 988", "self", ""), rule("tcp 22", "10.0.0.0/16", "ssh")], &[]);
     lab.ensure().await.unwrap();
     let calls = lab.fake.calls().len();
@@ -175,7 +93,7 @@ async fn rules_change_one_by_one_and_new_ones_come_first() {
 
 #[tokio::test]
 async fn at_the_quota_old_rules_make_room() {
-    let mut lab = Lab::new();
+    let mut lab = new_lab();
     lab.fake.limit_rules(1);
     lab.ensure().await.unwrap();
     lab.wants(&[rule("tcp 1018-1023", "self", "")], &[]);
@@ -199,7 +117,7 @@ async fn wherever_an_apply_dies_the_next_one_makes_no_second_group() {
         })
     }) {
         for lag in [0, 3] {
-            let mut lab = Lab::new();
+            let mut lab = new_lab();
             lab.fake.lag(lag);
             (0..4).for_each(|_| lab.fake.fail(call, fault.clone()));
             let died = ensure(&lab.caller(), &lab.task(Operation::Create, room), &lab.spec()).await;
@@ -216,7 +134,7 @@ async fn wherever_an_apply_dies_the_next_one_makes_no_second_group() {
 
 #[tokio::test]
 async fn a_group_that_was_begun_and_never_finished_can_be_destroyed() {
-    let lab = Lab::new();
+    let lab = new_lab();
     lab.fake.fail("AuthorizeSecurityGroup", Fault::Refused("UnauthorizedOperation"));
     ensure(&lab.caller(), &lab.task(Operation::Create, 1), &lab.spec()).await.unwrap_err();
     assert_eq!(lab.fake.there().len(), 1);
@@ -226,11 +144,12 @@ async fn a_group_that_was_begun_and_never_finished_can_be_destroyed() {
 
 #[tokio::test]
 async fn a_group_of_somebody_else_is_named_and_not_touched() {
-    let mut other = Lab::new();
+    let mut other = new_lab();
     other.ensure().await.unwrap();
-    let mut lab = Lab { fake: Arc::clone(&other.fake), ..Lab::new() };
+    let mut lab = new_lab();
+    lab.fake = Arc::clone(&other.fake);
     // Another deployment: another token.
-    lab.kept.lock().unwrap().insert(PRIVATE_TOKEN.to_owned(), Secret::new("0".repeat(32)));
+    lab.kept.lock().unwrap().insert(MARK.to_owned(), Secret::new("0".repeat(32)));
     let before = lab.fake.there();
     let error = lab.ensure().await.unwrap_err();
     let said = format!("{} {}", error.causes().join(": "), error.remedy().unwrap());
@@ -240,13 +159,13 @@ async fn a_group_of_somebody_else_is_named_and_not_touched() {
 
 #[tokio::test]
 async fn throttling_is_waited_out_and_shown_and_ends_at_its_limit() {
-    let mut lab = Lab::new();
+    let mut lab = new_lab();
     (0..3).for_each(|_| lab.fake.fail("CreateSecurityGroup", Fault::Throttled));
     lab.ensure().await.unwrap();
     let told = lab.told.lock().unwrap().join("\n");
     assert_eq!(told.matches("Retrying").count(), 3, "{told}");
     assert!(told.contains("CreateSecurityGroup: RequestLimitExceeded"), "{told}");
-    let mut lab = Lab::new();
+    let mut lab = new_lab();
     (0..9).for_each(|_| lab.fake.fail("CreateSecurityGroup", Fault::Throttled));
     let error = lab.ensure().await.unwrap_err();
     assert!(error.remedy().unwrap().contains("max_retries"), "{:?}", error.causes());
@@ -255,13 +174,13 @@ async fn throttling_is_waited_out_and_shown_and_ends_at_its_limit() {
 
 #[tokio::test]
 async fn a_group_in_use_is_waited_for_and_then_told_of() {
-    let mut lab = Lab::new();
+    let mut lab = new_lab();
     lab.ensure().await.unwrap();
     let id = lab.fake.there()[0].id.clone();
     lab.fake.used(&id, 3);
     lab.delete().await.unwrap();
     assert_eq!(lab.fake.there(), []);
-    let mut lab = Lab::new();
+    let mut lab = new_lab();
     lab.ensure().await.unwrap();
     lab.fake.used(&id, 99);
     let error = lab.delete().await.unwrap_err();
@@ -271,8 +190,19 @@ async fn a_group_in_use_is_waited_for_and_then_told_of() {
 }
 
 #[tokio::test]
+async fn what_was_begun_under_another_name_goes_before_another_is_made() {
+    let mut lab = new_lab();
+    lab.fake.fail("AuthorizeSecurityGroup", Fault::Refused("UnauthorizedOperation"));
+    lab.ensure().await.unwrap_err();
+    lab.attributes.insert("name".to_owned(), Value::from("other"));
+    lab.ensure().await.unwrap();
+    let names: Vec<String> = lab.fake.there().into_iter().map(|group| group.name).collect();
+    assert_eq!(names, ["other"]);
+}
+
+#[tokio::test]
 async fn what_somebody_changed_is_found_rule_by_rule_and_repaired() {
-    let mut lab = Lab::new();
+    let mut lab = new_lab();
     lab.ensure().await.unwrap();
     lab.fake.meddle(|groups| {
         let group = groups.values_mut().next().unwrap();
@@ -304,7 +234,7 @@ async fn a_refusal_names_the_call_the_code_and_the_remedy() {
         ("CreateSecurityGroup", "SecurityGroupLimitExceeded", "quota"),
         ("DescribeSecurityGroups", "AuthFailure", "get-caller-identity"),
     ] {
-        let mut lab = Lab::new();
+        let mut lab = new_lab();
         lab.fake.fail(call, Fault::Refused(code));
         let error = lab.ensure().await.unwrap_err();
         let said = error.causes().join(": ");

@@ -77,16 +77,21 @@ impl Module {
     pub(super) fn check_providers(&self, diagnostics: &mut Diagnostics) {
         for provider in &self.providers {
             self.check_body(&provider.body, &mut Vec::new(), Place::Plain, diagnostics);
-            for expression in provider.body.expressions() {
-                let resource = mention::references(expression)
-                    .find(|reference| self.named(reference).is_some() || reference.root == "module");
-                if let Some(reference) = resource {
-                    let summary = "a provider depends on a resource, data or a module";
-                    let detail = "It is needed before any of them is looked at. Variables, locals and functions are known by then.";
-                    diagnostics.push(Diagnostic::error("E1041", summary).detail(detail).at(reference.span));
-                }
+            for span in self.needs_later(provider) {
+                let summary = "a provider depends on a resource, data or a module";
+                let detail = "It is needed before any of them is looked at. Variables, locals and functions are known by then.";
+                diagnostics.push(Diagnostic::error("E1041", summary).detail(detail).at(span));
             }
         }
+    }
+
+    /// Returns where a provider mentions what is only known when resources are.
+    pub(crate) fn needs_later(&self, provider: &Provider) -> Vec<Span> {
+        let expressions = provider.body.expressions().into_iter();
+        let references =
+            expressions.flat_map(|expression| mention::references(expression).collect::<Vec<_>>());
+        let later = references.filter(|it| self.named(it).is_some() || it.root == "module");
+        later.map(|reference| reference.span).collect()
     }
 }
 
@@ -117,14 +122,12 @@ pub(super) fn provider_of(
 
 fn named(value: &Expr) -> Option<ProviderName> {
     let span = value.span;
-    match &value.kind {
-        ExprKind::Variable(name) => Some(ProviderName { name: name.clone(), alias: None, span }),
-        ExprKind::Access(base, steps) => match (&base.kind, steps.as_slice()) {
-            (ExprKind::Variable(name), [Step::Attribute(alias, _)]) => {
-                Some(ProviderName { name: name.clone(), alias: Some(alias.clone()), span })
-            }
-            _ => None,
-        },
-        _ => None,
+    if let ExprKind::Variable(name) = &value.kind {
+        return Some(ProviderName { name: name.clone(), alias: None, span });
     }
+    let ExprKind::Access(base, steps) = &value.kind else { return None };
+    let (ExprKind::Variable(name), [Step::Attribute(alias, _)]) = (&base.kind, steps.as_slice()) else {
+        return None;
+    };
+    Some(ProviderName { name: name.clone(), alias: Some(alias.clone()), span })
 }

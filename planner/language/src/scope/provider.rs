@@ -24,7 +24,9 @@ impl Scope<'_> {
         let providers = self.program.root().providers.iter();
         let provided = providers.map(|provider| {
             let mut context = self.context(ModuleInstance::ROOT);
-            let (body, complete) = instance::body(&mut context, &provider.body);
+            let (body, sound) = instance::body(&mut context, &provider.body);
+            // What comes too late was told when the program was checked.
+            let complete = sound && self.program.root().needs_later(provider).is_empty();
             self.collect(context);
             Provided { name: provider.name.clone(), body, complete }
         });

@@ -434,7 +434,13 @@ impl<'a> Walk<'a> {
                 Vec::new()
             }
             (
-                Kind::Host | Kind::Cluster | Kind::Target | Kind::Mount | Kind::Value | Kind::SecurityGroup,
+                Kind::Host
+                | Kind::Cluster
+                | Kind::Target
+                | Kind::Mount
+                | Kind::Value
+                | Kind::SecurityGroup
+                | Kind::Instance,
                 _,
             ) => Vec::new(),
         };

@@ -22,18 +22,22 @@ const SSH_PORT: u64 = 22;
 /// Who logs in when nobody is named: an agent needs root.
 const USER: &str = "root";
 
+/// What is said to who looks for another way to an instance of EC2.
+const FROM_INSTANCE: &str = "A host takes its address from an instance: `address = instance.x.private_ip`, and in its `ssh` block \
+                             `host_key = instance.x.host_key`.";
+
 /// Types of host keys that we can verify.
 const KEY_TYPES: [&str; 4] =
     ["ssh-ed25519", "ecdsa-sha2-nistp256", "ecdsa-sha2-nistp384", "ecdsa-sha2-nistp521"];
 
 pub fn decode(reader: &mut Reader<'_>) -> Attributes {
     for name in ["instance", "aws"] {
-        reader.refuse(name, "Hosts that are launched on EC2 are not built yet.");
+        reader.refuse(name, FROM_INSTANCE);
     }
     let user = reader.text("user", Need::Optional, login_name);
     let block = reader.block("ssh", Need::Optional);
     let is_ssh = user.is_some() || block.is_some();
-    let refused = [("instance", "Hosts that are launched on EC2 are not built yet.")];
+    let refused = [("instance", FROM_INSTANCE)];
     let named = reader.word("connection", &["local", "ssh"], &refused);
     let is_named = reader.attribute("connection", Need::Optional).is_some();
     let connection = if is_ssh && !is_named { Some(Value::from("ssh")) } else { named };

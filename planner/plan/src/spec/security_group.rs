@@ -7,7 +7,7 @@
 //! The rules are all that the group has: what AWS adds by itself goes, and what somebody else adds is drift.
 //! Invariant: two rules that AWS would take for one are one, or refused.
 
-use std::net::{Ipv4Addr, Ipv6Addr};
+use core::net::{Ipv4Addr, Ipv6Addr};
 
 use lustre_language::Block;
 use lustre_model::diagnostic::{Diagnostic, Span};
@@ -62,6 +62,9 @@ pub fn reached(provider: Option<&Value>) -> Attributes {
     attributes([("region", all.get("region").cloned()), (AwsAccess::PROVIDER, Some(way))])
 }
 
+/// Says what is wrong with a text.
+type Check = fn(&str) -> Result<(), String>;
+
 /// A rule with what it is sorted by.
 struct Rule {
     /// Protocol, ports, and the sort of peer; then the peer, but for groups, which stay in the order of the spec, for their ids
@@ -102,34 +105,38 @@ fn same_traffic(one: &Value, other: &Value) -> bool {
     ["protocol", "from_port", "to_port", "peer"].iter().all(|name| one.get(name) == other.get(name))
 }
 
-/// Reads a block into a rule for each peer.
+/// Reads a block into a rule for each peer. All of it is read, whatever is wrong with a part.
 fn rule(reader: &mut Reader<'_>, block: &Block) -> Option<Vec<Rule>> {
-    let protocol = known_text(reader, "protocol", protocol)?;
-    let protocol =
-        PROTOCOLS.iter().find(|(number, _)| *number == protocol).map_or(protocol.as_str(), |it| it.1);
-    let ports = ports(reader, protocol);
+    let protocol = known_text(reader, "protocol", protocol);
+    let named = |text: &str| PROTOCOLS.iter().find(|(number, _)| *number == text).map(|it| it.1.to_owned());
+    let protocol = protocol.map(|text| named(&text).unwrap_or(text));
+    let ports = ports(reader, protocol.as_deref());
     let description = reader.text("description", Need::Optional, rule_described);
     let description = description.unwrap_or_else(|| Value::from(""));
-    let own = reader.flag("self", false)?;
+    let own = reader.flag("self", false);
     let mut peers: Vec<(u8, Value)> = Vec::new();
-    match own.as_bool() {
-        Some(true) => peers.push((0, Value::from("self"))),
-        Some(false) => {}
-        None => drop(reader.known("self", (own, block.span))?),
+    let mut sound = true;
+    match own.as_ref().map(Value::as_bool) {
+        Some(Some(true)) => peers.push((0, Value::from("self"))),
+        Some(Some(false)) => {}
+        Some(None) | None => {
+            own.and_then(|own| reader.known("self", (own, block.span)));
+            sound = false;
+        }
     }
-    let lists: [(&'static str, u8, fn(&str) -> Result<(), String>); 4] = [
+    let lists: [(&'static str, u8, Check); 4] = [
         ("cidr_blocks", 1, cidr_v4),
         ("ipv6_cidr_blocks", 2, cidr_v6),
         ("prefix_list_ids", 3, |text| id(text, "pl-")),
         ("security_groups", 4, |text| id(text, "sg-")),
     ];
-    let mut sound = true;
     for (name, sort, check) in lists {
         match list(reader, name, check) {
             Ok(found) => peers.extend(found.into_iter().map(|value| (sort, value))),
             Err(()) => sound = false,
         }
     }
+    let protocol = protocol?;
     let (from, to) = ports?;
     if !sound {
         return None;
@@ -143,9 +150,9 @@ fn rule(reader: &mut Reader<'_>, block: &Block) -> Option<Vec<Rule>> {
     }
     let rule = |(sort, peer): (u8, Value)| {
         let by = if sort == 4 { "" } else { peer.as_str().unwrap_or_default() };
-        let order = (protocol.to_owned(), from, to, sort, by.to_owned());
+        let order = (protocol.clone(), from, to, sort, by.to_owned());
         let value = Value::object([
-            ("protocol", Value::from(protocol)),
+            ("protocol", Value::from(protocol.as_str())),
             ("from_port", Value::from(from)),
             ("to_port", Value::from(to)),
             ("peer", peer),
@@ -157,11 +164,11 @@ fn rule(reader: &mut Reader<'_>, block: &Block) -> Option<Vec<Rule>> {
 }
 
 /// Reads both ports; those of all protocols mean nothing and are 0.
-fn ports(reader: &mut Reader<'_>, protocol: &str) -> Option<(i64, i64)> {
+fn ports(reader: &mut Reader<'_>, protocol: Option<&str>) -> Option<(i64, i64)> {
     let (need, range) = match protocol {
-        "-1" => (Need::Optional, -1..=65_535),
-        "icmp" | "icmpv6" => (Need::Required, -1..=255),
-        _ => (Need::Required, 0..=65_535),
+        Some("-1") | None => (Need::Optional, -1..=65_535),
+        Some("icmp" | "icmpv6") => (Need::Required, -1..=255),
+        Some(_) => (Need::Required, 0..=65_535),
     };
     let mut port = |name: &'static str| {
         let value = reader.number(name, need, range.clone())?;
@@ -169,11 +176,11 @@ fn ports(reader: &mut Reader<'_>, protocol: &str) -> Option<(i64, i64)> {
         reader.known(name, (value, span))?.0.as_i64()
     };
     let (from, to) = (port("from_port"), port("to_port"));
-    if protocol == "-1" {
+    if protocol? == "-1" {
         return Some((0, 0));
     }
     let (from, to) = (from?, to?);
-    if from > to && !protocol.starts_with("icmp") {
+    if from > to && !protocol?.starts_with("icmp") {
         let summary = format!("`to_port` {to} lies before `from_port` {from}");
         let hint = "Both ends belong to the range; a single port is both.";
         reader.push(Diagnostic::error("E1046", summary).hint(hint).at(reader.span()));
@@ -183,11 +190,7 @@ fn ports(reader: &mut Reader<'_>, protocol: &str) -> Option<(i64, i64)> {
 }
 
 /// Reads a list whose length is known; elements may be unknown only for groups, whose ids come with them.
-fn list(
-    reader: &mut Reader<'_>,
-    name: &'static str,
-    check: fn(&str) -> Result<(), String>,
-) -> Result<Vec<Value>, ()> {
+fn list(reader: &mut Reader<'_>, name: &'static str, check: Check) -> Result<Vec<Value>, ()> {
     if reader.attribute(name, Need::Optional).is_none() {
         reader.typed(name, &Type::list(Type::String), Need::Optional);
         return Ok(Vec::new());
@@ -203,11 +206,7 @@ fn list(
     Ok(value.parts().cloned().collect())
 }
 
-fn known_text(
-    reader: &mut Reader<'_>,
-    name: &'static str,
-    check: fn(&str) -> Result<(), String>,
-) -> Option<String> {
+fn known_text(reader: &mut Reader<'_>, name: &'static str, check: Check) -> Option<String> {
     let value = reader.text(name, Need::Required, check)?;
     let span = reader.attribute(name, Need::Optional)?.span;
     reader.known(name, (value, span))?.0.as_str().map(str::to_owned)

@@ -134,7 +134,26 @@ pub fn carry_out_step(step: &Step, resolver: &Resolver, world: &mut World) {
             attributes.extend(input.map(|input| ("output".to_owned(), input)));
         }
         if step.kind.is_in_aws() {
-            let given = ["id", "arn", "owner_id"].map(|name| (name.to_owned(), Value::from("sg-00000000")));
+            let names = [
+                "id",
+                "arn",
+                "owner_id",
+                "private_ip",
+                "public_ip",
+                "private_dns",
+                "availability_zone",
+                "host_key",
+            ];
+            let machine = step.kind == Kind::Instance;
+            let of = |name: &&str| if machine { *name != "owner_id" } else { names[..3].contains(name) };
+            let text = |name: &str| match name {
+                "private_ip" => "10.0.0.7",
+                "host_key" => {
+                    "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGdQ0Zk3JrS1mG4sVt8q6lC0i6sQx3v0o7t1Yb5xQm3X"
+                }
+                _ => "sg-00000000",
+            };
+            let given = names.into_iter().filter(of).map(|name| (name.to_owned(), Value::from(text(name))));
             for (name, value) in given {
                 attributes.entry(name).or_insert(value);
             }

@@ -58,7 +58,7 @@ fn values_of_the_wrong_kind() {
     check("host \"h\" {\n  path = \"relative\"\n}\n", &["E0805 `path` of a host is not valid"]);
     check("host \"h\" {\n  path = \"/a/../b\"\n}\n", &["without `.`, `..`"]);
     check("host \"h\" {\n  connection = \"ssh\"\n}\n", &["E0803 a host needs `address`"]);
-    check("host \"h\" {\n  connection = \"instance\"\n}\n", &["launched on EC2 are not built yet"]);
+    check("host \"h\" {\n  connection = \"instance\"\n}\n", &["takes its address from an instance"]);
     check("host \"h\" {\n  user = \"ops\"\n}\n", &["E0803 a host needs `address`"]);
     check(
         "host \"h\" {\n  connection = \"local\"\n  user = \"ops\"\n}\n",

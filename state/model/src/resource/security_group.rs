@@ -4,8 +4,8 @@
 //! the spec says about several peers is several rules.
 //! Invariant: two rules of one direction with the same [`RuleSpec::traffic`] are one rule.
 
+use core::net::IpAddr;
 use std::fmt;
-use std::net::IpAddr;
 
 use super::aws::tags;
 use super::{AttributeError, AwsAccess, Fields, Tags};
