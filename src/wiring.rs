@@ -148,7 +148,11 @@ fn looked_at(
     let mut told = Diagnostics::new();
     // What is read of the agent's program meanwhile need not be read then.
     let look = async {
-        tokio::join!(observer.hosts(), cloud::look(&recorded.world, parallelism), Observer::read_agent(binary))
+        tokio::join!(
+            observer.hosts(),
+            cloud::look(&recorded.world, parallelism),
+            Observer::read_agent(binary)
+        )
     };
     let (reports, (found, unasked), ()) = runtime()?.block_on(look);
     told.extend(unasked.iter().map(|one| cloud::unasked(one, program)));

@@ -16,8 +16,8 @@ use lustre_model::resource::AttributeError;
 use lustre_wire::WireError;
 use thiserror::Error;
 
-use crate::cloud::CloudError;
 use crate::clock::Side;
+use crate::cloud::CloudError;
 use crate::connection::ConnectionError;
 use crate::trust::TrustError;
 

@@ -6,8 +6,8 @@
 //! the next.
 
 mod bootstrap;
-pub mod cloud;
 pub mod clock;
+pub mod cloud;
 pub mod connection;
 pub mod credential;
 pub mod error;

@@ -28,8 +28,8 @@ use lustre_wire::client::Connection;
 use lustre_wire::{Object as ObjectProtocol, Subject};
 
 use crate::bootstrap::{AgentBinary, check_machine, connection};
-use crate::cloud::Observed;
 use crate::clock;
+use crate::cloud::Observed;
 use crate::connection::{Command, ConnectionError, succeeded};
 use crate::credential;
 use crate::error::StepError;
