@@ -12,7 +12,7 @@ setup-run:
 
 setup-test:
 	@scripts/setup.sh $(TOOLS_BUILD) $(TOOLS_RUN) $(TOOLS_TEST)
-	@scripts/moto.sh target/moto
+	@scripts/moto.sh "$${CARGO_TARGET_DIR:-target}/moto"
 
 demo: setup-run ## builds, then plan, apply and a tour; DATA=/folder serves your own data
 	@scripts/demo.sh up "$(DATA)"

@@ -19,5 +19,5 @@ if ! python3 -c 'import ensurepip, venv' 2> /dev/null; then
 fi
 rm -rf "$folder"
 python3 -m venv "$folder"
-"$folder/bin/pip" install --quiet --disable-pip-version-check "moto[ec2,server]==$version"
+"$folder/bin/pip" install --quiet --disable-pip-version-check --no-compile "moto[ec2]==$version" flask flask-cors
 touch "$stamp"

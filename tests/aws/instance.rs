@@ -1,5 +1,6 @@
 //! Instances: launched once, changed, repaired, made anew, terminated; and hosts that are made of them.
 
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -116,7 +117,9 @@ fn an_apply_that_is_killed_anywhere_launches_nothing_twice() {
     let lasted = begun.elapsed();
     region.must("destroy -auto-approve -allow-data-loss=*");
     for kill in 1..=6_u32 {
-        let mut apply = region.command("apply -auto-approve", keys).spawn().expect("the binary starts");
+        let mut command = region.command("apply -auto-approve", keys);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        let mut apply = command.spawn().expect("the binary starts");
         std::thread::sleep((lasted * kill / 7).max(Duration::from_millis(20)));
         // It may have ended already; that is a moment as good as any.
         let _ended = kill_process(Pid::from_child(&apply), Signal::KILL);

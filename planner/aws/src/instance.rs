@@ -141,6 +141,18 @@ async fn one(caller: &Caller, id: &str) -> Result<Option<Machine>, CloudError> {
     }
 }
 
+/// Looks for an instance that AWS named: it is gone only when it stays unseen for longer than views lag behind.
+async fn shown(caller: &Caller, id: &str) -> Result<Option<Machine>, CloudError> {
+    for look in 0..caller.pace.lag_looks {
+        if let Some(machine) = one(caller, id).await? {
+            return Ok(Some(machine));
+        }
+        caller.progress("seconds of waiting until AWS shows the instance", caller.seconds(look));
+        tokio::time::sleep(caller.pace.look).await;
+    }
+    Ok(None)
+}
+
 /// Looks for the instance that carries a token and lives.
 async fn by_token(caller: &Caller, token: &str) -> Result<Option<Machine>, CloudError> {
     let which = WhichMachine::Token(token.to_owned());
@@ -168,7 +180,7 @@ async fn launched(
     let same = private.get(ASKED).is_some_and(|before| before.reveal() == asked);
     let (known, before) = (mark::id(private), mark::token(private));
     let begun = match (&known, &before) {
-        (Some(id), _) => one(caller, id).await?.filter(|machine| machine.life != Life::Terminated),
+        (Some(id), _) => shown(caller, id).await?.filter(|machine| machine.life != Life::Terminated),
         (None, Some(token)) => by_token(caller, token).await?,
         (None, None) => None,
     };

@@ -85,7 +85,7 @@ impl Aws {
 
 /// An object of a kind that is in AWS.
 enum Ours {
-    Group(SecurityGroupSpec),
+    Group(Box<SecurityGroupSpec>),
     Instance(Box<InstanceSpec>),
 }
 
@@ -93,7 +93,7 @@ impl Ours {
     /// Reads one; objects of other kinds never come here.
     fn read(kind: Kind, attributes: &Attributes) -> Result<Self, CloudError> {
         match Resource::from_attributes(kind, attributes)? {
-            Resource::SecurityGroup(spec) => Ok(Self::Group(spec)),
+            Resource::SecurityGroup(spec) => Ok(Self::Group(Box::new(spec))),
             Resource::Instance(spec) => Ok(Self::Instance(spec)),
             Resource::Host(_)
             | Resource::Cluster(_)

@@ -5,6 +5,7 @@
 
 #[cfg(test)]
 mod aws;
+#[cfg(test)]
 mod comment;
 #[cfg(test)]
 mod conditions;
