@@ -301,17 +301,7 @@ impl StepError {
     /// Returns what a person can do, when that is known.
     pub fn remedy(&self) -> Option<String> {
         match self {
-            Self::Refused {
-                source: Refusal::NotStarted { remedy, .. } | Refusal::Conflict { remedy, .. },
-                ..
-            } => Some(remedy.clone()),
-            Self::Refused { source: Refusal::Fenced { .. }, .. } => {
-                Some("wait for the other apply, then plan again".to_owned())
-            }
-            Self::Refused { source: Refusal::NotAdministrator, .. } => Some(
-                "another state owns this host: use that state, or give the host block another path and port"
-                    .to_owned(),
-            ),
+            Self::Refused { source, .. } => Some(remedy_of(source)),
             Self::Foreign { .. } => {
                 Some("use that state, or give the host block another path and port".to_owned())
             }
@@ -370,6 +360,18 @@ impl StepError {
             | Self::LinkMissing
             | Self::Stalled { .. }
             | Self::StillKept { .. } => None,
+        }
+    }
+}
+
+/// Returns what a person can do about an agent's refusal.
+fn remedy_of(refusal: &Refusal) -> String {
+    match refusal {
+        Refusal::NotStarted { remedy, .. } | Refusal::Conflict { remedy, .. } => remedy.clone(),
+        Refusal::Fenced { .. } => "wait for the other apply, then plan again".to_owned(),
+        Refusal::NotAdministrator => {
+            "another state owns this host: use that state, or give the host block another path and port"
+                .to_owned()
         }
     }
 }

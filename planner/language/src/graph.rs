@@ -346,11 +346,9 @@ impl<'a> Graph<'a> {
             (Repetition::Count(_), ExprKind::Call(call)) if call.name == "length" => call.arguments.first(),
             (Repetition::Single | Repetition::Count(_), _) => None,
         };
-        let is_block = |expression: &Expr| match &expression.kind {
-            ExprKind::Access(base, steps) => {
-                matches!((&base.kind, steps.as_slice()), (ExprKind::Variable(_), [Step::Attribute(..)]))
-            }
-            _ => false,
+        let is_block = |expression: &Expr| {
+            let ExprKind::Access(base, steps) = &expression.kind else { return false };
+            matches!((&base.kind, steps.as_slice()), (ExprKind::Variable(_), [Step::Attribute(..)]))
         };
         if within == Within::Instance && block.is_some_and(is_block) {
             for edge in &mut edges[before..] {
@@ -474,19 +472,13 @@ impl Reach {
             (place, around) = (caller, instance);
         }
         for edge in graph.edges[node].iter().filter(|edge| edge.purpose == Purpose::Dependency) {
-            match &edge.which {
-                Which::Counterpart if is_object => {}
-                Which::All | Which::Counterpart => {
-                    self.behind(
-                        graph,
-                        scope,
-                        (edge, own.as_ref().filter(|_| edge.which != Which::All)),
-                        (place, around),
-                        &mut found,
-                    );
-                }
-                Which::One(key) => self.behind(graph, scope, (edge, Some(key)), (place, around), &mut found),
-            }
+            let key = match &edge.which {
+                Which::Counterpart if is_object => continue,
+                Which::Counterpart => own.as_ref(),
+                Which::One(key) => Some(key),
+                Which::All => None,
+            };
+            self.behind((graph, scope), (edge, key), (place, around), &mut found);
         }
         // Data is no object: what it is read from stands behind it.
         if !is_object {
@@ -506,17 +498,15 @@ impl Reach {
         let mut found = Rc::new(BTreeSet::new());
         let around = (graph.nodes[node].place, module);
         for edge in graph.edges[node].iter().filter(|edge| edge.which == Which::Counterpart) {
-            self.behind(graph, scope, (edge, Some(key)), around, &mut found);
+            self.behind((graph, scope), (edge, Some(key)), around, &mut found);
         }
         found
     }
 
-    /// Adds what stands behind an edge, of the instance with a key only when there is one; seen from an instance of the module
-    /// at a place.
+    /// Adds what stands behind an edge, of one instance only when there is a key; seen from an instance of the module at a place.
     fn behind(
         &self,
-        graph: &Graph<'_>,
-        scope: &Scope<'_>,
+        (graph, scope): (&Graph<'_>, &Scope<'_>),
         (edge, key): (&Edge, Option<&Key>),
         (place, around): (usize, ModuleInstance),
         found: &mut Rc<BTreeSet<Address>>,
