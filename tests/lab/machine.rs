@@ -110,7 +110,7 @@ impl Lab {
             lab.machines.push(machine);
         }
         for machine in &lab.machines {
-            machine.await_login();
+            machine.await_first_login();
         }
         let known: Vec<String> =
             lab.machines.iter().map(|one| format!("{} {}\n", one.address, one.host_key)).collect();
@@ -242,11 +242,27 @@ impl Machine {
 
     /// Waits until users can log in.
     pub fn await_login(&self) {
+        wait_until(&format!("{} lets users log in", self.name), BOOT_MAX, || self.lets_in());
+    }
+
+    /// Waits until users can log in to a machine that was just started. One that hangs while it boots, which has nothing to do
+    /// with what is tested, is booted again, and says why.
+    fn await_first_login(&self) {
+        let deadline = std::time::Instant::now() + BOOT_MAX / 2;
+        while !self.lets_in() {
+            if std::time::Instant::now() > deadline {
+                let why = self.try_sh("systemctl list-jobs; systemctl --failed; journalctl -n 40 --no-pager");
+                println!("{} does not come up, and is booted again: {}", self.name, why.all());
+                self.try_sh("systemctl reboot -ff");
+                return self.await_login();
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    fn lets_in(&self) -> bool {
         let address: SocketAddr = format!("{}:22", self.address).parse().expect("an address and a port");
-        wait_until(&format!("{} lets users log in", self.name), BOOT_MAX, || {
-            greets(address)
-                && self.try_sh("test ! -e /run/nologin && systemctl is-active ssh").code == Some(0)
-        });
+        greets(address) && self.try_sh("test ! -e /run/nologin && systemctl is-active ssh").code == Some(0)
     }
 
     /// The machine's first process as this machine counts it: below the keeper is systemd-nspawn, below that the machine.
