@@ -96,6 +96,10 @@ pub async fn remove(connection: &dyn Connection, folder: &str) -> Result<(), Con
         stop(connection, folder).await?;
         connection.remove(&path).await?;
         run_ok(connection, &Command::new("systemctl", &["daemon-reload"])).await?;
+        // A unit that was ended while it was being started has failed, and systemd would show it for ever. One that did not is
+        // not known any more, which is an error here and nowhere else.
+        let _unknown =
+            run_ok(connection, &Command::new("systemctl", &["reset-failed", &unit_name(folder)])).await;
     }
     Ok(())
 }
