@@ -334,7 +334,8 @@ impl State {
     pub(crate) fn wrote(&mut self, range: Range<u64>, now: Timestamp, incarnation: u64) -> WriteUpdate {
         self.drop_dirty_before(incarnation);
         let size = self.size().max(range.end);
-        let stored = self.attr_now().map_or(0, |attr| attr.blocks);
+        let untold = self.dirty.and_then(|(dirty, _)| dirty.blocks);
+        let stored = untold.or(self.attr.map(|attr| attr.blocks)).unwrap_or(0);
         let added = (range.end - range.start).div_ceil(BLOCK);
         let blocks = Some(size.div_ceil(BLOCK).min(stored + added));
         let update = WriteUpdate { size, blocks, mtime: self.write_time(now) };
