@@ -50,8 +50,32 @@ pub struct Target {
     pub dependencies: BTreeSet<Address>,
 }
 
+/// Completes what the planner gives to an object, and returns the targets that it lowers into; none when something is wrong.
+pub fn completed(
+    (address, kind): (&Address, Kind),
+    attributes: &mut Attributes,
+    (storage, span): (Option<&Storage>, Span),
+    giving: &mut Giving<'_>,
+) -> Option<Vec<Target>> {
+    match (kind, storage) {
+        (Kind::Cluster, Some(storage)) => targets((address, attributes), storage, giving),
+        (Kind::Bucket, _) => bucket(address, attributes, span, giving).map(|()| Vec::new()),
+        (Kind::DataRepositoryAssociation, _) => link(address, attributes, giving).map(|()| Vec::new()),
+        (
+            Kind::Host
+            | Kind::Cluster
+            | Kind::Target
+            | Kind::Mount
+            | Kind::Value
+            | Kind::SecurityGroup
+            | Kind::Instance,
+            _,
+        ) => Some(Vec::new()),
+    }
+}
+
 /// Lowers a cluster: completes its attributes, and returns its targets, the metadata target first.
-pub fn targets(
+fn targets(
     (cluster, attributes): (&Address, &mut Attributes),
     storage: &Storage,
     giving: &mut Giving<'_>,
@@ -82,12 +106,7 @@ pub fn targets(
 }
 
 /// Completes a bucket: where it listens, and the URL that follows.
-pub fn bucket(
-    address: &Address,
-    attributes: &mut Attributes,
-    span: Span,
-    giving: &mut Giving<'_>,
-) -> Option<()> {
+fn bucket(address: &Address, attributes: &mut Attributes, span: Span, giving: &mut Giving<'_>) -> Option<()> {
     let host: Address = Fields::new(Kind::Bucket, attributes).parsed("host").ok()?;
     let recorded = giving.world.objects.get(address).map(|object| &object.attributes);
     let kept = recorded.and_then(|recorded| kept_port(recorded, &host, giving.decoded));
@@ -111,7 +130,7 @@ pub fn bucket(
 const LINK_PLACE: [&str; 4] = ["cluster", "file_system_path", "bucket", "prefix"];
 
 /// Completes a link: the id that it has in its cluster. One that leads to another place is another link.
-pub fn link(address: &Address, attributes: &mut Attributes, giving: &mut Giving<'_>) -> Option<()> {
+fn link(address: &Address, attributes: &mut Attributes, giving: &mut Giving<'_>) -> Option<()> {
     let cluster: Address = Fields::new(Kind::DataRepositoryAssociation, attributes).parsed("cluster").ok()?;
     let recorded = giving.world.objects.get(address).map(|object| &object.attributes);
     let is_same = |recorded: &&Attributes| {

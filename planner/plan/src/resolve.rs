@@ -231,25 +231,8 @@ impl Resolver {
             found: &mut found,
             goes: &|_, _| false,
         };
-        let targets = match (kind, &spec.storage) {
-            (Kind::Cluster, Some(storage)) => lower::targets((&whole, &mut attributes), storage, &mut giving),
-            (Kind::Bucket, _) => {
-                lower::bucket(&whole, &mut attributes, resource.span, &mut giving).map(|()| Vec::new())
-            }
-            (Kind::DataRepositoryAssociation, _) => {
-                lower::link(&whole, &mut attributes, &mut giving).map(|()| Vec::new())
-            }
-            (
-                Kind::Host
-                | Kind::Cluster
-                | Kind::Target
-                | Kind::Mount
-                | Kind::Value
-                | Kind::SecurityGroup
-                | Kind::Instance,
-                _,
-            ) => Some(Vec::new()),
-        };
+        let given = (spec.storage.as_ref(), resource.span);
+        let targets = lower::completed((&whole, kind), &mut attributes, given, &mut giving);
         let targets = targets.ok_or_else(|| failed(&found))?;
         if step.address == whole {
             return Ok(attributes);

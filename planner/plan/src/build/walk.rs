@@ -421,29 +421,8 @@ impl<'a> Walk<'a> {
             found: &mut self.found,
             goes: &goes,
         };
-        let targets = match (kind, &spec.storage) {
-            (Kind::Cluster, Some(storage)) => {
-                lower::targets((&address, &mut attributes), storage, &mut giving)?
-            }
-            (Kind::Bucket, _) => {
-                lower::bucket(&address, &mut attributes, span, &mut giving)?;
-                Vec::new()
-            }
-            (Kind::DataRepositoryAssociation, _) => {
-                lower::link(&address, &mut attributes, &mut giving)?;
-                Vec::new()
-            }
-            (
-                Kind::Host
-                | Kind::Cluster
-                | Kind::Target
-                | Kind::Mount
-                | Kind::Value
-                | Kind::SecurityGroup
-                | Kind::Instance,
-                _,
-            ) => Vec::new(),
-        };
+        let given = (spec.storage.as_ref(), span);
+        let targets = lower::completed((&address, kind), &mut attributes, given, &mut giving)?;
         let ignore = self.ignored(kind, &lifecycle, &attributes);
         let desired = Desired { address: address.clone(), kind, attributes, ignore };
         let force = self.force(&desired, &lifecycle);
